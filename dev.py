@@ -1,0 +1,74 @@
+"""The two commands of this repository, each with its own set-up; needs Python 3.11 or 3.12 and nothing else.
+
+python dev.py demo [--photos FOLDER]   train, track, register, serve and restore, under ten minutes on two cores
+python dev.py test [PYTEST OPTIONS]    format, lint, types and tests
+python dev.py setup                    the set-up alone
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+STAMP = VENV / "set-up"
+# Microsoft's worker library for the tests: it runs on 3.11 although it declares 3.13, so pip must be told.
+WORKER = ["azure-functions-runtime==1.3.0", "azurefunctions-extensions-base==1.1.0"]
+
+
+def set_up() -> None:
+    """Make the virtual environment and install the pinned dependencies, once for each state of the pins."""
+    pins = [(ROOT / name).read_bytes() for name in ("dev.py", "pyproject.toml", "requirements.txt")]
+    state = hashlib.sha256(b"".join(pins)).hexdigest()
+    if STAMP.is_file() and STAMP.read_text() == state:
+        return
+    print("Setting up .venv: pinned dependencies, a few minutes the first time.", flush=True)
+    if not PYTHON.is_file():
+        venv.create(VENV, with_pip=True)
+    pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run([*pip, "-r", str(ROOT / "requirements.txt")])
+    run([*pip, "--no-deps", "--ignore-requires-python", *WORKER])
+    run([*pip, "--no-deps", "-e", str(ROOT)])
+    STAMP.write_text(state)
+
+
+def run(command: list[str]) -> None:
+    """Run a command at the root; its failure is ours."""
+    code = subprocess.run(command, cwd=ROOT, check=False).returncode
+    if code:
+        sys.exit(f"dev.py: {' '.join(command[:4])} ... ended with {code}.")
+
+
+def test(options: list[str]) -> None:
+    """Format, lint, types, tests."""
+    run([str(PYTHON), "-m", "ruff", "format", "--check", "."])
+    run([str(PYTHON), "-m", "ruff", "check", "."])
+    run([str(PYTHON), "-m", "mypy"])
+    run([str(PYTHON), "-m", "pytest", *options])
+
+
+def main(arguments: list[str]) -> None:
+    """Set up, then run the task."""
+    task, options = (arguments[0], arguments[1:]) if arguments else ("", [])
+    if task not in ("demo", "test", "setup"):
+        sys.exit((__doc__ or "").strip())
+    if not (3, 11) <= sys.version_info[:2] <= (3, 12):
+        sys.exit(
+            f"dev.py: this is Python {sys.version.split()[0]}; Python 3.11 or 3.12 is needed: python3.11 dev.py {task}"
+        )
+    # Paths on the command line are relative to where the person stands; the tasks run at the root.
+    options = [str(Path(o).resolve()) if Path(o).exists() and not o.startswith("-") else o for o in options]
+    set_up()
+    if task == "demo":
+        run([str(PYTHON), "-m", "deblur", "demo", *options])
+    elif task == "test":
+        test(options)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

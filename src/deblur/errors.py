@@ -1,0 +1,89 @@
+"""Every error a person can act on.
+
+    DeblurError
+    ├── PhotoError               the image that came in
+    │   ├── UnreadablePhoto      not an image, broken, or cut short
+    │   ├── UnsupportedPhoto     an image, but of a kind we do not restore
+    │   └── PhotoTooLarge        more pixels, bytes or work than the limits allow
+    ├── RequestError             a parameter or body that makes no sense
+    ├── ServiceBusy              more requests than the service can hold
+    ├── ModelError               a model that is missing, broken or fails its checks
+    ├── DataError                a training set that cannot be used
+    ├── SettingError             a setting that cannot work
+    ├── NonFiniteTraining        loss or gradients stopped being numbers
+    └── RegistrationError        a model that could not be verified or registered
+
+Each carries a stable ``code`` for machines and a sentence for people: what came, what is allowed, what to do.
+"""
+
+
+class DeblurError(Exception):
+    """Base of all errors that are answered with a sentence instead of a traceback."""
+
+    code = "deblur-error"
+
+
+class PhotoError(DeblurError):
+    """The image that came in cannot be restored."""
+
+    code = "photo"
+
+
+class UnreadablePhoto(PhotoError):
+    """Not an image, broken, or cut short."""
+
+    code = "photo-unreadable"
+
+
+class UnsupportedPhoto(PhotoError):
+    """An image of a kind that is not restored."""
+
+    code = "photo-unsupported"
+
+
+class PhotoTooLarge(PhotoError):
+    """More pixels, bytes or decoding work than the limits allow."""
+
+    code = "photo-too-large"
+
+
+class RequestError(DeblurError):
+    """A request whose parameters or body make no sense."""
+
+    code = "request-invalid"
+
+
+class ServiceBusy(DeblurError):
+    """All slots and the queue are taken."""
+
+    code = "service-busy"
+
+
+class ModelError(DeblurError):
+    """A model that is missing, broken or fails its checks."""
+
+    code = "model-unavailable"
+
+
+class DataError(DeblurError):
+    """A training set that cannot be used."""
+
+    code = "data"
+
+
+class SettingError(DeblurError):
+    """A setting, or a combination of settings, that cannot work."""
+
+    code = "setting"
+
+
+class NonFiniteTraining(DeblurError):
+    """Loss or gradients were not finite for too many steps."""
+
+    code = "non-finite"
+
+
+class RegistrationError(DeblurError):
+    """A model that could not be verified or registered."""
+
+    code = "registration"

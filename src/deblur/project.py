@@ -1,0 +1,25 @@
+"""Where things lie: the checkout that this package runs from, and what git says about it."""
+
+import subprocess
+from pathlib import Path
+
+
+def root() -> Path:
+    """The checkout's root; for a package installed elsewhere, the current folder."""
+    candidate = Path(__file__).resolve().parents[2]
+    return candidate if (candidate / "pyproject.toml").is_file() else Path.cwd()
+
+
+def git_state() -> tuple[str | None, bool]:
+    """(commit, whether the tree differs from it); (None, False) outside git."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return commit, bool(_git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None, False
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=root(), capture_output=True, text=True, check=True, timeout=10
+    ).stdout.strip()
