@@ -1,0 +1,1 @@
+"""From pixels to restored pixels: tiles, engines, the restorer, and model folders. No torch, no mlflow."""

@@ -1,0 +1,155 @@
+"""A model is a folder: ``model.onnx`` and ``model.json``. Export writes it, everything that restores reads it.
+
+Nothing is served unchecked: first the file's sha256, then the contract of its input and output, then a golden input
+whose output must come out as it did at export. ONNX Runtime loads most models with a flipped bit without a word.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deblur.errors import ModelError
+from deblur.inference.engine import Batch, Engine, OnnxEngine
+from deblur.inference.restorer import Restorer
+from deblur.inference.tiling import SizeRule, Tiling
+
+ONNX_FILE, JSON_FILE = "model.onnx", "model.json"
+FORMAT = 1
+GOLDEN_TOLERANCE = 1e-3
+GOLDEN_CELL_PX = 16
+
+OpenEngine = Callable[[Path], Engine]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A seeded noise image and the means of the output's 16 px cells: small, and every weight has a say in it."""
+
+    seed: int
+    side_px: int
+    cell_means: list[float]
+    tolerance: float = GOLDEN_TOLERANCE
+
+    def distance(self, engine: Engine) -> float:
+        """Largest difference between the engine's cell means and those recorded at export."""
+        return float(np.abs(golden_cell_means(engine, self.seed, self.side_px) - np.array(self.cell_means)).max())
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """``model.json``. ``receptive_px`` is None where the network's statistics cover the whole tile."""
+
+    name: str
+    run_id: str | None
+    git_commit: str | None
+    sha256: str
+    precision: str
+    multiple_of: int
+    min_side_px: int
+    receptive_px: int | None
+    tile_px: int
+    overlap_px: int
+    psnr_db: float | None
+    psnr_input_db: float | None
+    architecture: dict[str, Any]
+    golden: Golden
+    format: int = FORMAT
+    version: str | None = None
+
+    @property
+    def tiling(self) -> Tiling:
+        """The tiling that the model was validated with."""
+        return Tiling(self.tile_px, self.overlap_px, SizeRule(self.multiple_of, self.min_side_px))
+
+    @property
+    def label(self) -> str:
+        """``name`` or ``name/version``: how answers name their model."""
+        return f"{self.name}/{self.version}" if self.version else self.name
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checked model, ready to restore."""
+
+    info: ModelInfo
+    restorer: Restorer
+
+
+def golden_cell_means(engine: Engine, seed: int, side_px: int) -> Batch:
+    """The engine's output on the golden input, averaged over cells: a flat array."""
+    noise = np.random.default_rng(seed).random((1, 3, side_px, side_px), dtype=np.float32)
+    cells = side_px // GOLDEN_CELL_PX
+    output = engine(noise)[0]
+    return output.reshape(3, cells, GOLDEN_CELL_PX, cells, GOLDEN_CELL_PX).mean(axis=(2, 4)).ravel()
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of the file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_info(folder: Path, info: ModelInfo) -> None:
+    """Write ``model.json``."""
+    (folder / JSON_FILE).write_text(json.dumps(asdict(info), indent=2) + "\n", encoding="utf-8")
+
+
+def read_info(folder: Path) -> ModelInfo:
+    """Read ``model.json``.
+
+    Raises:
+        ModelError: missing, not JSON, or fields that are missing or unknown.
+    """
+    path = folder / JSON_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values["format"] != FORMAT:
+            raise ModelError(f"{path} has format {values['format']}; this program reads {FORMAT}.")
+        info = ModelInfo(**{**values, "golden": Golden(**values["golden"])})
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder} is not a model folder: it has no {JSON_FILE}.") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        wanted = ", ".join(f.name for f in fields(ModelInfo))
+        raise ModelError(f"{path} is broken ({type(error).__name__}: {error}). It must hold: {wanted}.") from error
+    return info
+
+
+def open_model(folder: Path, open_engine: OpenEngine = OnnxEngine, tiling: Tiling | None = None) -> Model:
+    """Check a model folder and open it.
+
+    Args:
+        folder: holds ``model.onnx`` and ``model.json``.
+        open_engine: makes the engine from the path of ``model.onnx``.
+        tiling: instead of the one the model was validated with.
+
+    Raises:
+        ModelError: a file is missing or altered, or the model does not compute what it did at export.
+    """
+    info = read_info(folder)
+    onnx = folder / ONNX_FILE
+    if not onnx.is_file():
+        raise ModelError(f"{folder} is not a model folder: it has no {ONNX_FILE}.")
+    if sha256_of(onnx) != info.sha256:
+        raise ModelError(
+            f"{onnx} is not the file that {JSON_FILE} describes (sha256 differs). Export or fetch it again."
+        )
+    engine = open_engine(onnx)
+    try:
+        distance = info.golden.distance(engine)
+    except ModelError:
+        raise
+    except Exception as error:  # the engine's own exceptions share no public base
+        raise ModelError(f"{onnx} does not run on its golden input ({type(error).__name__}).") from error
+    if not distance <= info.golden.tolerance:
+        raise ModelError(f"{onnx} computes something else than at export (golden input off by {distance:.2g}).")
+    return Model(info, Restorer(engine, tiling or info.tiling))
+
+
+def stamp_version(folder: Path, version: str, run_id: str | None) -> None:
+    """Write the registry's version number, known only after registration, into a copy of a model folder."""
+    write_info(folder, replace(read_info(folder), version=version, run_id=run_id))
