@@ -1,0 +1,43 @@
+"""The Azure Functions app: routes, keys, and the API behind them. Nothing here may raise at import.
+
+An exception at import would mean an app without functions that answers 404 to everything, so the model is opened by
+the first request; if that fails, the answer is a 503 problem.
+"""
+
+import os
+from pathlib import Path
+
+import azure.functions as func
+
+from deblur.serving.api import create_app
+from deblur.serving.model_store import ModelStore, locate_model
+from deblur.serving.registry_client import fetch_over_http
+
+DEPLOYED_MODEL = Path(__file__).resolve().parents[1] / "model"
+
+
+def _locate() -> Path:
+    """``DEBLUR_MODEL``, else the ``model/`` folder that was deployed with the app, else the bundled model."""
+    deployed = str(DEPLOYED_MODEL) if DEPLOYED_MODEL.is_dir() else None
+    return locate_model(os.environ.get("DEBLUR_MODEL") or deployed, fetch_over_http)
+
+
+store = ModelStore(_locate)
+keyed = func.AsgiMiddleware(create_app(store))  # type: ignore[no-untyped-call]
+anonymous = func.AsgiMiddleware(create_app(store, with_post=False))  # type: ignore[no-untyped-call]
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+
+
+@app.function_name("deblur")
+@app.route("api/deblur", methods=[func.HttpMethod.POST], auth_level=func.AuthLevel.FUNCTION)
+async def deblur(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Restore a photo; needs the function key."""
+    return await keyed.handle_async(req, context)
+
+
+@app.function_name("about")
+@app.route("api/{*path}", methods=[func.HttpMethod.GET], auth_level=func.AuthLevel.ANONYMOUS)
+async def about(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Health, model and OpenAPI document; an app that takes no photos."""
+    return await anonymous.handle_async(req, context)

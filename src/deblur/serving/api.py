@@ -1,0 +1,216 @@
+"""The HTTP API: POST a photo, get it back restored.
+
+POST /api/deblur        image bytes, multipart field ``image``, or JSON {"image": base64} -> the restored image
+GET  /api/health        whether a photo would be restored
+GET  /api/model         what ``model.json`` says
+GET  /api/openapi.json  this, for programs
+"""
+
+import base64
+import binascii
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from importlib import resources
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from deblur import __version__, errors, images
+from deblur.errors import PhotoTooLarge, RequestError, UnsupportedPhoto
+from deblur.serving.limits import Gate, Limits
+from deblur.serving.model_store import ModelStore
+from deblur.serving.problems import on_any_exception, on_deblur_error, on_http_exception
+
+RAW_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", "")
+"""Besides ``image/*``: what clients send with raw bytes (curl --data-binary says x-www-form-urlencoded)."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The query parameters of a request."""
+
+    strength: float = 1.0
+    output_format: str | None = None
+    quality: int = 95
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A restored photo, and what is said about it in headers."""
+
+    data: bytes
+    photo_format: str
+    model: str
+    tiles: int
+    timing: str
+
+
+def create_app(store: ModelStore, limits: Limits | None = None, *, with_post: bool = True) -> Starlette:
+    """The service.
+
+    Args:
+        store: the model that restores.
+        limits: what a request may cost.
+        with_post: whether photos are taken. Anonymous routes on Azure mount an app without, so that no spelling of
+            the path can get around the function key.
+    """
+    limits = limits or Limits()
+    api = _Api(store, limits)
+    routes = [
+        Route("/api/health", api.health, methods=["GET"]),
+        Route("/api/model", api.model, methods=["GET"]),
+        Route("/api/openapi.json", api.openapi, methods=["GET"]),
+    ]
+    if with_post:
+        routes.append(Route("/api/deblur", api.deblur, methods=["POST"]))
+    handlers = {errors.DeblurError: on_deblur_error, HTTPException: on_http_exception, Exception: on_any_exception}
+    return Starlette(routes=routes, exception_handlers=handlers)
+
+
+class _Api:
+    def __init__(self, store: ModelStore, limits: Limits) -> None:
+        self._store, self._limits, self._gate = store, limits, Gate(limits.slots)
+
+    async def deblur(self, request: Request) -> Response:
+        wish = _wish_of(request)
+        data, as_json = await _image_of(request, self._limits)
+        async with self._gate.slot():
+            try:
+                answer = await run_in_threadpool(self._restore, data, wish)
+            except errors.DeblurError:
+                raise
+            except Exception as error:  # answered here: Starlette raises on after its own answer, which Azure forwards
+                return await on_any_exception(request, error)
+        headers = {
+            "X-Deblur-Model": answer.model,
+            "X-Deblur-Tiles": str(answer.tiles),
+            "Server-Timing": answer.timing,
+        }
+        if as_json:
+            body = {
+                "image": base64.b64encode(answer.data).decode("ascii"),
+                "format": answer.photo_format.lower(),
+                "model": answer.model,
+            }
+            return JSONResponse(body, headers=headers)
+        return Response(answer.data, media_type=images.MEDIA_TYPES[answer.photo_format], headers=headers)
+
+    async def health(self, request: Request) -> Response:
+        try:
+            model = await run_in_threadpool(self._store.get)
+        except errors.ModelError as error:
+            return JSONResponse({"status": "unavailable", "code": error.code, "version": __version__}, 503)
+        return JSONResponse({"status": "ok", "model": model.info.label, "version": __version__})
+
+    async def model(self, request: Request) -> Response:
+        info = (await run_in_threadpool(self._store.get)).info
+        return JSONResponse(asdict(info))
+
+    async def openapi(self, request: Request) -> Response:
+        document = (resources.files("deblur.serving") / "openapi.json").read_bytes()
+        return Response(document, media_type="application/json")
+
+    def _restore(self, data: bytes, wish: Wish) -> Answer:
+        """Runs in a worker thread: bytes in, bytes out."""
+        model = self._store.get()
+        times = [time.perf_counter()]
+        photo = images.decode(data, self._limits.decode)
+        times.append(time.perf_counter())
+        restored = replace(photo, pixels=model.restorer(photo.pixels, wish.strength))
+        times.append(time.perf_counter())
+        encoded = images.encode(restored, wish.output_format, wish.quality)
+        times.append(time.perf_counter())
+        stages = ("decode", "restore", "encode")
+        timing = ", ".join(
+            f"{stage};dur={1e3 * (b - a):.0f}" for stage, a, b in zip(stages, times, times[1:], strict=False)
+        )
+        photo_format = images.OUTPUT_FORMATS[wish.output_format] if wish.output_format else photo.format
+        return Answer(encoded, photo_format, model.info.label, len(model.restorer.plan(photo.pixels)), timing)
+
+
+def _wish_of(request: Request) -> Wish:
+    query = request.query_params
+    unknown = sorted(set(query) - {"strength", "format", "quality", "code"})  # code: the function key on Azure
+    if unknown:
+        raise RequestError(f"Unknown parameter {unknown[0]!r}; known are strength, format, quality.")
+    wish = Wish(
+        _number(query.get("strength", "1"), "strength", 0, 1),
+        query.get("format"),
+        int(_number(query.get("quality", "95"), "quality", 1, 100)),
+    )
+    if wish.output_format is not None and wish.output_format not in images.OUTPUT_FORMATS:
+        raise RequestError(f"format is {wish.output_format!r}; allowed are {', '.join(images.OUTPUT_FORMATS)}.")
+    return wish
+
+
+def _number(text: str, name: str, low: float, high: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise RequestError(f"{name} is {text!r}; allowed are {low:g} to {high:g}.")
+    return value
+
+
+async def _image_of(request: Request, limits: Limits) -> tuple[bytes, bool]:
+    """The image bytes of a request, and whether it asked in JSON."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "multipart/form-data":
+        return await _multipart_image(request, limits), False
+    is_json = media_type == "application/json"
+    if not is_json and not media_type.startswith("image/") and media_type not in RAW_TYPES:
+        raise UnsupportedPhoto(
+            f"Content-Type is {media_type}; send image/*, application/octet-stream, multipart/form-data (field image) "
+            'or application/json ({"image": base64}).'
+        )
+    body = await _body_within(request, limits)
+    return (_json_image(body), True) if is_json else (body, False)
+
+
+async def _body_within(request: Request, limits: Limits) -> bytes:
+    """Read the body, refusing as soon as it is too large."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limits.body_bytes:
+        raise _too_large(limits)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limits.body_bytes:
+            raise _too_large(limits)
+    return bytes(body)
+
+
+async def _multipart_image(request: Request, limits: Limits) -> bytes:
+    await _buffer(request, limits)
+    try:
+        async with request.form(max_files=1, max_fields=10) as form:
+            upload = form.get("image")
+            if upload is None or isinstance(upload, str):
+                raise RequestError("The form has no file field named image.")
+            return await upload.read()
+    except (MultiPartException, HTTPException) as error:
+        raise RequestError("The form cannot be read. Send one file in the field image.") from error
+
+
+async def _buffer(request: Request, limits: Limits) -> None:
+    """Read the body within limits and keep it where the form parser looks for it."""
+    request._body = await _body_within(request, limits)
+
+
+def _json_image(body: bytes) -> bytes:
+    try:
+        encoded = json.loads(body)["image"]
+        return base64.b64decode(encoded, validate=True)
+    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
+        raise RequestError('The JSON must be {"image": "<base64 of the image>"}.') from error
+
+
+def _too_large(limits: Limits) -> PhotoTooLarge:
+    return PhotoTooLarge(f"The body is larger than the {limits.body_mb:g} MB that are allowed.")

@@ -1,0 +1,86 @@
+"""The model that is served: opened at the first request, kept, and asked for again after a failure."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+from deblur.errors import ModelError
+from deblur.inference.model_folder import JSON_FILE, Model, open_model
+
+RETRY_AFTER_FAILURE_S = 5.0
+FetchModel = Callable[[str], Path]
+
+
+class ModelStore:
+    """Opens the model lazily. ``locate`` says where its folder is, and may take its time (fetch it, for instance)."""
+
+    def __init__(self, locate: Callable[[], Path], open_folder: Callable[[Path], Model] = open_model) -> None:
+        self._locate, self._open_folder = locate, open_folder
+        self._lock = threading.Lock()
+        self._model: Model | None = None
+        self._failure: tuple[float, ModelError] | None = None
+
+    @property
+    def loaded(self) -> Model | None:
+        """The model, if a request has opened it."""
+        return self._model
+
+    def get(self) -> Model:
+        """The model, opened on the first call; a failure is remembered for a few seconds.
+
+        Raises:
+            ModelError: it cannot be found or fails its checks.
+        """
+        if self._model is not None:
+            return self._model
+        with self._lock:
+            if self._model is None:
+                self._model = self._open()
+            return self._model
+
+    def _open(self) -> Model:
+        if self._failure and time.monotonic() - self._failure[0] < RETRY_AFTER_FAILURE_S:
+            raise self._failure[1]
+        try:
+            return self._open_folder(self._locate())
+        except Exception as error:
+            failure = error if isinstance(error, ModelError) else ModelError(f"The model cannot be loaded: {error}")
+            self._failure = (time.monotonic(), failure)
+            raise failure from error
+
+
+def bundled_model() -> Path | None:
+    """The model folder that comes with the package, or None."""
+    weights = resources.files("deblur") / "weights"
+    folders = sorted(Path(str(entry)) for entry in weights.iterdir() if (Path(str(entry)) / JSON_FILE).is_file())
+    return folders[0] if folders else None
+
+
+def locate_model(
+    wanted: str | None,
+    fetch: FetchModel,
+    champion: Callable[[], str | None] = lambda: None,
+) -> Path:
+    """Where the model is: ``wanted``, else ``DEBLUR_MODEL``, else the registry's champion, else the bundled one.
+
+    Args:
+        wanted: a model folder or ``models:/NAME@ALIAS``.
+        fetch: makes a local folder of a ``models:/`` URI.
+        champion: the URI of the local registry's champion, or None.
+
+    Raises:
+        ModelError: there is none.
+    """
+    wanted = wanted or os.environ.get("DEBLUR_MODEL") or champion()
+    if wanted is None:
+        bundled = bundled_model()
+        if bundled is None:
+            raise ModelError(
+                "There is no model. Name one with --model or DEBLUR_MODEL: a model folder, or models:/NAME@champion. "
+                "'python dev.py demo' trains and registers one."
+            )
+        return bundled
+    return fetch(wanted) if wanted.startswith("models:/") else Path(wanted)

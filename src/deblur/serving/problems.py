@@ -1,0 +1,65 @@
+"""Errors become RFC 9457 problem+json here, and nowhere else."""
+
+import logging
+import uuid
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from deblur import errors
+from deblur.serving.limits import RETRY_AFTER_S
+
+logger = logging.getLogger("deblur.serving")
+
+STATUS: dict[type[errors.DeblurError], int] = {
+    errors.UnreadablePhoto: 422,
+    errors.UnsupportedPhoto: 415,
+    errors.PhotoTooLarge: 413,
+    errors.RequestError: 400,
+    errors.ServiceBusy: 503,
+    errors.ModelError: 503,
+}
+TITLES = {400: "Bad request", 404: "Not found", 405: "Method not allowed", 413: "Too large", 415: "Unsupported"}
+TITLES |= {422: "Not a readable image", 500: "Internal error", 503: "Not available now"}
+
+
+def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """A problem+json answer: a stable ``code`` for programs, a sentence for people."""
+    body = {
+        "type": "about:blank",
+        "title": TITLES.get(status, "Error"),
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+async def on_deblur_error(request: Request, error: Exception) -> JSONResponse:
+    """What went wrong, as the error itself says it. A model's trouble is told in the log: it may hold paths."""
+    assert isinstance(error, errors.DeblurError)
+    status = STATUS.get(type(error), 500)
+    detail = str(error)
+    if isinstance(error, errors.ModelError):
+        logger.error("model: %s", error)
+        detail = "The model cannot be used now. The service's log says why; GET /api/health tells when it is back."
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
+    return problem(status, error.code, detail, headers)
+
+
+async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    """Routing's own errors: no such path, wrong method."""
+    assert isinstance(error, HTTPException)
+    code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http-error")
+    detail = f"{request.method} {request.url.path} is not served. GET /api/openapi.json lists what is."
+    return problem(error.status_code, code, detail, dict(error.headers or {}))
+
+
+async def on_any_exception(request: Request, error: Exception) -> JSONResponse:
+    """A fault of ours: an id in the answer and in the log, and nothing else in the answer."""
+    fault = uuid.uuid4().hex[:12]
+    logger.error("fault %s", fault, exc_info=error)
+    return problem(
+        500, "internal", f"Something went wrong here. Tell us the id {fault}; the next request is not affected."
+    )

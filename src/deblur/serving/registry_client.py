@@ -1,0 +1,76 @@
+"""Fetch a registered model from an MLflow server with plain HTTP: the deployed part has no mlflow.
+
+Two kinds of GET: which version an alias names, and the files of that version.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from deblur.errors import ModelError
+from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, stamp_version
+
+TIMEOUT_S = 30
+FILE_MB = 512
+
+
+def fetch_over_http(uri: str, tracking_uri: str | None = None) -> Path:
+    """``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` -> a model folder in the temporary directory.
+
+    Args:
+        uri: the model.
+        tracking_uri: the server's ``http(s)://`` address; by default ``MLFLOW_TRACKING_URI``.
+
+    Raises:
+        ModelError: no server is named, it does not answer, or it has no such model.
+    """
+    server = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not server.startswith(("http://", "https://")):
+        raise ModelError(f"{uri} needs MLFLOW_TRACKING_URI, the http(s) address of an MLflow server.")
+    name, version, run_id = _resolve(server, uri)
+    folder = Path(tempfile.mkdtemp(prefix="deblur-model-"))
+    for file in (ONNX_FILE, JSON_FILE):
+        query = {"path": f"extra_files/{file}", "name": name, "version": version}
+        with _get(server, "/model-versions/get-artifact", query) as answer, (folder / file).open("wb") as target:
+            if int(answer.headers.get("Content-Length") or 0) > FILE_MB * 1e6:
+                raise ModelError(f"{uri} holds a {file} of more than {FILE_MB} MB.")
+            shutil.copyfileobj(answer, target)
+    stamp_version(folder, version, run_id)
+    return folder
+
+
+def _resolve(server: str, uri: str) -> tuple[str, str, str | None]:
+    """-> (name, version, run id)."""
+    body = uri.removeprefix("models:/")
+    if "@" in body:
+        name, alias = body.rsplit("@", 1)
+        answer = _get_json(server, "/api/2.0/mlflow/registered-models/alias", {"name": name, "alias": alias})
+    else:
+        name, _, number = body.rpartition("/")
+        if not name or not number.isdigit():
+            raise ModelError(f"{uri} names no version. Write models:/NAME@champion or models:/NAME/3.")
+        answer = _get_json(server, "/api/2.0/mlflow/model-versions/get", {"name": name, "version": number})
+    found = answer["model_version"]
+    return name, str(found["version"]), found.get("run_id") or None
+
+
+def _get_json(server: str, path: str, query: dict[str, str]) -> dict[str, Any]:
+    with _get(server, path, query) as answer:
+        values: dict[str, Any] = json.load(answer)
+        return values
+
+
+def _get(server: str, path: str, query: dict[str, str]) -> Any:
+    url = f"{server.rstrip('/')}{path}?{urllib.parse.urlencode(query)}"
+    try:
+        return urllib.request.urlopen(url, timeout=TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        raise ModelError(f"The registry answered {error.code} for {query['name']}.") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"The registry cannot be reached ({type(error).__name__}).") from error
