@@ -1,0 +1,140 @@
+"""Blurry/sharp pairs on disk: ``blur/NAME`` and ``sharp/NAME``, or one such folder a sequence (the GoPro layout)."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from deblur.data.crops import augment, pass_order, random_corner, to_tensor
+from deblur.errors import DataError
+from deblur.images import SUFFIXES, read_rgb8
+
+Rgb8 = NDArray[np.uint8]
+
+
+class Pair(Protocol):
+    """A named pair of images of one size; ``load`` gives (blurry, sharp), both ``(H, W, 3)`` uint8."""
+
+    @property
+    def name(self) -> str: ...
+
+    def load(self) -> tuple[Rgb8, Rgb8]: ...
+
+
+@dataclass(frozen=True)
+class PairFiles:
+    """A pair in two files."""
+
+    name: str
+    blurry: Path
+    sharp: Path
+
+    def load(self) -> tuple[Rgb8, Rgb8]:
+        """Decode both; raises DataError with their names when sizes differ."""
+        blurry, sharp = read_rgb8(self.blurry), read_rgb8(self.sharp)
+        if blurry.shape != sharp.shape:
+            sizes = " and ".join(f"{s.shape[1]} x {s.shape[0]}" for s in (blurry, sharp))
+            raise DataError(f"{self.blurry} and {self.sharp} differ in size ({sizes}); a pair must have one size.")
+        return blurry, sharp
+
+
+@dataclass(frozen=True)
+class PairPixels:
+    """A pair in memory."""
+
+    name: str
+    blurry: Rgb8
+    sharp: Rgb8
+
+    def load(self) -> tuple[Rgb8, Rgb8]:
+        """The two images."""
+        return self.blurry, self.sharp
+
+
+def find_pairs(folder: Path, blur_gamma: bool = False) -> list[PairFiles]:
+    """All pairs under ``folder``, sorted by name.
+
+    Args:
+        folder: holds ``blur/`` and ``sharp/``, or sequences that do.
+        blur_gamma: take GoPro's ``blur_gamma/`` (averaged in linear light) instead of ``blur/``.
+
+    Raises:
+        DataError: no such folder, no pairs, or a file without its partner.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder. Give one that holds blur/ and sharp/.")
+    blur_name = "blur_gamma" if blur_gamma else "blur"
+    roots = [folder] if (folder / blur_name).is_dir() else sorted(p.parent for p in folder.glob(f"*/{blur_name}"))
+    pairs = [pair for root in roots for pair in _pairs_of(root, blur_name, folder)]
+    if not pairs:
+        raise DataError(
+            f"{folder} holds no pairs. Expected {blur_name}/NAME and sharp/NAME, "
+            f"or one folder a sequence with {blur_name}/ and sharp/ inside."
+        )
+    return pairs
+
+
+def _pairs_of(root: Path, blur_name: str, top: Path) -> list[PairFiles]:
+    blurry, sharp = (
+        {p.name: p for p in sorted((root / kind).glob("*")) if p.suffix.lower() in SUFFIXES}
+        for kind in (blur_name, "sharp")
+    )
+    alone = sorted(blurry.keys() ^ sharp.keys())
+    if alone:
+        raise DataError(
+            f"{root}: {len(alone)} files have no partner of the same name in {blur_name}/ and sharp/: "
+            f"{', '.join(alone[:5])}{' ...' if len(alone) > 5 else ''}"
+        )
+    return [PairFiles((root / name).relative_to(top).as_posix(), blurry[name], sharp[name]) for name in blurry]
+
+
+def evenly_chosen(pairs: Sequence[PairFiles], count: int | None) -> list[PairFiles]:
+    """``count`` pairs spread evenly over the list, so that every scene has a say; None takes all."""
+    if count is None or count >= len(pairs):
+        return list(pairs)
+    return [pairs[i] for i in np.linspace(0, len(pairs) - 1, count).round().astype(int)]
+
+
+def fingerprint(pairs: Sequence[Pair]) -> str:
+    """16 hex digits that change when a name or a file's bytes do (files: size and first 64 KiB; arrays: every byte)."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        digest.update(pair.name.encode())
+        if isinstance(pair, PairFiles):
+            for path in (pair.blurry, pair.sharp):
+                with path.open("rb") as stream:
+                    digest.update(path.stat().st_size.to_bytes(8, "big") + stream.read(65_536))
+        else:
+            for image in pair.load():
+                digest.update(image.tobytes())
+    return digest.hexdigest()[:16]
+
+
+class PairCrops(Dataset[tuple[Tensor, Tensor]]):
+    """Random crops of pairs: the same crop, flips and quarter turns for both images of a pair.
+
+    Sample ``key`` is a function of (seed, key) alone. Pairs are dealt in a fresh order each pass over them.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], patch_px: int, seed: int) -> None:
+        self.pairs, self.patch_px, self.seed = pairs, patch_px, seed
+
+    def __getitem__(self, key: int) -> tuple[Tensor, Tensor]:
+        """(blurry, sharp), each ``(3, patch, patch)`` float32 in ``[0, 1]``."""
+        n = len(self.pairs)
+        pair = self.pairs[pass_order(self.seed, key // n, n)[key % n]]
+        blurry, sharp = pair.load()
+        rng = np.random.default_rng((self.seed, key))
+        try:
+            top, left = random_corner(rng, sharp.shape, self.patch_px)
+        except DataError as error:
+            raise DataError(f"{pair.name}: {error}") from error
+        window = np.s_[top : top + self.patch_px, left : left + self.patch_px]
+        blurry, sharp = augment(rng, blurry[window], sharp[window])
+        return to_tensor(blurry), to_tensor(sharp)
