@@ -1,0 +1,44 @@
+"""Before / after / reference, side by side: the picture people look at."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Rgb8 = NDArray[np.uint8]
+
+CAPTION_PX, GAP_PX = 30, 6
+BACKGROUND, INK = (24, 24, 27), (228, 228, 231)
+
+
+def side_by_side(images: Sequence[Rgb8], captions: Sequence[str]) -> Image.Image:
+    """Images of one height in a row, a caption above each, at their own pixels (nothing is scaled)."""
+    height = CAPTION_PX + images[0].shape[0] + GAP_PX
+    width = sum(image.shape[1] + GAP_PX for image in images) + GAP_PX
+    panel = Image.new("RGB", (width, height), BACKGROUND)
+    draw, font = ImageDraw.Draw(panel), ImageFont.load_default(15)
+    left = GAP_PX
+    for image, caption in zip(images, captions, strict=True):
+        draw.text((left + 2, 6), caption, fill=INK, font=font)
+        panel.paste(Image.fromarray(image), (left, CAPTION_PX))
+        left += image.shape[1] + GAP_PX
+    return panel
+
+
+def stacked(panels: Sequence[Image.Image]) -> Image.Image:
+    """Panels below each other, left-aligned."""
+    sheet = Image.new("RGB", (max(p.width for p in panels), sum(p.height for p in panels)), BACKGROUND)
+    top = 0
+    for panel in panels:
+        sheet.paste(panel, (0, top))
+        top += panel.height
+    return sheet
+
+
+def centre_crop(image: Rgb8, side_px: int) -> Rgb8:
+    """The middle of an image, at most ``side_px`` a side."""
+    height, width = image.shape[:2]
+    h, w = min(side_px, height), min(side_px, width)
+    top, left = (height - h) // 2, (width - w) // 2
+    return image[top : top + h, left : left + w]

@@ -1,0 +1,1 @@
+"""From trained weights to a model folder that is proved to compute the same."""

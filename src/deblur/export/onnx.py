@@ -1,0 +1,108 @@
+"""Write a network as a model folder (``model.onnx`` + ``model.json``), and prove the file before it is relied on."""
+
+import logging
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch.export import Dim
+
+from deblur.errors import RegistrationError
+from deblur.evaluation.scores import Benchmark, Scores
+from deblur.inference.engine import OnnxEngine
+from deblur.inference.model_folder import (
+    ONNX_FILE,
+    Golden,
+    ModelInfo,
+    golden_cell_means,
+    open_model,
+    sha256_of,
+    write_info,
+)
+from deblur.inference.tiling import Tiling
+from deblur.models.unet import DeblurUNet
+
+VERIFY_TOLERANCE_DB = 0.02
+GOLDEN_SEED, GOLDEN_SIDE_PX = 2026, 64
+OPSET = 20
+
+
+def export_model(
+    model: DeblurUNet,
+    folder: Path,
+    *,
+    name: str,
+    tiling: Tiling,
+    git_commit: str | None = None,
+    run_id: str | None = None,
+) -> ModelInfo:
+    """Write ``model`` into ``folder``, with batch, height and width left open; returns what ``model.json`` says."""
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx = folder / ONNX_FILE
+    _write_onnx(model.eval().cpu(), onnx)
+    cell_means = golden_cell_means(OnnxEngine(onnx), GOLDEN_SEED, GOLDEN_SIDE_PX)
+    info = ModelInfo(
+        name=name,
+        run_id=run_id,
+        git_commit=git_commit,
+        sha256=sha256_of(onnx),
+        precision="f32",
+        multiple_of=model.size_rule.multiple_of,
+        min_side_px=model.size_rule.min_side_px,
+        receptive_px=model.receptive_px,
+        tile_px=tiling.tile_px,
+        overlap_px=tiling.overlap_px,
+        psnr_db=None,
+        psnr_input_db=None,
+        architecture=model.architecture,
+        golden=Golden(GOLDEN_SEED, GOLDEN_SIDE_PX, [round(float(v), 6) for v in cell_means]),
+    )
+    write_info(folder, info)
+    return info
+
+
+def verify_model(folder: Path, benchmark: Benchmark, trained_psnr_db: float | None = None) -> Scores:
+    """Open a written model folder, score it on whole images as the server would restore them, and record the scores.
+
+    Args:
+        folder: from :func:`export_model`.
+        benchmark: the validation images.
+        trained_psnr_db: what validation measured with the network in torch; None where it is not known.
+
+    Raises:
+        RegistrationError: the file's PSNR is more than 0.02 dB away from ``trained_psnr_db``.
+    """
+    model = open_model(folder)
+    scores = benchmark.score(model.restorer)
+    psnr_db = scores.mean("psnr_db")
+    if trained_psnr_db is not None and not abs(psnr_db - trained_psnr_db) <= VERIFY_TOLERANCE_DB:
+        raise RegistrationError(
+            f"The exported file scores {psnr_db:.3f} dB, validation measured {trained_psnr_db:.3f} dB: more than "
+            f"{VERIFY_TOLERANCE_DB} dB apart. Nothing was registered; the files are in {folder}."
+        )
+    write_info(folder, replace(model.info, psnr_db=psnr_db, psnr_input_db=scores.mean("psnr_input_db")))
+    return scores
+
+
+def _write_onnx(model: DeblurUNet, path: Path) -> None:
+    """torch's exporter; sides are multiples of the size rule, which lets it drop the guards on odd ones."""
+    step = model.size_rule.multiple_of
+    example = torch.rand(2, 3, 4 * step, 6 * step)
+    sizes = {0: Dim("batch"), 2: step * Dim("rows", min=1), 3: step * Dim("columns", min=1)}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        program = torch.onnx.export(
+            model,
+            (example,),
+            dynamo=True,
+            dynamic_shapes=(sizes,),
+            opset_version=OPSET,
+            input_names=["blurry"],
+            output_names=["restored"],
+            optimize=False,  # keeps every weight under its own name; ONNX Runtime optimises when it loads
+            verbose=False,
+        )
+        assert program is not None
+        program.save(path, external_data=False)

@@ -1,0 +1,24 @@
+"""Architectures by name, one a file. What is saved about a model is its name and its keyword arguments."""
+
+from typing import Any
+
+from torch import nn
+
+from deblur.errors import ModelError
+from deblur.models.unet import DeblurUNet
+
+ARCHITECTURES: dict[str, type[DeblurUNet]] = {"DeblurUNet": DeblurUNet}
+
+
+def build(architecture: dict[str, Any]) -> DeblurUNet:
+    """``{"name": "DeblurUNet", "width": 32, "residual": False}`` -> the network, freshly initialised."""
+    arguments = dict(architecture)
+    name = arguments.pop("name", None)
+    if name not in ARCHITECTURES:
+        raise ModelError(f"Unknown architecture {name!r}; known are {', '.join(ARCHITECTURES)}.")
+    return ARCHITECTURES[name](**arguments)
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of trainable scalars."""
+    return sum(p.numel() for p in model.parameters())

@@ -1,0 +1,111 @@
+"""A training run on disk: the record is written first, and shipped to a tracker from there.
+
+    run.json             name, status, times, settings, tags
+    metrics.jsonl        one line an epoch: step, time, metrics
+    panels/NAME/N.png    before / after / reference of a validation photo after epoch N
+    best_model_*.pth     the best checkpoint
+    model/               the exported, verified model folder
+    shipped.json         how much of this the tracker has
+
+Training needs nothing else: without a tracker the record is complete, and ``deblur ship`` replays it later.
+"""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+RUN_FILE, METRICS_FILE, SHIPPED_FILE = "run.json", "metrics.jsonl", "shipped.json"
+PANELS, MODEL = "panels", "model"
+BEST_PATTERN = "best_model_epoch_*_psnr_*.pth"
+OWN_FILES = (RUN_FILE, METRICS_FILE, SHIPPED_FILE, PANELS, MODEL, BEST_PATTERN, "last.pth")
+RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The record in ``folder``."""
+
+    folder: Path
+
+    @classmethod
+    def begin(cls, folder: Path, name: str, settings: dict[str, Any], tags: dict[str, str]) -> "RunRecord":
+        """Start a record; an earlier run's files in ``folder`` move to ``earlier/`` inside it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        record = cls(folder)
+        if (folder / RUN_FILE).exists():
+            record._set_aside()
+        record.write_run({"name": name, "status": RUNNING, "started_ms": now_ms(), "settings": settings, "tags": tags})
+        (folder / METRICS_FILE).touch()
+        return record
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """What ``run.json`` says."""
+        values: dict[str, Any] = json.loads((self.folder / RUN_FILE).read_text(encoding="utf-8"))
+        return values
+
+    @property
+    def epochs(self) -> list[dict[str, Any]]:
+        """All lines of ``metrics.jsonl``: ``{"epoch": 1, "time_ms": ..., "metrics": {...}}``."""
+        return [json.loads(line) for line in (self.folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()]
+
+    @property
+    def best_checkpoint(self) -> Path | None:
+        """The best checkpoint, once there is one."""
+        return next(iter(self.folder.glob(BEST_PATTERN)), None)
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the exported model lies."""
+        return self.folder / MODEL
+
+    def panels(self) -> list[tuple[str, int, Path]]:
+        """(photo, epoch, file) of every panel, in order."""
+        return [(p.parent.name, int(p.stem), p) for p in sorted((self.folder / PANELS).glob("*/*.png"))]
+
+    def log_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Append one epoch's metrics."""
+        line = json.dumps({"epoch": epoch, "time_ms": now_ms(), "metrics": metrics})
+        with (self.folder / METRICS_FILE).open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+
+    def log_panel(self, photo: str, epoch: int, panel: Image.Image) -> None:
+        """Keep a panel of a validation photo."""
+        path = (
+            self.folder / PANELS / "".join(c if c.isalnum() or c in "-_." else "-" for c in photo) / f"{epoch:05d}.png"
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        panel.save(path)
+
+    def end(self, status: str, tags: dict[str, str] | None = None) -> None:
+        """Close the record."""
+        run = self.run
+        self.write_run({**run, "status": status, "ended_ms": now_ms(), "tags": run["tags"] | (tags or {})})
+
+    def write_run(self, values: dict[str, Any]) -> None:
+        """Replace ``run.json``."""
+        write_json(self.folder / RUN_FILE, values)
+
+    def _set_aside(self) -> None:
+        earlier = self.folder / "earlier" / str(self.run.get("started_ms", now_ms()))
+        earlier.mkdir(parents=True, exist_ok=True)
+        for pattern in OWN_FILES:
+            for path in list(self.folder.glob(pattern)):
+                path.rename(earlier / path.name)
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write beside, then rename: a reader sees the old file or the new one."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(values, indent=2, default=str) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000

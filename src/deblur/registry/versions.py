@@ -1,0 +1,127 @@
+"""Model versions: register a verified model folder, and fetch what an alias or a version number names."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deblur.errors import ModelError
+from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, read_info, stamp_version
+from deblur.registry.tracking import connect, local_store
+
+if TYPE_CHECKING:
+    from deblur.models.unet import DeblurUNet
+
+CHALLENGER, CHAMPION = "challenger", "champion"
+LOADED_WITH = ("torch", "numpy")
+
+
+def register(folder: Path, network: "DeblurUNet", name: str, run_id: str) -> str:
+    """Register a verified model folder as the next version of ``name``; returns the version number.
+
+    The version carries the network as pt2 (``torch.export``, no pickle) and the folder's ``model.onnx`` and
+    ``model.json``. It becomes ``challenger``; it becomes ``champion`` by itself only where there is none yet and it
+    beats its blurry input.
+    """
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    client = connect()
+    info = read_info(folder)
+    tensor = Schema([TensorSpec(np.dtype(np.float32), (-1, 3, -1, -1))])
+    step = network.size_rule.multiple_of
+    with mlflow.start_run(run_id=run_id):
+        logged = mlflow.pytorch.log_model(
+            network.eval().cpu(),
+            name="model",
+            signature=ModelSignature(inputs=tensor, outputs=tensor),
+            input_example=np.random.default_rng(0).random((2, 3, 4 * step, 6 * step), dtype=np.float32),
+            serialization_format="pt2",
+            extra_files=[str(folder / ONNX_FILE), str(folder / JSON_FILE)],
+            pip_requirements=_pinned(LOADED_WITH),
+            registered_model_name=name,
+        )
+    version = str(logged.registered_model_version)
+    for key, value in (("psnr_db", info.psnr_db), ("psnr_input_db", info.psnr_input_db), ("sha256", info.sha256)):
+        client.set_model_version_tag(name, version, key, str(value))
+    client.set_registered_model_alias(name, CHALLENGER, version)
+    beats_input = info.psnr_db is not None and info.psnr_input_db is not None and info.psnr_db > info.psnr_input_db
+    if beats_input and CHAMPION not in client.get_registered_model(name).aliases:
+        client.set_registered_model_alias(name, CHAMPION, version)
+    return version
+
+
+def aliases_of(name: str, version: str) -> list[str]:
+    """The aliases that point at a version."""
+    aliases = connect().get_registered_model(name).aliases
+    return sorted(alias for alias, target in aliases.items() if str(target) == str(version))
+
+
+def local_champion() -> str | None:
+    """The URI of the champion registered last in the checkout's own store, or None."""
+    if not local_store().is_file():
+        return None
+    champions = [m for m in connect().search_registered_models() if CHAMPION in m.aliases]
+    newest = max(champions, key=lambda m: m.last_updated_timestamp or 0, default=None)
+    return f"models:/{newest.name}@{CHAMPION}" if newest else None
+
+
+def fetch(uri: str) -> Path:
+    """Copy the model folder of ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` into a cache; returns the copy.
+
+    Raises:
+        ModelError: no such model, alias or version, or a version without a model folder.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    client = connect()
+    try:
+        name, version = _resolve(client, uri)
+        with tempfile.TemporaryDirectory() as scratch:
+            for file in (ONNX_FILE, JSON_FILE):
+                mlflow.artifacts.download_artifacts(f"models:/{name}/{version}/extra_files/{file}", dst_path=scratch)
+            run_id = client.get_model_version(name, version).run_id
+            stamp_version(Path(scratch), version, run_id)
+            return _into_cache(Path(scratch))
+    except (MlflowException, OSError) as error:
+        raise ModelError(f"{uri} cannot be fetched from the registry: {error}") from error
+
+
+def _resolve(client: object, uri: str) -> tuple[str, str]:
+    """``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` -> (name, version)."""
+    from mlflow import MlflowClient
+
+    assert isinstance(client, MlflowClient)
+    body = uri.removeprefix("models:/")
+    if "@" in body:
+        name, alias = body.rsplit("@", 1)
+        return name, str(client.get_model_version_by_alias(name, alias).version)
+    name, slash, version = body.rpartition("/")
+    if not slash or not version.isdigit():
+        raise ModelError(f"{uri} names no version. Write models:/NAME@champion or models:/NAME/3.")
+    return name, version
+
+
+def _into_cache(folder: Path) -> Path:
+    """Keep one copy per content and version under the user's cache folder."""
+    info = read_info(folder)
+    target = Path.home() / ".cache" / "deblur" / "models" / f"{info.sha256[:16]}-{info.name}-{info.version}"
+    if not target.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=target.parent))
+        shutil.copytree(folder, part, dirs_exist_ok=True)
+        try:
+            part.rename(target)
+        except OSError:  # another process was first; its copy is the same
+            shutil.rmtree(part)
+    return target
+
+
+def _pinned(packages: tuple[str, ...]) -> list[str]:
+    from importlib.metadata import version
+
+    return [f"{package}=={version(package).split('+')[0]}" for package in packages]

@@ -1,0 +1,1 @@
+"""Training, from settings to a registered version. Read ``recipe.py`` first."""

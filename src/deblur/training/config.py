@@ -1,0 +1,118 @@
+"""The settings of a training run, and presets of them."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from deblur import project
+from deblur.errors import SettingError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train DeblurUNet on blurry/sharp pairs, verify the best checkpoint, register it.
+
+    A pair folder holds blur/NAME and sharp/NAME, or one such folder a sequence (the GoPro layout).
+    """
+
+    train_data: Path | None = None
+    """Folder of training pairs."""
+    test_data: Path | None = None
+    """Folder of validation pairs, scored as whole images; they choose the best checkpoint."""
+    registered_model_name: str | None = None
+    """Name to register the verified best under; without it nothing is registered."""
+    preset: Literal["published", "residual", "small"] = "published"
+    """A set of defaults: 'residual' predicts the correction; 'small' is a residual width-8 network for CPUs."""
+
+    batch_size: int = 24
+    """Crops a step."""
+    num_epochs: int = 200
+    """Epochs; the cosine schedule ends with the last."""
+    learning_rate: float = 2e-4
+    """AdamW's learning rate at the start; the cosine takes it to 1e-6."""
+    weight_decay: float = 1e-4
+    """AdamW's weight decay."""
+    clip_norm: float = 1.0
+    """Largest gradient norm of a step."""
+    patience: int = 50
+    """Epochs without a better PSNR before the run stops."""
+    epoch_images: int | None = None
+    """Crops an epoch; by default the number of pairs."""
+    patch_size: int = 256
+    """Side of a crop, px; a multiple of 16. Up to 160 px MS-SSIM uses fewer scales."""
+
+    width: int = 32
+    """Channels of the first level, a multiple of 8; 32 gives 8,636,451 parameters."""
+    residual: bool = False
+    """Predict the correction, with the head at zero: training starts at doing nothing."""
+    init: str | None = None
+    """Start from these weights: a checkpoint, a model folder or models:/NAME@ALIAS."""
+
+    val_images: int | None = None
+    """Validate on this many pairs, spread evenly; by default on all."""
+    eval_every: int = 1
+    """Epochs between validations (the last epoch is always validated)."""
+    tile_size: int = 512
+    """Tile side in validation and in the exported model, px."""
+    tile_overlap: int = 64
+    """Overlap of neighbouring tiles, px."""
+    blur_gamma: bool = False
+    """Use GoPro's blur_gamma/ (averaged in linear light) instead of blur/."""
+
+    output_dir: Path = Path("checkpoints")
+    """Where checkpoints, the run's record and the exported model go; by default checkpoints/ at the repository root."""
+    seed: int = 0
+    """Seed of weights, order, crops and blur."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps, or auto: a GPU if there is one."""
+    num_workers: int | None = None
+    """Processes that load data; by default one a core, at most 8."""
+    tracking: Literal["on", "off"] = "on"
+    """off: no mlflow; the record on disk can be sent later with 'deblur ship OUTPUT_DIR'."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print every resolved setting and stop."""
+
+    def resolved(self) -> "TrainConfig":
+        """The same settings with every default decided and checked.
+
+        Raises:
+            SettingError: a value out of range.
+        """
+        at_least_one = ("batch_size", "num_epochs", "patience", "eval_every", "epoch_images", "val_images")
+        for field in at_least_one:
+            value = getattr(self, field)
+            if value is not None and value < 1:
+                raise SettingError(f"--{field} is {value}; it must be at least 1.")
+        for field in ("learning_rate", "clip_norm"):
+            if not getattr(self, field) > 0:
+                raise SettingError(f"--{field} is {getattr(self, field)}; it must be above 0.")
+        if self.weight_decay < 0:
+            raise SettingError(f"--weight_decay is {self.weight_decay}; it must not be negative.")
+        if self.patch_size < 16 or self.patch_size % 16:
+            raise SettingError(f"--patch_size is {self.patch_size}; it must be a multiple of 16, at least 16.")
+        if self.width < 8 or self.width % 8:
+            raise SettingError(f"--width is {self.width}; it must be a multiple of 8.")
+        if self.num_workers is not None and self.num_workers < 0:
+            raise SettingError(f"--num_workers is {self.num_workers}; it must be 0 or more.")
+        if self.tracking == "off" and self.registered_model_name:
+            raise SettingError(
+                "--registered_model_name needs the registry, and --tracking is off. Leave the name out and register "
+                "later: 'deblur ship OUTPUT_DIR --name NAME'."
+            )
+        workers = min(os.cpu_count() or 1, 8) if self.num_workers is None else self.num_workers
+        return replace(self, num_workers=workers, output_dir=Path(os.path.abspath(self.output_dir)))
+
+
+def presets() -> dict[str, TrainConfig]:
+    """Defaults by name. All keep the spine: DeblurUNet, GroupNorm, MS-SSIM + Charbonnier, clipping, best PSNR."""
+    published = TrainConfig(output_dir=project.root() / "checkpoints")
+    return {
+        "published": published,
+        "residual": replace(published, preset="residual", residual=True),
+        "small": replace(
+            published, preset="small", residual=True, width=8, patch_size=128, batch_size=8, learning_rate=2e-3
+        ),
+    }

@@ -1,0 +1,322 @@
+"""READ FIRST: a run from settings to a registered version, told from top to bottom.
+
+Settings stop here: everything below takes plain arguments.
+"""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from deblur import project
+from deblur.data.crops import RunOrder
+from deblur.data.pairs import PairCrops, evenly_chosen, find_pairs, fingerprint
+from deblur.errors import SettingError
+from deblur.evaluation.scores import Benchmark, Scores
+from deblur.export.onnx import export_model, verify_model
+from deblur.inference.tiling import Tiling
+from deblur.models import build, parameter_count
+from deblur.models.unet import DeblurUNet
+from deblur.registry.record import FAILED, FINISHED, KILLED, RunRecord
+from deblur.training.checkpoint import load_checkpoint, network_from, network_of
+from deblur.training.config import TrainConfig
+from deblur.training.loop import Batch, Outcome, Progress, Schedule, fit
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run trains and validates on."""
+
+    train: Dataset[tuple[Tensor, Tensor]]
+    epoch_images: int
+    benchmark: Benchmark
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run leaves behind."""
+
+    record: RunRecord
+    outcome: Outcome
+    scores: Scores
+    run_id: str | None
+    version: str | None
+
+
+def pair_data(config: TrainConfig) -> Data:
+    """Pairs from the folders that the settings name.
+
+    Raises:
+        SettingError: a folder is not named.
+        DataError: a folder holds no usable pairs.
+    """
+    if config.train_data is None or config.test_data is None:
+        raise SettingError("--train_data and --test_data are both needed: folders that hold blur/ and sharp/.")
+    train = find_pairs(config.train_data, config.blur_gamma)
+    validation = evenly_chosen(find_pairs(config.test_data, config.blur_gamma), config.val_images)
+    crops = PairCrops(train, config.patch_size, config.seed)
+    both = f"{fingerprint(train)}-{fingerprint(validation)}"
+    return Data(crops, config.epoch_images or len(train), Benchmark(validation), both)
+
+
+def run(config: TrainConfig, data: Data | None = None, progress: Progress | None = None) -> Result:
+    """Train, keep the best, export it, prove the exported file, register it.
+
+    Args:
+        config: resolved settings.
+        data: instead of the pair folders in ``config``.
+        progress: told how the run goes.
+
+    Raises:
+        DeblurError: settings, data, training or registration failed; the record on disk says how far it came.
+    """
+    progress = progress or Progress()
+    torch.manual_seed(config.seed)
+    device = pick_device(config.device)
+    data = data or pair_data(config)
+    if data.epoch_images < config.batch_size:
+        raise SettingError(
+            f"An epoch has {data.epoch_images} crops, less than one batch of {config.batch_size}. "
+            f"Raise --epoch_images or lower --batch_size."
+        )
+
+    # The network, from scratch or from earlier weights, and the tiles it will be validated and served with.
+    network = _network(config)
+    tiling = Tiling(config.tile_size, config.tile_overlap, network.size_rule)
+
+    # The record on disk; a tracker, if there is one, is fed from it.
+    commit, dirty = project.git_state()
+    settings = asdict(config) | {
+        "width": network.width,  # --init brings its own
+        "residual": network.residual,
+        "epoch_images": data.epoch_images,
+        "device": str(device),
+        "parameters": parameter_count(network),
+        "val_images": len(data.benchmark.pairs),
+    }
+    tags = {
+        "data_fingerprint": data.fingerprint,
+        "git_commit": commit or "unknown",
+        "git_dirty": str(dirty).lower(),
+        "torch": torch.__version__,
+        "python": sys.version.split()[0],
+    }
+    record = RunRecord.begin(config.output_dir, _run_name(config), settings, tags)
+    ship = _shipper(config.tracking)
+    ship(record)
+
+    # Train.
+    order = RunOrder(data.epoch_images)
+    loader = DataLoader[Batch](
+        data.train,
+        batch_size=config.batch_size,
+        sampler=order,
+        num_workers=config.num_workers or 0,
+        drop_last=True,
+        persistent_workers=bool(config.num_workers),
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator().manual_seed(config.seed),
+    )
+    schedule = Schedule(
+        config.num_epochs,
+        config.learning_rate,
+        config.weight_decay,
+        config.clip_norm,
+        config.patience,
+        config.eval_every,
+    )
+    with _closing(record, ship):
+        outcome = fit(network, loader, order, data.benchmark, tiling, schedule, record, device, ship, progress)
+
+        # Export the best, open the written file again, and score it as a user would see it.
+        best = network_of(load_checkpoint(_best_of(record)))
+        export_model(
+            best,
+            record.model_folder,
+            name=config.registered_model_name or "deblur",
+            tiling=tiling,
+            git_commit=commit,
+        )
+        scores = verify_model(record.model_folder, data.benchmark, outcome.best_psnr_db)
+        progress.on_line(
+            f"exported {record.model_folder}; its file scores {scores.mean('psnr_db'):.3f} dB "
+            f"(validation {outcome.best_psnr_db:.3f} dB, input {scores.mean('psnr_input_db'):.3f} dB)"
+        )
+        record.log_epoch(outcome.best_epoch, verified_metrics(scores))
+        record.end(FINISHED, {"annealed": str(outcome.annealed).lower(), "best_epoch": str(outcome.best_epoch)})
+        run_id = ship(record)
+
+    # Register the proved file.
+    version = None
+    if config.registered_model_name and run_id:
+        from deblur.registry.versions import register
+
+        version = register(record.model_folder, best, config.registered_model_name, run_id)
+    for line in closing_lines(config, outcome, record, version):
+        progress.on_line(line)
+    return Result(record, outcome, scores, run_id, version)
+
+
+def register_checkpoint(
+    checkpoint: Path, name: str, test_data: Path | None = None, val_images: int | None = None
+) -> tuple[str, Scores]:
+    """Export, verify and register an existing checkpoint; returns (version, scores).
+
+    Args:
+        checkpoint: a ``best_model_*.pth``.
+        name: the registered model's name.
+        test_data: validation pairs; by default those the checkpoint was trained with.
+        val_images: as in training.
+    """
+    from deblur.registry.versions import register
+
+    state = load_checkpoint(checkpoint)
+    settings = state.get("settings", {})
+    test_data = test_data or (Path(settings["test_data"]) if settings.get("test_data", "None") != "None" else None)
+    if test_data is None:
+        raise SettingError("The checkpoint does not say what it was validated on. Give --test_data.")
+    network = network_of(state)
+    tiling = Tiling(int(settings.get("tile_size", 512)), int(settings.get("tile_overlap", 64)), network.size_rule)
+    benchmark = Benchmark(evenly_chosen(find_pairs(test_data, settings.get("blur_gamma") == "True"), val_images))
+    commit, dirty = project.git_state()
+    tags = {
+        "data_fingerprint": fingerprint(benchmark.pairs),
+        "git_commit": commit or "unknown",
+        "git_dirty": str(dirty).lower(),
+        "registered_from": checkpoint.name,
+    }
+    folder = checkpoint.resolve().parent / "registered" / checkpoint.stem
+    record = RunRecord.begin(folder, f"register {checkpoint.stem}", {"checkpoint": str(checkpoint)} | settings, tags)
+    ship = _shipper("on")
+    with _closing(record, ship):
+        export_model(network, record.model_folder, name=name, tiling=tiling, git_commit=commit)
+        scores = verify_model(record.model_folder, benchmark)
+        record.log_epoch(int(state.get("epoch", 0)), verified_metrics(scores))
+        record.end(FINISHED)
+        run_id = ship(record)
+    assert run_id is not None
+    return register(record.model_folder, network, name, run_id), scores
+
+
+def ship_record(folder: Path, name: str | None = None) -> tuple[str, str | None]:
+    """Send a record to MLflow, and register its verified model where a name is given; returns (run id, version)."""
+    from deblur.registry.tracking import ship
+    from deblur.registry.versions import register
+
+    if not (folder / "run.json").is_file():
+        raise SettingError(f"{folder} holds no run (no run.json). Give the --output_dir of a training.")
+    record = RunRecord(folder)
+    run_id = ship(record)
+    if name is None:
+        return run_id, None
+    best = _best_of(record)
+    return run_id, register(record.model_folder, network_of(load_checkpoint(best)), name, run_id)
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` takes a GPU if there is one.
+
+    Raises:
+        SettingError: a device that this machine does not have.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+        return device
+    except (RuntimeError, AssertionError) as error:
+        raise SettingError(f"--device {name} is not usable here ({str(error).splitlines()[0]}). Try cpu.") from error
+
+
+def verified_metrics(scores: Scores) -> dict[str, float]:
+    """What verification of the written file measured."""
+    return {
+        "verified_psnr": scores.mean("psnr_db"),
+        "verified_ssim": scores.mean("ssim"),
+        "verified_gain": scores.gain_db.mean,
+    }
+
+
+def closing_lines(config: TrainConfig, outcome: Outcome, record: RunRecord, version: str | None) -> Iterator[str]:
+    """The last lines of a run."""
+    yield f"best: {outcome.best_psnr_db:.2f} dB at epoch {outcome.best_epoch}, {record.best_checkpoint}"
+    if version:
+        from deblur.registry.versions import aliases_of
+
+        name = config.registered_model_name or ""
+        aliases = ", ".join(aliases_of(name, version)) or "no alias"
+        yield f"registered: {name} version {version} ({aliases})"
+    if outcome.skipped_steps:
+        yield f"skipped: {outcome.skipped_steps} steps whose loss or gradients were not finite"
+    if not outcome.annealed:
+        yield (
+            f"never annealed: stopped at epoch {outcome.epoch} of {config.num_epochs}, {config.patience} epochs after "
+            f"the best, before the cosine had come down. A run with --num_epochs {outcome.best_epoch} would anneal."
+        )
+
+
+def _network(config: TrainConfig) -> DeblurUNet:
+    if config.init is None:
+        return build({"name": "DeblurUNet", "width": config.width, "residual": config.residual})
+    if config.init.startswith("models:/"):
+        from deblur.registry.versions import fetch
+
+        return network_from(fetch(config.init))
+    return network_from(Path(config.init))
+
+
+def _run_name(config: TrainConfig) -> str:
+    return config.registered_model_name or f"{config.preset} width {config.width}"
+
+
+def _shipper(tracking: str) -> Callable[[RunRecord], str | None]:
+    if tracking == "off":
+        return lambda record: None
+    from deblur.registry.tracking import ship
+
+    return ship
+
+
+def _best_of(record: RunRecord) -> Path:
+    best = record.best_checkpoint
+    if best is None:
+        raise SettingError(f"{record.folder} holds no best checkpoint.")
+    return best
+
+
+@contextmanager
+def _closing(record: RunRecord, ship: Callable[[RunRecord], object]) -> Iterator[None]:
+    """Whatever ends the run, the record and the tracker say how: SIGTERM becomes SystemExit for that."""
+    try:
+        previous: Any = signal.signal(signal.SIGTERM, _exit_on_signal)
+    except ValueError:  # not the main thread, as in a test
+        previous = None
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        record.end(KILLED)
+        ship(record)
+        raise
+    except BaseException:
+        record.end(FAILED)
+        ship(record)
+        raise
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _exit_on_signal(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
