@@ -1,0 +1,267 @@
+"""``deblur VERB``: train, restore, serve, register, ship, demo. A verb imports what it needs when it runs.
+
+Exit codes: 0 done; 1 could not be done, or not for every file (the reason is on stderr); 2 the command line makes no
+sense; 130 interrupted.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from deblur.errors import DeblurError, SettingError
+
+if TYPE_CHECKING:
+    from deblur.inference.model_folder import Model, OpenEngine
+    from deblur.training.config import TrainConfig
+
+Engine = Literal["auto", "onnxruntime", "torch"]
+console = Console(highlight=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        if arguments[:1] == ["train"]:
+            return _train(list(arguments[1:]))
+        return int(
+            tyro.extras.subcommand_cli_from_dict(VERBS, prog="deblur", args=arguments, use_underscores=False) or 0
+        )
+    except DeblurError as error:
+        Console(stderr=True, highlight=False).print(f"deblur: {error}", style="red", markup=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def restore(
+    photo: tyro.conf.Positional[Path],
+    out: tyro.conf.Positional[Path | None] = None,
+    model: str | None = None,
+    engine: Engine = "auto",
+    device: str = "cpu",
+    overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> int:
+    """Restore a photo, or every photo in a folder.
+
+    Args:
+        photo: A photo, or a folder of photos.
+        out: Where to; by default PHOTO.deblurred.EXT, or the folder FOLDER.deblurred.
+        model: A model folder or models:/NAME@champion; by default DEBLUR_MODEL, else the champion of the local
+            registry, else the bundled model.
+        engine: What runs the network; auto takes onnxruntime, and torch for a device other than cpu.
+        device: cpu, cuda or mps; other than cpu needs torch.
+        overwrite: Replace files that exist.
+    """
+    from rich.progress import Progress
+
+    from deblur.inference.files import Report, restore_file, restore_folder
+
+    if not photo.exists():
+        raise SettingError(f"There is no {photo}.")
+    restorer = _open(model, engine, device).restorer
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(photo.name, total=None)
+        if photo.is_file():
+
+            def on_tile(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total)
+
+            target = restore_file(restorer, photo, out, overwrite=overwrite, on_tile=on_tile)
+            progress.console.print(str(target), markup=False, soft_wrap=True)
+            return 0
+
+        def on_report(report: Report, total: int) -> None:
+            progress.update(task, advance=1, total=total)
+            line = f"{report.photo}: {report.trouble}" if report.trouble else str(report.output)
+            progress.console.print(line, markup=False, soft_wrap=True, style="red" if report.trouble else None)
+
+        reports = restore_folder(restorer, photo, out, overwrite=overwrite, on_report=on_report)
+    failed = sum(report.trouble is not None for report in reports)
+    console.print(f"{len(reports) - failed} restored, {failed} not.")
+    return 1 if failed or not reports else 0
+
+
+def serve(
+    model: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 7071,
+    engine: Engine = "auto",
+    device: str = "cpu",
+) -> int:
+    """Serve the HTTP API: POST a photo to /api/deblur.
+
+    Args:
+        model: A model folder or models:/NAME@champion; by default DEBLUR_MODEL, else the champion of the local
+            registry, else the bundled model.
+        host: Address to listen on.
+        port: Port to listen on.
+        engine: What runs the network; auto takes onnxruntime, and torch for a device other than cpu.
+        device: cpu, cuda or mps; other than cpu needs torch.
+    """
+    import uvicorn
+
+    from deblur.inference.model_folder import open_model
+    from deblur.serving.api import create_app
+    from deblur.serving.model_store import ModelStore
+
+    opener = _engine_opener(engine, device)
+    store = ModelStore(lambda: _locate(model), lambda folder: open_model(folder, opener))
+    console.print(f"serving on http://{host}:{port}  (POST /api/deblur, GET /api/health)")
+    uvicorn.run(create_app(store), host=host, port=port, log_level="warning", timeout_graceful_shutdown=20)
+    return 0
+
+
+def register(
+    checkpoint: tyro.conf.Positional[Path], name: str, test_data: Path | None = None, val_images: int | None = None
+) -> int:
+    """Export, verify and register a checkpoint.
+
+    Args:
+        checkpoint: A best_model_*.pth.
+        name: The registered model's name.
+        test_data: Folder of validation pairs; by default the one it was trained with.
+        val_images: Verify on this many pairs, spread evenly; by default on all.
+    """
+    from deblur.registry.versions import aliases_of
+    from deblur.training.recipe import register_checkpoint
+
+    version, scores = register_checkpoint(checkpoint, name, test_data, val_images)
+    console.print(
+        f"the written file scores {scores.mean('psnr_db'):.2f} dB (input {scores.mean('psnr_input_db'):.2f} dB)\n"
+        f"registered: {name} version {version} ({', '.join(aliases_of(name, version)) or 'no alias'})"
+    )
+    return 0
+
+
+def ship(run_dir: tyro.conf.Positional[Path], name: str | None = None) -> int:
+    """Send a run recorded on disk to MLflow.
+
+    Args:
+        run_dir: The --output_dir of the training.
+        name: Register the run's verified model under this name, too.
+    """
+    from deblur.training.recipe import ship_record
+
+    run_id, version = ship_record(run_dir, name)
+    console.print(f"run {run_id}" + (f", {name} version {version}" if version else ""))
+    return 0
+
+
+def demo(photos: Path | None = None) -> int:
+    """Train, track, register, serve and restore, on photos that are here already; under ten minutes on two cores.
+
+    Args:
+        photos: A folder of sharp photos to use instead of those that came with the dependencies.
+    """
+    from deblur.demo import run_demo
+
+    run_demo(photos, console)
+    return 0
+
+
+def train() -> int:
+    """Train DeblurUNet on pairs, verify the best checkpoint, register it. 'deblur train --help' lists all settings."""
+    return 2  # reached only through its help text: main hands 'train' to _train
+
+
+VERBS: dict[str, Callable[..., int]] = {
+    "train": train,
+    "restore": restore,
+    "serve": serve,
+    "register": register,
+    "ship": ship,
+    "demo": demo,
+}
+
+
+def _train(arguments: list[str]) -> int:
+    from deblur.training.config import TrainConfig, presets
+
+    defaults = presets()[_preset_named(arguments, tuple(presets()))]
+    config = tyro.cli(
+        TrainConfig,
+        prog="train.py",
+        args=arguments,
+        default=defaults,
+        description=inspect.cleandoc(TrainConfig.__doc__ or ""),
+        use_underscores=True,
+    )
+    config = config.resolved()
+    if config.dry_run:
+        _print_settings(config)
+        return 0
+    from deblur.training.recipe import run
+    from deblur.training.terminal import progress_of
+
+    with progress_of(console) as progress:
+        run(config, progress=progress)
+    return 0
+
+
+def _preset_named(arguments: Sequence[str], names: tuple[str, ...]) -> str:
+    """The value of --preset, looked for before the rest is parsed, because it decides the rest's defaults."""
+    value = "published"
+    for i, argument in enumerate(arguments):
+        if argument == "--preset" and i + 1 < len(arguments):
+            value = arguments[i + 1]
+        elif argument.startswith("--preset="):
+            value = argument.partition("=")[2]
+    return value if value in names else "published"  # tyro refuses an unknown one, with its list
+
+
+def _print_settings(config: "TrainConfig") -> None:
+    from deblur.training.recipe import pick_device
+
+    table = Table("setting", "value")
+    for key, value in (asdict(config) | {"device": pick_device(config.device)}).items():
+        table.add_row(key, str(value))
+    console.print(table)
+
+
+def _open(model: str | None, engine: Engine, device: str) -> "Model":
+    from deblur.inference.model_folder import open_model
+
+    return open_model(_locate(model), _engine_opener(engine, device))
+
+
+def _engine_opener(engine: Engine, device: str) -> "OpenEngine":
+    from deblur.inference.engine import OnnxEngine
+
+    if engine == "onnxruntime" and device != "cpu":
+        raise SettingError(f"--engine onnxruntime runs on the CPU here; for --device {device} take --engine torch.")
+    if engine == "onnxruntime" or (engine == "auto" and device == "cpu"):
+        return OnnxEngine
+    from deblur.models.engine import TorchEngine
+    from deblur.training.checkpoint import network_from
+    from deblur.training.recipe import pick_device
+
+    return lambda onnx_file: TorchEngine(network_from(onnx_file.parent), pick_device(device))
+
+
+def _locate(model: str | None) -> Path:
+    """The model folder; the registry (and mlflow with it) is touched only where it is needed."""
+    from deblur.serving.model_store import locate_model
+
+    def fetch(uri: str) -> Path:
+        from deblur.registry.versions import fetch
+
+        return fetch(uri)
+
+    def champion() -> str | None:
+        from deblur.registry.tracking import local_store
+
+        if not local_store().is_file():
+            return None
+        from deblur.registry.versions import local_champion
+
+        return local_champion()
+
+    return locate_model(model, fetch, champion)

@@ -1,0 +1,257 @@
+"""The whole loop in under ten minutes on two cores: train, track, register, serve, POST, look.
+
+Three sets of photos that never mix: most train, a few choose the best checkpoint, and the held-back ones report. Every
+reported figure is measured on what the service answered.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from deblur import project
+from deblur.data.pairs import PairPixels, Rgb8, fingerprint
+from deblur.data.photos import HELD_BACK, ShakenCrops, SharpPhoto, installed_photos, photos_in, shaken
+from deblur.errors import DataError, ModelError
+from deblur.evaluation.panels import centre_crop, side_by_side, stacked
+from deblur.evaluation.scores import Benchmark
+from deblur.images import Photo, decode, encode, from_rgb8, to_rgb8
+from deblur.metrics import Interval, mean_interval, psnr_db
+from deblur.models import parameter_count
+from deblur.models.unet import DeblurUNet
+from deblur.training.config import TrainConfig, presets
+from deblur.training.recipe import Data, Result, run
+from deblur.training.terminal import progress_of
+
+NAME = "deblur-demo"
+EPOCHS, EPOCH_IMAGES, LEARNING_RATE = 10, 1200, 3e-3
+SELECTING = ("chelsea", "motorcycle_right")
+SHAKES_PX = (4.5, 7.5, 10.5)
+"""How far the camera moves over the reported photos; training draws from 3 to 12 px."""
+REPORT_SEED, SELECT_SEED = 99, 98
+PICTURE_ROWS, PICTURE_SIDE_PX = 3, 400
+OWN_PHOTOS, OWN_SIDE_PX = 80, 1280
+
+
+@dataclass(frozen=True)
+class Split:
+    """Photos by use."""
+
+    train: list[SharpPhoto]
+    select: list[SharpPhoto]
+    report: list[SharpPhoto]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """One blurry photo as the service answered it."""
+
+    photo: str
+    pair: PairPixels
+    answer: Rgb8
+
+    @property
+    def psnr_input_db(self) -> float:
+        """The blurry photo's PSNR."""
+        return psnr_db(self.pair.blurry, self.pair.sharp)
+
+    @property
+    def psnr_db(self) -> float:
+        """The answer's PSNR."""
+        return psnr_db(self.answer, self.pair.sharp)
+
+
+def run_demo(folder: Path | None, console: Console) -> Interval:
+    """Run it; returns the mean gain over the held-back photos.
+
+    Raises:
+        DeblurError: a stage failed; the message says which and what to do.
+    """
+    started = time.monotonic()
+    split = split_installed() if folder is None else split_own(folder)
+    config = demo_config()
+    full, used = parameter_count(DeblurUNet(32)), parameter_count(DeblurUNet(config.width))
+    console.print(
+        f"1/4 Training DeblurUNet at width {config.width} ({used:,} parameters instead of the published {full:,} at "
+        f"width 32: this has to fit into minutes on a CPU)\n    on {len(split.train)} photos and dead leaves, blurred "
+        f"by synthetic camera shake; {len(split.select)} photos choose the checkpoint, "
+        f"{len(split.report)} are held back."
+    )
+    with progress_of(console) as progress:
+        result = run(config, demo_data(split, config), progress)
+
+    console.print("2/4 Starting the service with the registered version.")
+    with served(f"models:/{NAME}/{result.version}") as url:
+        console.print(f"3/4 POSTing {len(split.report)} held-back photos, {len(SHAKES_PX)} shakes each, to {url}")
+        restored = [
+            Restored(photo.name, pair, to_rgb8(decode(post(url, encode(Photo(from_rgb8(pair.blurry))))).pixels))
+            for photo, shakes in zip(split.report, blurred(split.report, SHAKES_PX, REPORT_SEED), strict=True)
+            for pair in shakes
+        ]
+    picture = config.output_dir / "before_after.png"
+    draw(restored).save(picture)
+    gain = report(restored, result, picture, console)
+    console.print(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes.")
+    return gain
+
+
+def demo_config() -> TrainConfig:
+    """The 'small' preset, cut to minutes."""
+    config = replace(
+        presets()["small"],
+        registered_model_name=NAME,
+        output_dir=project.root() / "checkpoints" / "demo",
+        num_epochs=EPOCHS,
+        epoch_images=EPOCH_IMAGES,
+        learning_rate=LEARNING_RATE,
+        num_workers=1,
+    )
+    return config.resolved()
+
+
+def demo_data(split: Split, config: TrainConfig) -> Data:
+    """Endless shaken crops to train on, and whole shaken photos to choose the checkpoint by."""
+    selecting = [pair for shakes in blurred(split.select, SHAKES_PX[1:2], SELECT_SEED) for pair in shakes]
+    crops = ShakenCrops(split.train, config.patch_size, config.seed)
+    trained_on = fingerprint([PairPixels(photo.name, photo.pixels, photo.pixels) for photo in crops.photos])
+    return Data(crops, EPOCH_IMAGES, Benchmark(selecting), f"{trained_on}-{fingerprint(selecting)}")
+
+
+def split_installed() -> Split:
+    """The photographs that came with the dependencies."""
+    photos = installed_photos()
+    return Split(
+        train=[p for p in photos if p.name not in (*HELD_BACK, *SELECTING)],
+        select=[p for p in photos if p.name in SELECTING],
+        report=[p for p in photos if p.name in HELD_BACK],
+    )
+
+
+def split_own(folder: Path) -> Split:
+    """A person's own sharp photos: up to 8 report, up to 3 select, the rest train (80 in all, at 1280 px a side)."""
+    photos = photos_in(folder, OWN_PHOTOS, OWN_SIDE_PX)
+    if len(photos) < 6:
+        raise DataError(
+            f"{folder} holds {len(photos)} photos; the demo needs 6 or more: to train, to select, to report."
+        )
+    indices = range(len(photos))
+    report = set(evenly(indices, min(8, len(photos) // 3)))
+    select = set(evenly([i for i in indices if i not in report], min(3, len(photos) // 6)))
+    return Split(
+        train=[photos[i] for i in indices if i not in report | select],
+        select=[photos[i] for i in sorted(select)],
+        report=[photos[i] for i in sorted(report)],
+    )
+
+
+def evenly(items: Sequence[int], count: int) -> list[int]:
+    """``count`` items spread over the sequence."""
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
+
+
+def blurred(photos: Sequence[SharpPhoto], extents_px: Sequence[float], seed: int) -> Iterator[list[PairPixels]]:
+    """Each photo under each shake, the same every time."""
+    for i, photo in enumerate(photos):
+        yield [shaken(photo, np.random.default_rng((seed, i, j)), extent) for j, extent in enumerate(extents_px)]
+
+
+@contextmanager
+def served(model: str) -> Iterator[str]:
+    """``deblur serve`` on a free port; gives its address once it answers, ends it afterwards."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "deblur", "serve", "--model", model, "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_healthy(url, process)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def post(url: str, photo: bytes) -> bytes:
+    """POST a PNG; returns the answer's bytes."""
+    request = urllib.request.Request(f"{url}/api/deblur", data=photo, headers={"Content-Type": "image/png"})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        data: bytes = answer.read()
+        return data
+
+
+def draw(restored: Sequence[Restored]) -> Image.Image:
+    """Before, after and reference of the first photos at their middle shake, full resolution, a row each."""
+    middle = restored[len(SHAKES_PX) // 2 :: len(SHAKES_PX)][:PICTURE_ROWS]
+    rows = []
+    for item in middle:
+        images = (item.pair.blurry, item.answer, item.pair.sharp)
+        captions = (
+            f"{item.photo}, blurry: {item.psnr_input_db:.2f} dB",
+            f"restored: {item.psnr_db:.2f} dB ({item.psnr_db - item.psnr_input_db:+.2f})",
+            "reference",
+        )
+        rows.append(side_by_side([centre_crop(image, PICTURE_SIDE_PX) for image in images], captions))
+    return stacked(rows)
+
+
+def report(restored: Sequence[Restored], result: Result, picture: Path, console: Console) -> Interval:
+    """The table, the gain, and what to try next."""
+    table = Table("held-back photo", "blurry dB", "restored dB", "gain dB", title="means over three shakes")
+    names = list(dict.fromkeys(item.photo for item in restored))
+    gains = []
+    for name in names:
+        items = [item for item in restored if item.photo == name]
+        before, after = (float(np.mean([getattr(i, f) for i in items])) for f in ("psnr_input_db", "psnr_db"))
+        gains.append(after - before)
+        table.add_row(name, f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f}")
+    gain = mean_interval(gains)
+    before, after = (float(np.mean([getattr(i, f) for i in restored])) for f in ("psnr_input_db", "psnr_db"))
+    console.print("4/4 Result, measured on what the service answered:")
+    console.print(table)
+    verdict = "above zero" if gain.above_zero else "NOT above zero"
+    console.print(
+        f"blurry {before:.2f} dB, restored {after:.2f} dB, gain {gain} dB "
+        f"(95 % interval over {len(names)} photos, {verdict})\n"
+        f"picture: {picture}\n"
+        f"run: {result.run_id}   model: {NAME} version {result.version}\n\n"
+        f"Try next, in {project.root()}:\n"
+        f"  {_command('mlflow')} ui\n"
+        f"  {_command('deblur')} serve --model models:/{NAME}/{result.version}\n"
+        f"  curl --data-binary @photo.jpg http://127.0.0.1:7071/api/deblur -o photo.deblurred.jpg",
+        soft_wrap=True,
+    )
+    return gain
+
+
+def _wait_until_healthy(url: str, process: "subprocess.Popen[bytes]", timeout_s: float = 90) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ModelError(f"The service ended with {process.returncode} before it answered.")
+        try:
+            with urllib.request.urlopen(f"{url}/api/health", timeout=30):
+                return
+        except urllib.error.HTTPError as error:
+            raise ModelError(f"The service is up but cannot restore: {error.read().decode()}") from error
+        except OSError:
+            time.sleep(0.2)
+    raise ModelError(f"The service did not answer within {timeout_s:.0f} s.")
+
+
+def _command(name: str) -> str:
+    """How to call an installed command from the project's root."""
+    path = Path(sys.executable).parent / name
+    return str(path.relative_to(project.root())) if path.is_relative_to(project.root()) else name
