@@ -37,7 +37,8 @@ from deblur.training.terminal import progress_of
 
 NAME = "deblur-demo"
 EPOCHS, EPOCH_IMAGES, LEARNING_RATE = 10, 1200, 3e-3
-SELECTING = ("chelsea", "motorcycle_right")
+SELECTING = ("motorcycle_right", "hubble_deep_field")
+SELECTING_SIDE_PX = 540
 SHAKES_PX = (4.5, 7.5, 10.5)
 """How far the camera moves over the reported photos; training draws from 3 to 12 px."""
 REPORT_SEED, SELECT_SEED = 99, 98
@@ -123,7 +124,8 @@ def demo_config() -> TrainConfig:
 
 def demo_data(split: Split, config: TrainConfig) -> Data:
     """Endless shaken crops to train on, and whole shaken photos to choose the checkpoint by."""
-    selecting = [pair for shakes in blurred(split.select, SHAKES_PX[1:2], SELECT_SEED) for pair in shakes]
+    centres = [SharpPhoto(photo.name, centre_crop(photo.pixels, SELECTING_SIDE_PX)) for photo in split.select]
+    selecting = [pair for shakes in blurred(centres, SHAKES_PX, SELECT_SEED) for pair in shakes]
     crops = ShakenCrops(split.train, config.patch_size, config.seed)
     trained_on = fingerprint([PairPixels(photo.name, photo.pixels, photo.pixels) for photo in crops.photos])
     return Data(crops, EPOCH_IMAGES, Benchmark(selecting), f"{trained_on}-{fingerprint(selecting)}")
@@ -164,15 +166,14 @@ def evenly(items: Sequence[int], count: int) -> list[int]:
 def blurred(photos: Sequence[SharpPhoto], extents_px: Sequence[float], seed: int) -> Iterator[list[PairPixels]]:
     """Each photo under each shake, the same every time."""
     for i, photo in enumerate(photos):
-        yield [shaken(photo, np.random.default_rng((seed, i, j)), extent) for j, extent in enumerate(extents_px)]
+        pairs = [shaken(photo, np.random.default_rng((seed, i, j)), extent) for j, extent in enumerate(extents_px)]
+        yield [replace(p, name=f"{p.name} {extent:g} px") for p, extent in zip(pairs, extents_px, strict=True)]
 
 
 @contextmanager
 def served(model: str) -> Iterator[str]:
     """``deblur serve`` on a free port; gives its address once it answers, ends it afterwards."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "deblur", "serve", "--model", model, "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONUNBUFFERED": "1"})
     url = f"http://127.0.0.1:{port}"
@@ -182,6 +183,13 @@ def served(model: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def post(url: str, photo: bytes) -> bytes:

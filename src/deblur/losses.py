@@ -43,7 +43,8 @@ def ms_ssim(a: Tensor, b: Tensor, scales: int | None = None) -> Tensor:
     """
     scales = scales or scales_that_fit(min(a.shape[-2:]))
     weights = torch.tensor(SCALE_WEIGHTS[:scales], device=a.device)
-    weights = weights / weights.sum()
+    if scales < len(SCALE_WEIGHTS):  # the published five sum to 1.0001 and stay as they are
+        weights = weights / weights.sum()
     product = torch.ones(a.shape[:2], device=a.device)
     for scale, weight in enumerate(weights):
         if scale:

@@ -49,7 +49,7 @@ class Benchmark:
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         self.pairs = list(pairs)
-        self._inputs: dict[str, tuple[float, float]] = {}
+        self._inputs: dict[int, tuple[float, float]] = {}
 
     def score(
         self,
@@ -58,25 +58,25 @@ class Benchmark:
     ) -> Scores:
         """Restore and score every pair; ``on_image`` is told each score with blurry, restored and sharp pixels."""
         images = []
-        for pair in self.pairs:
+        for index, pair in enumerate(self.pairs):
             blurry, sharp = pair.load()
             output = restore(from_rgb8(blurry))
             restored = to_rgb8(output)
-            psnr_input_db, ssim_input = self._input_score(pair.name, blurry, sharp)
+            psnr_input_db, ssim_input = self._input_score(index, blurry, sharp)
             loss = _loss(output, sharp)
             score = Score(pair.name, psnr_db(restored, sharp), ssim(restored, sharp), psnr_input_db, ssim_input, loss)
             on_image(score, blurry, restored, sharp)
             images.append(score)
         return Scores(images)
 
-    def _input_score(self, name: str, blurry: Rgb8, sharp: Rgb8) -> tuple[float, float]:
-        if name not in self._inputs:
+    def _input_score(self, index: int, blurry: Rgb8, sharp: Rgb8) -> tuple[float, float]:
+        if index not in self._inputs:
             try:
                 scales_that_fit(min(sharp.shape[:2]))
             except ValueError as error:
-                raise DataError(f"{name}: {error}") from error
-            self._inputs[name] = (psnr_db(blurry, sharp), ssim(blurry, sharp))
-        return self._inputs[name]
+                raise DataError(f"{self.pairs[index].name}: {error}") from error
+            self._inputs[index] = (psnr_db(blurry, sharp), ssim(blurry, sharp))
+        return self._inputs[index]
 
 
 def _loss(output: Pixels, sharp: Rgb8) -> float:

@@ -65,8 +65,9 @@ class RunRecord:
         return self.folder / MODEL
 
     def panels(self) -> list[tuple[str, int, Path]]:
-        """(photo, epoch, file) of every panel, in order."""
-        return [(p.parent.name, int(p.stem), p) for p in sorted((self.folder / PANELS).glob("*/*.png"))]
+        """(photo, epoch, file) of every panel, in the order in which they were made."""
+        files = (self.folder / PANELS).glob("*/*.png")
+        return sorted(((p.parent.name, int(p.stem), p) for p in files), key=lambda panel: (panel[1], panel[0]))
 
     def log_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
         """Append one epoch's metrics."""

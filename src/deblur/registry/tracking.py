@@ -1,6 +1,7 @@
 """Ship run records to MLflow. Shipping twice sends nothing twice: ``shipped.json`` knows how far it came."""
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ def connect() -> "MlflowClient":
     """
     import mlflow
 
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(f"sqlite:///{local_store().as_posix()}")
         _create_store_once()

@@ -85,8 +85,9 @@ def fetch(uri: str) -> Path:
             for file in (ONNX_FILE, JSON_FILE):
                 mlflow.artifacts.download_artifacts(f"models:/{name}/{version}/extra_files/{file}", dst_path=scratch)
             run_id = client.get_model_version(name, version).run_id
-            stamp_version(Path(scratch), version, run_id)
-            return _into_cache(Path(scratch))
+            folder = Path(scratch) / "extra_files"
+            stamp_version(folder, version, run_id)
+            return _into_cache(folder)
     except (MlflowException, OSError) as error:
         raise ModelError(f"{uri} cannot be fetched from the registry: {error}") from error
 

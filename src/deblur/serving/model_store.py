@@ -1,5 +1,6 @@
 """The model that is served: opened at the first request, kept, and asked for again after a failure."""
 
+import logging
 import os
 import threading
 import time
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from deblur.errors import ModelError
 from deblur.inference.model_folder import JSON_FILE, Model, open_model
+
+logger = logging.getLogger("deblur.serving")
 
 RETRY_AFTER_FAILURE_S = 5.0
 FetchModel = Callable[[str], Path]
@@ -49,6 +52,7 @@ class ModelStore:
         except Exception as error:
             failure = error if isinstance(error, ModelError) else ModelError(f"The model cannot be loaded: {error}")
             self._failure = (time.monotonic(), failure)
+            logger.error("the model cannot be used: %s", failure)
             raise failure from error
 
 

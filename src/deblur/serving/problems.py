@@ -37,12 +37,11 @@ def problem(status: int, code: str, detail: str, headers: dict[str, str] | None 
 
 
 async def on_deblur_error(request: Request, error: Exception) -> JSONResponse:
-    """What went wrong, as the error itself says it. A model's trouble is told in the log: it may hold paths."""
+    """What went wrong, as the error itself says it. A model's trouble is told in the log, where it may name paths."""
     assert isinstance(error, errors.DeblurError)
     status = STATUS.get(type(error), 500)
     detail = str(error)
     if isinstance(error, errors.ModelError):
-        logger.error("model: %s", error)
         detail = "The model cannot be used now. The service's log says why; GET /api/health tells when it is back."
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
     return problem(status, error.code, detail, headers)

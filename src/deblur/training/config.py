@@ -113,6 +113,13 @@ def presets() -> dict[str, TrainConfig]:
         "published": published,
         "residual": replace(published, preset="residual", residual=True),
         "small": replace(
-            published, preset="small", residual=True, width=8, patch_size=128, batch_size=8, learning_rate=2e-3
+            published,
+            preset="small",
+            residual=True,
+            width=8,
+            patch_size=128,
+            tile_size=192,
+            batch_size=8,
+            learning_rate=2e-3,
         ),
     }

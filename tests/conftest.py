@@ -1,0 +1,71 @@
+"""What tests share: small real photographs, pairs made from them, a small trained-looking model folder, and a fence
+that keeps every test's registry in its own folder."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+
+from deblur import project  # noqa: E402
+from deblur.data.photos import SharpPhoto, installed_photos, shaken  # noqa: E402
+from deblur.export.onnx import export_model  # noqa: E402
+from deblur.inference.tiling import Tiling  # noqa: E402
+from deblur.models.unet import DeblurUNet  # noqa: E402
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def own_project(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Runs, registry and cache of a test lie in a folder of its own."""
+    root = tmp_path_factory.mktemp("project")
+    (root / "mlruns").mkdir()
+    monkeypatch.setattr(project, "root", lambda: root)
+    monkeypatch.setenv("HOME", str(root))
+    for name in ("MLFLOW_TRACKING_URI", "DEBLUR_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    return root
+
+
+@pytest.fixture(scope="session")
+def photos() -> dict[str, SharpPhoto]:
+    """The installed photographs by name."""
+    return {photo.name: photo for photo in installed_photos()}
+
+
+@pytest.fixture(scope="session")
+def pair_folder(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, SharpPhoto]) -> Path:
+    """Six real pairs, 160 to 200 px a side: blur/NAME and sharp/NAME."""
+    folder = tmp_path_factory.mktemp("pairs")
+    for kind in ("blur", "sharp"):
+        (folder / kind).mkdir()
+    names = ("astronaut", "coffee", "chelsea", "camera", "china", "rocket")
+    for i, name in enumerate(names):
+        crop = SharpPhoto(name, photos[name].pixels[40:240, 60:280])
+        pair = shaken(crop, np.random.default_rng(i), 8.0)
+        Image.fromarray(pair.blurry).save(folder / "blur" / f"{name}.png")
+        Image.fromarray(pair.sharp).save(folder / "sharp" / f"{name}.png")
+    return folder
+
+
+def sharpening_network(seed: int = 0) -> DeblurUNet:
+    """A small residual network whose correction is small but not zero."""
+    torch.manual_seed(seed)
+    network = DeblurUNet(8, residual=True)
+    torch.nn.init.normal_(network.head.weight, std=0.02)
+    return network
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported model folder, tiles of 128 px with 32 px overlap."""
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    network = sharpening_network()
+    export_model(network, folder, name="tiny", tiling=Tiling(128, 32, network.size_rule))
+    return folder

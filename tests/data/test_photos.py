@@ -1,0 +1,73 @@
+"""Synthetic pairs from sharp photos: aligned, sized, reproducible, and the held-back photos held back."""
+
+import numpy as np
+import pytest
+import torch
+
+from deblur.data.photos import HELD_BACK, Shake, ShakenCrops, SharpPhoto, photos_in, shaken
+from deblur.demo import SELECTING, split_installed, split_own
+from deblur.errors import DataError
+from deblur.metrics import psnr_db
+
+
+def test_the_installed_photos_are_there(photos: dict[str, SharpPhoto]) -> None:
+    assert set(HELD_BACK) | set(SELECTING) <= photos.keys()
+    assert len(photos) == 20
+    assert all(photo.pixels.dtype == np.uint8 and photo.pixels.shape[2] == 3 for photo in photos.values())
+
+
+def test_the_demos_three_sets_never_mix() -> None:
+    split = split_installed()
+    sets = [{photo.name for photo in part} for part in (split.train, split.select, split.report)]
+    assert sets[2] == set(HELD_BACK)
+    assert sum(map(len, sets)) == len(set.union(*sets))
+    assert all(sets)
+
+
+def test_a_persons_own_photos_are_split_too(tmp_path, photos: dict[str, SharpPhoto]) -> None:
+    from PIL import Image
+
+    for i, photo in enumerate(list(photos.values())[:9]):
+        Image.fromarray(photo.pixels[:170, :170]).save(tmp_path / f"{i}.png")
+    split = split_own(tmp_path)
+    names = [photo.name for part in (split.report, split.select, split.train) for photo in part]
+    assert sorted(names) == [str(i) for i in range(9)]
+    assert len(split.report) == 3
+    with pytest.raises(DataError, match="6 or more"):
+        few = tmp_path / "few"
+        few.mkdir()
+        Image.fromarray(photos["moon"].pixels).save(few / "one.png")
+        split_own(few)
+    assert [p.name for p in photos_in(tmp_path, at_most=3)] == ["0", "4", "8"]
+
+
+def test_blurry_and_sharp_are_aligned_and_the_blurry_one_is_worse(photos: dict[str, SharpPhoto]) -> None:
+    pair = shaken(photos["astronaut"], np.random.default_rng(0), 8.0)
+    assert pair.blurry.shape == pair.sharp.shape
+    here = psnr_db(pair.blurry, pair.sharp)
+    assert 15 < here < 40
+    shifted = [np.roll(pair.blurry, shift, axis=(0, 1)) for shift in ((0, 3), (3, 0), (0, -3), (-3, 0))]
+    assert all(psnr_db(other, pair.sharp) < here for other in shifted)
+
+
+def test_a_sample_is_a_function_of_seed_and_key(photos: dict[str, SharpPhoto]) -> None:
+    one, same, other = (ShakenCrops(list(photos.values()), 64, seed) for seed in (0, 0, 1))
+    for key in range(6):
+        assert all(torch.equal(a, b) for a, b in zip(one[key], same[key], strict=True))
+        assert one[key][0].shape == one[key][1].shape == (3, 64, 64)
+    assert not torch.equal(one[0][0], other[0][0])
+    assert not torch.equal(one[0][0], one[1][0])
+
+
+def test_blur_moves_no_pixel_of_a_still_crop(photos: dict[str, SharpPhoto]) -> None:
+    """With no movement blurry equals sharp: crop and margins line up for photos, enlarged photos and leaves."""
+    still = Shake(extent_px=(1e-6, 1e-6), leaves_share=0.3, enlarged_share=0.5)
+    crops = ShakenCrops(list(photos.values()), 48, 0, still)
+    for key in range(20):
+        blurry, sharp = crops[key]
+        assert torch.abs(blurry - sharp).max() <= 1.01 / 255
+
+
+def test_photos_that_are_too_small_are_refused() -> None:
+    with pytest.raises(DataError, match="154 px a side"):
+        ShakenCrops([SharpPhoto("tiny", np.zeros((60, 60, 3), np.uint8))], 128, 0)

@@ -1,0 +1,70 @@
+"""Export: the file computes what the network does, on every size, and is proved before it is relied on."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deblur.data.pairs import find_pairs
+from deblur.errors import RegistrationError
+from deblur.evaluation.scores import Benchmark
+from deblur.export.onnx import export_model, verify_model
+from deblur.inference.engine import OnnxEngine
+from deblur.inference.model_folder import open_model, read_info, sha256_of
+from deblur.inference.restorer import Restorer
+from deblur.inference.tiling import Tiling
+from deblur.models.engine import TorchEngine
+from deblur.models.unet import DeblurUNet
+from tests.conftest import sharpening_network
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (15, 33), (101, 67), (128, 128), (129, 257)])
+def test_the_file_equals_the_network_on_odd_sizes(model_folder: Path, shape: tuple[int, int]) -> None:
+    tiling = Tiling(128, 32, DeblurUNet.size_rule)
+    pixels = np.random.default_rng(1).random((*shape, 3), dtype=np.float32)
+    in_torch = Restorer(TorchEngine(sharpening_network()), tiling)(pixels)
+    in_onnx = open_model(model_folder).restorer(pixels)
+    assert np.abs(in_torch - in_onnx).max() <= 1e-4
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_batches_of_any_size(model_folder: Path, batch: int) -> None:
+    tiles = np.random.default_rng(1).random((batch, 3, 48, 16), dtype=np.float32)
+    expected = TorchEngine(sharpening_network())(tiles)
+    assert np.abs(OnnxEngine(model_folder / "model.onnx")(tiles) - expected).max() <= 1e-4
+
+
+def test_the_plain_network_of_full_width_is_exported_too(tmp_path: Path) -> None:
+    network = DeblurUNet()
+    info = export_model(network, tmp_path, name="full", tiling=Tiling(512, 64, network.size_rule))
+    tiles = np.random.default_rng(1).random((1, 3, 80, 112), dtype=np.float32)
+    engine = open_model(tmp_path).restorer.engine
+    assert np.abs(engine(tiles) - TorchEngine(network)(tiles)).max() <= 1e-4
+    assert info.architecture == {"name": "DeblurUNet", "width": 32, "residual": False}
+
+
+def test_the_description_holds_what_the_server_needs(model_folder: Path) -> None:
+    values = json.loads((model_folder / "model.json").read_text())
+    wanted = {"format", "name", "run_id", "git_commit", "sha256", "precision", "multiple_of", "min_side_px"}
+    wanted |= {"receptive_px", "tile_px", "overlap_px", "psnr_db", "psnr_input_db", "golden"}
+    assert wanted <= values.keys()
+    assert values["sha256"] == sha256_of(model_folder / "model.onnx")
+    assert (values["multiple_of"], values["receptive_px"]) == (16, None)
+
+
+def test_verification_scores_the_file_and_writes_it_down(tmp_path: Path, pair_folder: Path) -> None:
+    network = sharpening_network()
+    tiling = Tiling(128, 32, network.size_rule)
+    export_model(network, tmp_path, name="tiny", tiling=tiling)
+    benchmark = Benchmark(find_pairs(pair_folder))
+    trained = benchmark.score(Restorer(TorchEngine(network), tiling)).mean("psnr_db")
+    scores = verify_model(tmp_path, benchmark, trained)
+    assert scores.mean("psnr_db") == pytest.approx(trained, abs=0.02)
+    info = read_info(tmp_path)
+    assert info.psnr_db == scores.mean("psnr_db")
+    assert info.psnr_input_db == scores.mean("psnr_input_db")
+    with pytest.raises(RegistrationError, match="more than 0.02 dB apart"):
+        verify_model(tmp_path, benchmark, trained + 0.03)
+    with pytest.raises(RegistrationError, match="apart"):
+        verify_model(tmp_path, benchmark, float("nan"))

@@ -1,0 +1,71 @@
+"""A model folder is served only as it was exported."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deblur.errors import ModelError
+from deblur.inference.model_folder import open_model, read_info, sha256_of, stamp_version
+
+
+@pytest.fixture
+def copy(model_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(model_folder, tmp_path / "copy"))
+
+
+def set_field(folder: Path, **values: object) -> None:
+    path = folder / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_it_restores_with_the_tiling_it_was_validated_with(model_folder: Path) -> None:
+    model = open_model(model_folder)
+    assert (model.restorer.tiling.tile_px, model.restorer.tiling.overlap_px) == (128, 32)
+    assert model.restorer(np.ones((20, 33, 3), np.float32)).shape == (20, 33, 3)
+
+
+def test_a_flipped_bit_is_noticed(copy: Path) -> None:
+    data = bytearray((copy / "model.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / "model.onnx").write_bytes(data)
+    with pytest.raises(ModelError, match="sha256"):
+        open_model(copy)
+
+
+def test_another_network_under_a_right_checksum_is_noticed(copy: Path) -> None:
+    info = read_info(copy)
+    means = [value + 0.01 for value in info.golden.cell_means]
+    set_field(copy, golden={"seed": info.golden.seed, "side_px": 64, "cell_means": means, "tolerance": 1e-3})
+    with pytest.raises(ModelError, match="something else than at export"):
+        open_model(copy)
+
+
+def test_bytes_that_are_no_model_are_an_error_with_a_sentence(copy: Path) -> None:
+    (copy / "model.onnx").write_bytes(b"no model")
+    set_field(copy, sha256=sha256_of(copy / "model.onnx"))
+    with pytest.raises(ModelError, match="cannot load"):
+        open_model(copy)
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "model.json"])
+def test_a_missing_file_is_named(copy: Path, file: str) -> None:
+    (copy / file).unlink()
+    with pytest.raises(ModelError, match=file):
+        open_model(copy)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": 1}', '{"format": 99}'])
+def test_a_broken_description_is_an_error_that_says_so(copy: Path, text: str) -> None:
+    (copy / "model.json").write_text(text)
+    with pytest.raises(ModelError, match=r"model\.json"):
+        read_info(copy)
+
+
+def test_a_fetched_copy_carries_its_version(copy: Path) -> None:
+    assert read_info(copy).label == "tiny"
+    stamp_version(copy, "3", "run")
+    assert read_info(copy).label == "tiny/3"
+    open_model(copy)

@@ -1,0 +1,45 @@
+"""DeblurUNet: the published size, what residual means, and gradients everywhere."""
+
+import pytest
+import torch
+
+from deblur.errors import ModelError
+from deblur.models import build, parameter_count
+from deblur.models.unet import DeblurUNet
+
+
+def test_it_has_the_published_parameters() -> None:
+    assert parameter_count(DeblurUNet()) == 8_636_451
+    assert parameter_count(DeblurUNet(residual=True)) == 8_636_451
+
+
+def test_untrained_and_residual_it_returns_its_input() -> None:
+    blurry = torch.rand(2, 3, 32, 48)
+    assert torch.allclose(DeblurUNet(8, residual=True)(blurry), blurry, atol=1e-6)
+    assert not torch.allclose(DeblurUNet(8)(blurry), blurry, atol=1e-2)
+
+
+def test_the_output_is_not_clamped() -> None:
+    network = DeblurUNet(8, residual=True)
+    torch.nn.init.constant_(network.head.bias, 1.0)
+    assert float(network(torch.ones(1, 3, 16, 16)).max()) == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 160), (48, 32)])
+def test_it_takes_every_size_of_its_rule(size: tuple[int, int]) -> None:
+    assert DeblurUNet(8)(torch.rand(1, 3, *size)).shape == (1, 3, *size)
+
+
+def test_every_weight_gets_a_gradient() -> None:
+    network = DeblurUNet(8)
+    network(torch.rand(1, 3, 32, 32)).square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+def test_it_is_made_again_from_what_is_saved() -> None:
+    network = build({"name": "DeblurUNet", "width": 16, "residual": True})
+    assert build(network.architecture).architecture == network.architecture
+    with pytest.raises(ModelError, match="DeblurUNet"):
+        build({"name": "Transformer"})
+    with pytest.raises(ValueError, match="multiple of 8"):
+        DeblurUNet(12)

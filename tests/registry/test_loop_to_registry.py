@@ -1,0 +1,249 @@
+"""Train, track, export, verify, register, fetch, restore: the real chain on a small run, against a real registry."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+
+from deblur import project
+from deblur.cli import main
+from deblur.data.pairs import find_pairs
+from deblur.demo import free_port
+from deblur.errors import ModelError, RegistrationError
+from deblur.inference.model_folder import open_model, read_info
+from deblur.registry.tracking import connect, ship
+from deblur.registry.versions import aliases_of, fetch, local_champion
+from deblur.serving.registry_client import fetch_over_http
+from deblur.training.checkpoint import network_from
+from deblur.training.config import TrainConfig, presets
+from deblur.training.recipe import Result, register_checkpoint, run, ship_record
+
+pytestmark = pytest.mark.filterwarnings("default")  # mlflow and torch.export warn of their own internals
+
+
+def settings(pair_folder: Path, output: Path, **changes: object) -> TrainConfig:
+    config = replace(
+        presets()["small"],
+        train_data=pair_folder,
+        test_data=pair_folder,
+        output_dir=output,
+        num_epochs=2,
+        batch_size=4,
+        patch_size=64,
+        epoch_images=8,
+        val_images=2,
+        num_workers=0,
+        tile_size=128,
+        tile_overlap=32,
+    )
+    return replace(config, **changes).resolved()  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("registry")
+    (root / "mlruns").mkdir()
+    return root
+
+
+@pytest.fixture(autouse=True)
+def own_project(registry: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One registry for this file: its tests read what the first run wrote."""
+    monkeypatch.setattr(project, "root", lambda: registry)
+    monkeypatch.setenv("HOME", str(registry))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("DEBLUR_MODEL", raising=False)
+    return registry
+
+
+@pytest.fixture(scope="module")
+def finished(registry: Path, pair_folder: Path) -> Result:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(project, "root", lambda: registry)
+        return run(settings(pair_folder, registry / "run", registered_model_name="tiny"))
+
+
+def test_the_run_is_tracked_in_sqlite_at_the_root(finished: Result, registry: Path) -> None:
+    assert (registry / "mlflow.db").is_file()
+    client = connect()
+    tracked = client.get_run(finished.run_id or "")
+    assert tracked.info.status == "FINISHED"
+    assert str(registry / "mlruns") in tracked.info.artifact_uri
+    for setting in ("batch_size", "learning_rate", "seed", "patch_size", "width", "residual", "parameters", "device"):
+        assert setting in tracked.data.params
+    assert {"git_commit", "git_dirty", "data_fingerprint", "annealed"} <= tracked.data.tags.keys()
+    for metric in ("train_loss", "val_loss", "psnr", "ssim", "baseline_psnr", "lr", "grad_norm", "seconds"):
+        history = client.get_metric_history(finished.run_id or "", metric)
+        assert [point.step for point in history] == [1, 2], metric
+    artifacts = [a.path for a in client.list_artifacts(finished.run_id or "", "checkpoints")]
+    assert any("best_model_epoch_" in path for path in artifacts)
+    images = [a.path for a in client.list_artifacts(finished.run_id or "", "images")]
+    assert len([path for path in images if path.endswith(".png")]) == 4, "two photos, two epochs, none twice"
+
+
+def test_shipping_again_sends_nothing_twice(finished: Result) -> None:
+    client = connect()
+    before = client.get_metric_history(finished.run_id or "", "psnr")
+    assert ship(finished.record) == finished.run_id
+    assert len(client.get_metric_history(finished.run_id or "", "psnr")) == len(before)
+
+
+def test_the_file_that_was_registered_was_scored(finished: Result) -> None:
+    assert finished.scores.mean("psnr_db") == pytest.approx(finished.outcome.best_psnr_db, abs=0.02)
+    history = connect().get_metric_history(finished.run_id or "", "verified_psnr")
+    assert [point.value for point in history] == [finished.scores.mean("psnr_db")]
+
+
+def test_the_version_carries_both_formats_and_any_size_fits(finished: Result) -> None:
+    client = connect()
+    version = client.get_model_version("tiny", finished.version or "")
+    assert version.run_id == finished.run_id
+    signature = mlflow.models.get_model_info(f"models:/tiny/{finished.version}").signature
+    assert signature.inputs.inputs[0].shape == (-1, 3, -1, -1)
+    network = network_from(finished.record.model_folder)
+    loaded = mlflow.pytorch.load_model(f"models:/tiny/{finished.version}")
+    for shape in ((1, 3, 64, 64), (3, 3, 96, 160)):
+        tiles = torch.rand(shape)
+        with torch.inference_mode():
+            assert torch.abs(loaded(tiles) - network(tiles)).max() < 1e-4
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/tiny/{finished.version}"))
+    files = [p.name for p in folder.rglob("*") if p.is_file()]
+    assert {"model.onnx", "model.json"} <= set(files)
+    assert any(name.endswith(".pt2") for name in files)
+    assert not [name for name in files if name.endswith((".pkl", ".pickle", ".pth"))]
+
+
+def test_the_first_version_that_beats_its_input_is_champion_and_later_ones_are_not(
+    finished: Result, pair_folder: Path
+) -> None:
+    assert finished.scores.gain_db.mean > 0, "two epochs from do-nothing are enough on these pairs"
+    assert aliases_of("tiny", finished.version or "") == ["challenger", "champion"]
+    checkpoint = finished.record.best_checkpoint
+    assert checkpoint is not None
+    version, scores = register_checkpoint(checkpoint, "tiny")
+    assert scores.mean("psnr_db") == pytest.approx(finished.outcome.best_psnr_db, abs=0.3)  # on all pairs, not two
+    assert aliases_of("tiny", version) == ["challenger"]
+    assert aliases_of("tiny", finished.version or "") == ["champion"]
+    assert local_champion() == "models:/tiny@champion"
+
+
+def test_a_version_is_fetched_and_restores(finished: Result, tmp_path: Path, pair_folder: Path) -> None:
+    folder = fetch("models:/tiny@champion")
+    info = read_info(folder)
+    assert (info.version, info.run_id) == (finished.version, finished.run_id)
+    assert fetch(f"models:/tiny/{finished.version}") == folder, "one copy in the cache"
+    photo = shutil.copy(pair_folder / "blur" / "chelsea.png", tmp_path / "photo.png")
+    assert main(["restore", str(photo)]) == 0, "the champion of the local registry is the default"
+    assert main(["restore", str(photo), str(tmp_path / "b.png"), "--engine", "torch"]) == 0
+    from deblur.images import read
+
+    a, b = (read(tmp_path / name).pixels for name in ("photo.deblurred.png", "b.png"))
+    assert np.abs(a - b).max() <= 1.01 / 255
+
+
+@pytest.mark.parametrize("uri", ["models:/nobody@champion", "models:/tiny/99", "models:/tiny@nobody", "models:/tiny"])
+def test_what_is_not_in_the_registry_is_an_error_with_a_sentence(finished: Result, uri: str) -> None:
+    with pytest.raises(ModelError, match="models:/"):
+        fetch(uri)
+
+
+def test_fine_tuning_starts_from_a_registered_version(finished: Result, pair_folder: Path, tmp_path: Path) -> None:
+    config = settings(pair_folder, tmp_path / "tuned", init="models:/tiny@champion", num_epochs=1, learning_rate=1e-9)
+    result = run(replace(config, width=32))  # the version's own architecture counts
+    assert result.version is None
+    assert result.outcome.best_psnr_db == pytest.approx(finished.outcome.best_psnr_db, abs=0.01)
+    assert result.record.run["settings"]["width"] == 8
+
+
+def test_without_tracking_the_record_is_shipped_later(pair_folder: Path, tmp_path: Path) -> None:
+    result = run(settings(pair_folder, tmp_path / "off", tracking="off"))
+    assert (result.run_id, result.version) == (None, None)
+    assert not (tmp_path / "off" / "shipped.json").exists()
+    run_id, version = ship_record(tmp_path / "off", "shipped")
+    history = connect().get_metric_history(run_id, "psnr")
+    recorded = result.record.epochs
+    assert [(p.step, p.timestamp, p.value) for p in history] == [
+        (line["epoch"], line["time_ms"], line["metrics"]["psnr"]) for line in recorded if "psnr" in line["metrics"]
+    ]
+    assert "challenger" in aliases_of("shipped", version or "")
+
+
+def test_training_without_tracking_works_where_mlflow_is_not_installed(pair_folder: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['mlflow'] = None\n"
+        "from deblur.cli import main\n"
+        f"sys.exit(main(['train', '--preset', 'small', '--train_data', {str(pair_folder)!r}, '--test_data', "
+        f"{str(pair_folder)!r}, '--output_dir', {str(tmp_path / 'o')!r}, '--tracking', 'off', '--num_epochs', '1', "
+        "'--patch_size', '32', '--epoch_images', '8', '--val_images', '1', '--num_workers', '0']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "o" / "model" / "model.json").is_file()
+
+
+def test_a_file_that_scores_differently_is_not_registered(
+    pair_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exported weights are spoilt after training; the run must fail and say so."""
+    import deblur.training.recipe as recipe
+
+    real = recipe.export_model
+
+    def spoilt(network: torch.nn.Module, *args: object, **kwargs: object) -> object:
+        torch.nn.init.constant_(network.head.bias, 0.3)  # type: ignore[arg-type, union-attr]
+        return real(network, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(recipe, "export_model", spoilt)
+    with pytest.raises(RegistrationError, match=r"apart"):
+        run(settings(pair_folder, tmp_path / "bad", registered_model_name="spoilt", num_epochs=1))
+    assert not connect().search_registered_models("name = 'spoilt'")
+    record = json.loads((tmp_path / "bad" / "run.json").read_text())
+    assert record["status"] == "FAILED"
+    assert len(find_pairs(pair_folder)) == 6
+
+
+@pytest.fixture
+def server(registry: Path, finished: Result) -> Iterator[str]:
+    """A real ``mlflow server`` over the same store."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port), "--host", "127.0.0.1"]
+    command += ["--backend-store-uri", f"sqlite:///{registry / 'mlflow.db'}"]
+    command += ["--default-artifact-root", (registry / "mlruns").as_uri()]
+    with (registry / "server.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=registry, stdout=log, stderr=log)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            for _ in range(240):
+                assert process.poll() is None, (registry / "server.log").read_text()
+                try:
+                    urllib.request.urlopen(f"{url}/health", timeout=5).close()
+                    break
+                except OSError:
+                    time.sleep(0.25)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def test_the_deployed_part_fetches_over_plain_http(server: str, finished: Result) -> None:
+    folder = fetch_over_http("models:/tiny@champion", server)
+    assert read_info(folder).version == finished.version
+    open_model(folder)
+    assert fetch_over_http(f"models:/tiny/{finished.version}", server) != folder
+    with pytest.raises(ModelError, match="404"):
+        fetch_over_http("models:/nobody@champion", server)
+    with pytest.raises(ModelError, match="cannot be reached"):
+        fetch_over_http("models:/tiny@champion", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(ModelError, match="MLFLOW_TRACKING_URI"):
+        fetch_over_http("models:/tiny@champion")

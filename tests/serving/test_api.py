@@ -1,0 +1,251 @@
+"""The HTTP API: a real photo in every spelling, and every mistake answered with a sentence."""
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from openapi_spec_validator import validate
+from PIL import Image
+from starlette.testclient import TestClient
+
+from deblur.errors import ModelError
+from deblur.inference.model_folder import Model, open_model, read_info
+from deblur.inference.restorer import Restorer
+from deblur.inference.tiling import Tiling
+from deblur.serving.api import create_app
+from deblur.serving.limits import Limits
+from deblur.serving.model_store import ModelStore, locate_model
+
+RGB = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+
+
+def png(rgb: np.ndarray = RGB) -> bytes:
+    stream = BytesIO()
+    Image.fromarray(rgb).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def pixels(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(BytesIO(data)).convert("RGB"))
+
+
+@pytest.fixture(scope="module")
+def client(model_folder: Path) -> Iterator[TestClient]:
+    with TestClient(create_app(ModelStore(lambda: model_folder), Limits(body_mb=0.5))) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def expected(model_folder: Path) -> np.ndarray:
+    return open_model(model_folder).restorer(RGB.astype(np.float32) / 255)
+
+
+def test_a_photo_comes_back_restored(client: TestClient, expected: np.ndarray) -> None:
+    answer = client.post("/api/deblur", content=png(), headers={"Content-Type": "image/png"})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/png"
+    assert np.array_equal(pixels(answer.content), np.rint(expected * 255).astype(np.uint8))
+    assert answer.headers["x-deblur-model"] == "tiny"
+    assert answer.headers["x-deblur-tiles"] == "1"
+    assert "restore;dur=" in answer.headers["server-timing"]
+
+
+def test_every_spelling_gives_the_same_answer(client: TestClient) -> None:
+    plain = client.post("/api/deblur", content=png(), headers={"Content-Type": "image/png"}).content
+    curl = client.post(
+        "/api/deblur", content=png(), headers={"Content-Type": "application/x-www-form-urlencoded"}
+    ).content
+    form = client.post("/api/deblur", files={"image": ("a b.png", png(), "image/png")}).content
+    answer = client.post("/api/deblur", json={"image": base64.b64encode(png()).decode()}).json()
+    assert curl == form == base64.b64decode(answer["image"]) == plain
+    assert (answer["format"], answer["model"]) == ("png", "tiny")
+
+
+def test_strength_format_and_quality(client: TestClient) -> None:
+    nothing = client.post("/api/deblur?strength=0", content=png(), headers={"Content-Type": "image/png"})
+    assert np.array_equal(pixels(nothing.content), RGB)
+    sizes = []
+    for quality in (20, 95):
+        answer = client.post(f"/api/deblur?format=jpeg&quality={quality}", content=png())
+        assert answer.headers["content-type"] == "image/jpeg"
+        assert Image.open(BytesIO(answer.content)).format == "JPEG"
+        sizes.append(len(answer.content))
+    assert sizes[0] < sizes[1]
+
+
+def test_a_phone_photo_comes_back_upright(client: TestClient) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stream = BytesIO()
+    Image.fromarray(RGB).save(stream, "JPEG", exif=exif)
+    answer = client.post("/api/deblur", content=stream.getvalue(), headers={"Content-Type": "image/jpeg"})
+    image = Image.open(BytesIO(answer.content))
+    assert image.size == (60, 90)
+    assert not image.getexif()
+
+
+mistakes = {
+    "empty": (b"", {}, "", 422, "photo-unreadable"),
+    "text": (b"hello", {"Content-Type": "image/png"}, "", 422, "photo-unreadable"),
+    "cut": (png()[:-200], {"Content-Type": "image/png"}, "", 422, "photo-unreadable"),
+    "16 bit": (png(RGB[..., 0].astype(np.uint16) * 257), {}, "", 415, "photo-unsupported"),
+    "a web page": (b"<html>", {"Content-Type": "text/html"}, "", 415, "photo-unsupported"),
+    "too large": (b"0" * 600_000, {"Content-Type": "image/png"}, "", 413, "photo-too-large"),
+    "strength": (png(), {}, "?strength=2", 400, "request-invalid"),
+    "strength no number": (png(), {}, "?strength=nan", 400, "request-invalid"),
+    "format": (png(), {}, "?format=gif", 400, "request-invalid"),
+    "quality": (png(), {}, "?quality=0", 400, "request-invalid"),
+    "unknown parameter": (png(), {}, "?sharpness=3", 400, "request-invalid"),
+    "json without image": (b"{}", {"Content-Type": "application/json"}, "", 400, "request-invalid"),
+    "broken json": (b"{", {"Content-Type": "application/json"}, "", 400, "request-invalid"),
+    "json list": (b"[1]", {"Content-Type": "application/json"}, "", 400, "request-invalid"),
+    "bad base64": (b'{"image": "?"}', {"Content-Type": "application/json"}, "", 400, "request-invalid"),
+    "form without boundary": (b"x", {"Content-Type": "multipart/form-data"}, "", 400, "request-invalid"),
+}
+
+
+@pytest.mark.parametrize("name", mistakes)
+def test_mistakes_are_answered_with_a_problem(client: TestClient, name: str) -> None:
+    content, headers, query, status, code = mistakes[name]
+    answer = client.post(f"/api/deblur{query}", content=content, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert problem["detail"].endswith((".", ")"))
+
+
+def test_a_form_without_the_field_says_so(client: TestClient) -> None:
+    answer = client.post("/api/deblur", files={"photo": ("a.png", png(), "image/png")})
+    assert answer.status_code == 400
+    assert "field named image" in answer.json()["detail"]
+
+
+def test_a_body_without_length_is_refused_while_it_is_read(client: TestClient) -> None:
+    read = []
+
+    def endless() -> Iterator[bytes]:
+        for i in range(10_000):
+            read.append(i)
+            yield b"0" * 10_000
+
+    answer = client.post("/api/deblur", content=endless(), headers={"Content-Type": "image/png"})
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("GET", "/api/deblur", 405)])
+def test_what_is_not_served_is_a_problem_too(client: TestClient, method: str, path: str, status: int) -> None:
+    answer = client.request(method, path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_health_and_model(client: TestClient, model_folder: Path) -> None:
+    assert client.get("/api/health").json() == {"status": "ok", "model": "tiny", "version": "0.1.0"}
+    assert client.get("/api/model").json()["sha256"] == read_info(model_folder).sha256
+
+
+def test_the_openapi_document_is_valid_and_complete(client: TestClient) -> None:
+    document = client.get("/api/openapi.json").json()
+    validate(document)
+    app = create_app(ModelStore(lambda: Path()))
+    assert {route.path for route in app.routes} == set(document["paths"])  # type: ignore[attr-defined]
+
+
+def test_no_model_is_a_503_that_names_no_path_and_heals(model_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    places = [Path("/secret/place"), model_folder]
+    store = ModelStore(lambda: places[0])
+    client = TestClient(create_app(store))
+    for _ in range(2):
+        answer = client.post("/api/deblur", content=png())
+        assert answer.status_code == 503
+        assert answer.json()["code"] == "model-unavailable"
+        assert int(answer.headers["retry-after"]) > 0
+        assert "secret" not in answer.text
+    assert client.get("/api/health").status_code == 503
+    assert "secret" not in client.get("/api/health").text
+    assert caplog.text.count("/secret/place") == 1, "told in the log, once"
+    places.pop(0)
+    store._failure = None
+    assert client.post("/api/deblur", content=png()).status_code == 200
+
+
+def test_a_fault_of_ours_is_a_500_with_an_id_and_the_next_request_is_good(
+    model_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = open_model(model_folder)
+    faults = [ZeroDivisionError("pixel 17 of a private photo")]
+
+    def engine(batch: np.ndarray) -> np.ndarray:
+        if faults:
+            raise faults.pop()
+        return good.restorer.engine(batch)
+
+    model = replace(good, restorer=Restorer(engine, good.restorer.tiling))
+    client = TestClient(create_app(ModelStore(Path, lambda folder: model)))
+    answer = client.post("/api/deblur", content=png())
+    assert answer.status_code == 500
+    assert "private" not in answer.text
+    fault = answer.json()["detail"].split("the id ")[1].split(";")[0]
+    assert fault in caplog.text
+    assert client.post("/api/deblur", content=png()).status_code == 200
+
+
+def test_more_requests_than_places_are_told_to_come_back(model_folder: Path) -> None:
+    """One slot and two waiting: with the slot held, of eight requests five are refused, none that was taken is lost."""
+    go = threading.Event()
+
+    def engine(batch: np.ndarray) -> np.ndarray:
+        go.wait(20)
+        return batch
+
+    model = Model(read_info(model_folder), Restorer(engine, Tiling(128, 32)))
+    app = create_app(ModelStore(Path, lambda folder: model), Limits(slots=1))
+    refused = threading.Semaphore(0)
+
+    with TestClient(app) as client, ThreadPoolExecutor(8) as pool:
+
+        def send(_: int) -> int:
+            answer = client.post("/api/deblur", content=png())
+            if answer.status_code == 503:
+                assert answer.headers["retry-after"]
+                refused.release()
+            return answer.status_code
+
+        results = pool.map(send, range(8))
+        assert all(refused.acquire(timeout=20) for _ in range(5))
+        go.set()
+        assert sorted(results) == [200, 200, 200, 503, 503, 503, 503, 503]
+
+
+def test_without_post_no_spelling_of_the_path_takes_a_photo(model_folder: Path) -> None:
+    client = TestClient(create_app(ModelStore(lambda: model_folder), with_post=False))
+    assert client.get("/api/health").status_code == 200
+    for path in ("/api/deblur", "/api%2Fdeblur", "//api/deblur", "/api/./deblur", "/api/DEBLUR"):
+        assert client.post(path, content=png()).status_code in (404, 405)
+
+
+def test_where_the_model_comes_from(model_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fetch(uri: str) -> Path:
+        return tmp_path / uri.removeprefix("models:/")
+
+    def champion() -> str:
+        return "models:/local@champion"
+
+    monkeypatch.setenv("DEBLUR_MODEL", "models:/fromenv/2")
+    assert locate_model("given", fetch, champion) == Path("given")
+    assert locate_model("models:/a@b", fetch, champion) == tmp_path / "a@b"
+    assert locate_model(None, fetch, champion) == tmp_path / "fromenv/2"
+    monkeypatch.delenv("DEBLUR_MODEL")
+    assert locate_model(None, fetch, champion) == tmp_path / "local@champion"
+    monkeypatch.setattr("deblur.serving.model_store.bundled_model", lambda: None)
+    with pytest.raises(ModelError, match="--model or DEBLUR_MODEL"):
+        locate_model(None, fetch)
+    assert json.loads((model_folder / "model.json").read_text())["version"] is None

@@ -1,0 +1,112 @@
+"""The walls of the house: what is deployed stays small, imports run one way, nothing private lies in the tree."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "deblur"
+
+ORDER = (
+    ("errors", "project"),
+    ("images",),
+    ("inference",),
+    ("serving",),
+    ("weights",),
+    ("synthesis",),
+    ("data",),
+    ("models",),
+    ("losses", "metrics"),
+    ("evaluation",),
+    ("export",),
+    ("registry",),
+    ("training",),
+    ("demo",),
+    ("cli",),
+    ("__main__",),
+)
+"""A module imports from its own row and the rows above."""
+
+
+def row_of(module: str) -> int:
+    return next(i for i, names in enumerate(ORDER) if module in names)
+
+
+def imports_of(path: Path) -> list[tuple[str, int]]:
+    """Every (module, line) that a file imports, at its top or inside functions."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, node.lineno) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module == "deblur":
+                found += [(f"deblur.{alias.name}", node.lineno) for alias in node.names]
+            else:
+                found.append((node.module, node.lineno))
+    return found
+
+
+def test_imports_run_one_way() -> None:
+    wrong = []
+    for path in SOURCE.rglob("*.py"):
+        own = path.relative_to(SOURCE).with_suffix("").parts[0]
+        if own == "__init__":
+            continue
+        for module, line in imports_of(path):
+            parts = module.split(".")
+            if parts[0] == "deblur" and len(parts) > 1 and not parts[1].startswith("__version"):
+                if row_of(parts[1]) > row_of(own):
+                    wrong.append(f"{path.relative_to(ROOT)}:{line} imports {module}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_only_the_registry_imports_mlflow() -> None:
+    importers = {
+        path.relative_to(SOURCE).parts[0]
+        for path in SOURCE.rglob("*.py")
+        if any(module.split(".")[0] == "mlflow" for module, _ in imports_of(path))
+    }
+    assert importers == {"registry"}
+
+
+def test_what_is_deployed_imports_neither_torch_nor_mlflow() -> None:
+    program = (
+        "import sys, function_app, deblur.images, deblur.inference.files, deblur.inference.model_folder\n"
+        "import deblur.serving.api, deblur.serving.model_store, deblur.serving.registry_client\n"
+        "heavy = {'torch', 'mlflow', 'scipy', 'skimage', 'matplotlib', 'sklearn', 'pandas', 'tyro', 'rich', 'uvicorn'}\n"
+        "print(','.join(sorted(heavy & set(sys.modules))))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_training_imports_no_mlflow_until_it_is_wanted() -> None:
+    program = "import sys, deblur.cli, deblur.training.recipe; print('mlflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def pins(path: Path) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if "==" in line and not line.startswith("#"):
+            found.setdefault(line.split("==")[0], set()).add(line.strip())
+    return found
+
+
+def test_azure_installs_the_same_versions_and_nothing_heavy() -> None:
+    deployed, everything = pins(ROOT / "function_app" / "requirements.txt"), pins(ROOT / "requirements.txt")
+    assert {"numpy", "pillow", "onnxruntime", "starlette", "azure-functions"} <= deployed.keys()
+    assert not {"torch", "mlflow"} & deployed.keys()
+    assert all(everything[name] == lines for name, lines in deployed.items())
+
+
+def test_no_photograph_and_no_run_is_committed() -> None:
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    files = [Path(line) for line in done.stdout.splitlines()]
+    pictures = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
+    stray = [f for f in files if f.suffix.lower() in pictures and f.parts[0] != "documentation"]
+    runs = [f for f in files if f.parts[0] in ("mlruns", "checkpoints") and f.name != ".gitkeep"]
+    assert not stray
+    assert not runs

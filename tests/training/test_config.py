@@ -1,0 +1,76 @@
+"""Settings: the published command line, presets, and mistakes answered with what is allowed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deblur.cli import main
+from deblur.errors import SettingError
+from deblur.training.config import TrainConfig, presets
+
+ROOT = Path(__file__).resolve().parents[2]
+PUBLISHED = (
+    "--train_data data/train --test_data data/val --registered_model_name deblur_v4 --batch_size 24 "
+    "--num_epochs 200 --learning_rate 0.0002 --patience 50"
+)
+
+
+def train(arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "src" / "train.py"), *arguments.split()]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_published_command_from_any_folder(tmp_path: Path) -> None:
+    done = train(PUBLISHED + " --dry_run", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for setting in ("data/train", "deblur_v4", "0.0002", "learning_rate", "weight_decay", "clip_norm", "device"):
+        assert setting in done.stdout
+    assert str(ROOT / "checkpoints") in done.stdout.replace("\n", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_is_the_default() -> None:
+    published = presets()["published"]
+    assert (published.batch_size, published.num_epochs, published.learning_rate) == (24, 200, 2e-4)
+    assert (published.patience, published.weight_decay, published.clip_norm) == (50, 1e-4, 1.0)
+    assert (published.width, published.patch_size, published.residual) == (32, 256, False)
+
+
+def test_dashes_work_as_well_and_missing_data_is_told(tmp_path: Path) -> None:
+    done = train(PUBLISHED.replace("_data", "-data").replace("num_epochs", "num-epochs"), tmp_path)
+    assert done.returncode == 1
+    assert "data/train is not a folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_preset_sets_defaults_and_flags_win(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--preset", "small", "--width", "16", "--dry_run"]) == 0
+    settings = dict(
+        (cell.strip() for cell in line.strip("│|").split("│")[:2])
+        for line in capsys.readouterr().out.splitlines()
+        if line.count("│") == 3
+    )
+    assert (settings["width"], settings["residual"], settings["patch_size"]) == ("16", "True", "128")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"batch_size": 0}, "--batch_size is 0"),
+        ({"patch_size": 100}, "multiple of 16"),
+        ({"width": 12}, "multiple of 8"),
+        ({"learning_rate": 0.0}, "above 0"),
+        ({"val_images": 0}, "at least 1"),
+        ({"tracking": "off", "registered_model_name": "x"}, "deblur ship"),
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict[str, object], sentence: str) -> None:
+    with pytest.raises(SettingError, match=sentence):
+        TrainConfig(**settings).resolved()  # type: ignore[arg-type]
+
+
+def test_relative_paths_belong_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert TrainConfig(output_dir=Path("out")).resolved().output_dir == tmp_path / "out"
