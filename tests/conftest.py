@@ -12,11 +12,11 @@ from PIL import Image
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
 
-from deblur import project  # noqa: E402
-from deblur.data.photos import SharpPhoto, installed_photos, shaken  # noqa: E402
-from deblur.export.onnx import export_model  # noqa: E402
-from deblur.inference.tiling import Tiling  # noqa: E402
-from deblur.models.unet import DeblurUNet  # noqa: E402
+from deblur import project
+from deblur.data.photos import SharpPhoto, installed_photos, shaken
+from deblur.export.onnx import export_model
+from deblur.inference.tiling import Tiling
+from deblur.models.unet import DeblurUNet
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -82,7 +82,7 @@ def test_samples_do_not_depend_on_the_number_of_workers(pair_folder: Path) -> No
     crops = PairCrops(find_pairs(pair_folder), 64, seed=1)
     order = RunOrder(6)
     order.epoch = 3
-    batches = [[batch for batch in DataLoader(crops, batch_size=2, sampler=order, num_workers=n)] for n in (0, 2)]
+    batches = [list(DataLoader(crops, batch_size=2, sampler=order, num_workers=n)) for n in (0, 2)]
     for (blurry_a, sharp_a), (blurry_b, sharp_b) in zip(*batches, strict=True):
         assert torch.equal(blurry_a, blurry_b)
         assert torch.equal(sharp_a, sharp_b)

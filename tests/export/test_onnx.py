@@ -64,7 +64,7 @@ def test_verification_scores_the_file_and_writes_it_down(tmp_path: Path, pair_fo
     info = read_info(tmp_path)
     assert info.psnr_db == scores.mean("psnr_db")
     assert info.psnr_input_db == scores.mean("psnr_input_db")
-    with pytest.raises(RegistrationError, match="more than 0.02 dB apart"):
+    with pytest.raises(RegistrationError, match=r"more than 0\.02 dB apart"):
         verify_model(tmp_path, benchmark, trained + 0.03)
     with pytest.raises(RegistrationError, match="apart"):
         verify_model(tmp_path, benchmark, float("nan"))

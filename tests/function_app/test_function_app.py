@@ -12,7 +12,7 @@ from PIL import Image
 
 pytest.importorskip("azure_functions_runtime", reason="azure-functions-runtime is not installed (dev.py installs it)")
 
-from tests.function_app.worker import Worker  # noqa: E402
+from tests.function_app.worker import Worker
 
 pytestmark = pytest.mark.filterwarnings("default")  # the worker library is not ours to keep quiet
 ROOT = Path(__file__).resolve().parents[2]

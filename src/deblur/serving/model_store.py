@@ -59,8 +59,8 @@ class ModelStore:
 def bundled_model() -> Path | None:
     """The model folder that comes with the package, or None."""
     weights = resources.files("deblur") / "weights"
-    folders = sorted(Path(str(entry)) for entry in weights.iterdir() if (Path(str(entry)) / JSON_FILE).is_file())
-    return folders[0] if folders else None
+    folders = sorted(Path(str(entry)) for entry in weights.iterdir()) if weights.is_dir() else []
+    return next((folder for folder in folders if (folder / JSON_FILE).is_file()), None)
 
 
 def locate_model(
