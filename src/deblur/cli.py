@@ -256,10 +256,6 @@ def _locate(model: str | None) -> Path:
         return fetch(uri)
 
     def champion() -> str | None:
-        from deblur.registry.tracking import local_store
-
-        if not local_store().is_file():
-            return None
         from deblur.registry.versions import local_champion
 
         return local_champion()

@@ -1,7 +1,7 @@
 """The whole loop in under ten minutes on two cores: train, track, register, serve, POST, look.
 
-Three sets of photos that never mix: most train, a few choose the best checkpoint, and the held-back ones report. Every
-reported figure is measured on what the service answered.
+Three sets of pixels that never mix: held-back photos report; of each other photo the left part trains and the right
+strip chooses the best checkpoint. Every reported figure is measured on what the service answered.
 """
 
 import os
@@ -36,9 +36,8 @@ from deblur.training.recipe import Data, Result, run
 from deblur.training.terminal import progress_of
 
 NAME = "deblur-demo"
-EPOCHS, EPOCH_IMAGES, LEARNING_RATE = 10, 1200, 3e-3
-SELECTING = ("motorcycle_right", "hubble_deep_field")
-SELECTING_SIDE_PX = 540
+EPOCHS, EPOCH_IMAGES, LEARNING_RATE = 9, 1000, 3e-3
+TRAINING_SHARE, SELECTING_SIDE_PX = 0.7, 320
 SHAKES_PX = (4.5, 7.5, 10.5)
 """How far the camera moves over the reported photos; training draws from 3 to 12 px."""
 REPORT_SEED, SELECT_SEED = 99, 98
@@ -48,7 +47,7 @@ OWN_PHOTOS, OWN_SIDE_PX = 80, 1280
 
 @dataclass(frozen=True)
 class Split:
-    """Photos by use."""
+    """Sharp pixels by use."""
 
     train: list[SharpPhoto]
     select: list[SharpPhoto]
@@ -87,8 +86,8 @@ def run_demo(folder: Path | None, console: Console) -> Interval:
     console.print(
         f"1/4 Training DeblurUNet at width {config.width} ({used:,} parameters instead of the published {full:,} at "
         f"width 32: this has to fit into minutes on a CPU)\n    on {len(split.train)} photos and dead leaves, blurred "
-        f"by synthetic camera shake; {len(split.select)} photos choose the checkpoint, "
-        f"{len(split.report)} are held back."
+        f"by synthetic camera shake;\n    a strip of each photo chooses the checkpoint, {len(split.report)} photos are "
+        f"held back."
     )
     with progress_of(console) as progress:
         result = run(config, demo_data(split, config), progress)
@@ -123,9 +122,10 @@ def demo_config() -> TrainConfig:
 
 
 def demo_data(split: Split, config: TrainConfig) -> Data:
-    """Endless shaken crops to train on, and whole shaken photos to choose the checkpoint by."""
-    centres = [SharpPhoto(photo.name, centre_crop(photo.pixels, SELECTING_SIDE_PX)) for photo in split.select]
-    selecting = [pair for shakes in blurred(centres, SHAKES_PX, SELECT_SEED) for pair in shakes]
+    """Endless shaken crops to train on, and shaken strips, the shakes in turn, to choose the checkpoint by."""
+    selecting = [
+        next(blurred([photo], SHAKES_PX, SELECT_SEED + i))[i % len(SHAKES_PX)] for i, photo in enumerate(split.select)
+    ]
     crops = ShakenCrops(split.train, config.patch_size, config.seed)
     trained_on = fingerprint([PairPixels(photo.name, photo.pixels, photo.pixels) for photo in crops.photos])
     return Data(crops, EPOCH_IMAGES, Benchmark(selecting), f"{trained_on}-{fingerprint(selecting)}")
@@ -134,27 +134,28 @@ def demo_data(split: Split, config: TrainConfig) -> Data:
 def split_installed() -> Split:
     """The photographs that came with the dependencies."""
     photos = installed_photos()
-    return Split(
-        train=[p for p in photos if p.name not in (*HELD_BACK, *SELECTING)],
-        select=[p for p in photos if p.name in SELECTING],
-        report=[p for p in photos if p.name in HELD_BACK],
-    )
+    return split_photos(photos, [i for i, photo in enumerate(photos) if photo.name in HELD_BACK])
 
 
 def split_own(folder: Path) -> Split:
-    """A person's own sharp photos: up to 8 report, up to 3 select, the rest train (80 in all, at 1280 px a side)."""
+    """A person's own sharp photos (at most 80, at 1280 px a side); up to eight are held back."""
     photos = photos_in(folder, OWN_PHOTOS, OWN_SIDE_PX)
     if len(photos) < 6:
-        raise DataError(
-            f"{folder} holds {len(photos)} photos; the demo needs 6 or more: to train, to select, to report."
-        )
-    indices = range(len(photos))
-    report = set(evenly(indices, min(8, len(photos) // 3)))
-    select = set(evenly([i for i in indices if i not in report], min(3, len(photos) // 6)))
+        raise DataError(f"{folder} holds {len(photos)} photos; the demo needs 6 or more to train on and to hold back.")
+    return split_photos(photos, evenly(range(len(photos)), min(8, len(photos) // 3)))
+
+
+def split_photos(photos: Sequence[SharpPhoto], held_back: Sequence[int]) -> Split:
+    """Held-back photos report, whole. Of each other photo the left trains, and a strip at the right edge selects."""
+    others = [photo for i, photo in enumerate(photos) if i not in held_back]
+    cuts = [round(TRAINING_SHARE * photo.pixels.shape[1]) for photo in others]
     return Split(
-        train=[photos[i] for i in indices if i not in report | select],
-        select=[photos[i] for i in sorted(select)],
-        report=[photos[i] for i in sorted(report)],
+        train=[SharpPhoto(photo.name, photo.pixels[:, :cut]) for photo, cut in zip(others, cuts, strict=True)],
+        select=[
+            SharpPhoto(photo.name, centre_crop(photo.pixels[:, cut:], SELECTING_SIDE_PX))
+            for photo, cut in zip(others, cuts, strict=True)
+        ],
+        report=[photos[i] for i in held_back],
     )
 
 

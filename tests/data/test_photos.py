@@ -1,37 +1,47 @@
 """Synthetic pairs from sharp photos: aligned, sized, reproducible, and the held-back photos held back."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from deblur.data.photos import HELD_BACK, Shake, ShakenCrops, SharpPhoto, photos_in, shaken
-from deblur.demo import SELECTING, split_installed, split_own
+from deblur.demo import split_installed, split_own
 from deblur.errors import DataError
 from deblur.metrics import psnr_db
 
 
 def test_the_installed_photos_are_there(photos: dict[str, SharpPhoto]) -> None:
-    assert set(HELD_BACK) | set(SELECTING) <= photos.keys()
+    assert set(HELD_BACK) <= photos.keys()
     assert len(photos) == 20
     assert all(photo.pixels.dtype == np.uint8 and photo.pixels.shape[2] == 3 for photo in photos.values())
 
 
-def test_the_demos_three_sets_never_mix() -> None:
+def test_the_demos_three_sets_never_mix(photos: dict[str, SharpPhoto]) -> None:
     split = split_installed()
-    sets = [{photo.name for photo in part} for part in (split.train, split.select, split.report)]
-    assert sets[2] == set(HELD_BACK)
-    assert sum(map(len, sets)) == len(set.union(*sets))
-    assert all(sets)
+    assert {photo.name for photo in split.report} == set(HELD_BACK)
+    others = photos.keys() - set(HELD_BACK)
+    assert {photo.name for photo in split.train} == {photo.name for photo in split.select} == others
+    for train, select in zip(split.train, split.select, strict=True):
+        whole = photos[train.name].pixels
+        strip = whole[:, train.pixels.shape[1] :]
+        assert np.array_equal(train.pixels, whole[:, : train.pixels.shape[1]])
+        assert select.pixels.shape[0] <= strip.shape[0]
+        assert select.pixels.shape[1] <= strip.shape[1]
+        assert any(
+            np.array_equal(select.pixels, strip[y : y + select.pixels.shape[0], x : x + select.pixels.shape[1]])
+            for y in range(strip.shape[0] - select.pixels.shape[0] + 1)
+            for x in range(strip.shape[1] - select.pixels.shape[1] + 1)
+        ), "the strip lies where no training crop does"
 
 
-def test_a_persons_own_photos_are_split_too(tmp_path, photos: dict[str, SharpPhoto]) -> None:
-    from PIL import Image
-
+def test_a_persons_own_photos_are_split_too(tmp_path: Path, photos: dict[str, SharpPhoto]) -> None:
     for i, photo in enumerate(list(photos.values())[:9]):
         Image.fromarray(photo.pixels[:170, :170]).save(tmp_path / f"{i}.png")
     split = split_own(tmp_path)
-    names = [photo.name for part in (split.report, split.select, split.train) for photo in part]
-    assert sorted(names) == [str(i) for i in range(9)]
+    assert sorted(photo.name for photo in (*split.report, *split.train)) == [str(i) for i in range(9)]
     assert len(split.report) == 3
     few = tmp_path / "few"
     few.mkdir()

@@ -46,13 +46,13 @@ def test_dashes_work_as_well_and_missing_data_is_told(tmp_path: Path) -> None:
 
 
 def test_a_preset_sets_defaults_and_flags_win(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--preset", "small", "--width", "16", "--dry_run"]) == 0
+    assert main(["train", "--preset", "small", "--width", "24", "--dry_run"]) == 0
     settings = dict(
         (cell.strip() for cell in line.strip("│|").split("│")[:2])
         for line in capsys.readouterr().out.splitlines()
         if line.count("│") == 3
     )
-    assert (settings["width"], settings["residual"], settings["patch_size"]) == ("16", "True", "128")
+    assert (settings["width"], settings["residual"], settings["patch_size"]) == ("24", "True", "128")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deblur import project
+from deblur.errors import SettingError
 from deblur.registry.record import RUNNING, SHIPPED_FILE, RunRecord, write_json
 
 if TYPE_CHECKING:
@@ -21,8 +22,13 @@ def connect() -> "MlflowClient":
     The own store is ``mlflow.db`` at the checkout's root with artifacts under ``mlruns/``: what a plain ``mlflow ui``
     there shows.
     """
-    import mlflow
-
+    try:
+        import mlflow
+    except ImportError as error:
+        raise SettingError(
+            "mlflow is not installed. Install it, or train with --tracking off: 'deblur ship OUTPUT_DIR' sends the "
+            "record later."
+        ) from error
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     if not os.environ.get("MLFLOW_TRACKING_URI"):

@@ -1,5 +1,6 @@
 """Model versions: register a verified model folder, and fetch what an alias or a version number names."""
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -7,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deblur.errors import ModelError
-from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, read_info, stamp_version
+from deblur.errors import ModelError, RegistrationError
+from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, ModelInfo, read_info, stamp_version
 from deblur.registry.tracking import connect, local_store
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
     from deblur.models.unet import DeblurUNet
 
 CHALLENGER, CHAMPION = "challenger", "champion"
@@ -24,13 +27,29 @@ def register(folder: Path, network: "DeblurUNet", name: str, run_id: str) -> str
     The version carries the network as pt2 (``torch.export``, no pickle) and the folder's ``model.onnx`` and
     ``model.json``. It becomes ``challenger``; it becomes ``champion`` by itself only where there is none yet and it
     beats its blurry input.
+
+    Raises:
+        RegistrationError: the registry refused or did not answer; the verified folder is kept.
     """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version = _log_version(folder, network, name, run_id)
+        _set_aliases(connect(), name, version, read_info(folder))
+    except MlflowException as error:
+        raise RegistrationError(
+            f"{name} could not be registered: {error} The verified model is in {folder}; "
+            f"'deblur ship {folder.parent} --name {name}' registers it later."
+        ) from error
+    return version
+
+
+def _log_version(folder: Path, network: "DeblurUNet", name: str, run_id: str) -> str:
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    client = connect()
-    info = read_info(folder)
+    connect()
     tensor = Schema([TensorSpec(np.dtype(np.float32), (-1, 3, -1, -1))])
     step = network.size_rule.multiple_of
     with mlflow.start_run(run_id=run_id):
@@ -44,14 +63,16 @@ def register(folder: Path, network: "DeblurUNet", name: str, run_id: str) -> str
             pip_requirements=_pinned(LOADED_WITH),
             registered_model_name=name,
         )
-    version = str(logged.registered_model_version)
+    return str(logged.registered_model_version)
+
+
+def _set_aliases(client: "MlflowClient", name: str, version: str, info: ModelInfo) -> None:
     for key, value in (("psnr_db", info.psnr_db), ("psnr_input_db", info.psnr_input_db), ("sha256", info.sha256)):
         client.set_model_version_tag(name, version, key, str(value))
     client.set_registered_model_alias(name, CHALLENGER, version)
     beats_input = info.psnr_db is not None and info.psnr_input_db is not None and info.psnr_db > info.psnr_input_db
     if beats_input and CHAMPION not in client.get_registered_model(name).aliases:
         client.set_registered_model_alias(name, CHAMPION, version)
-    return version
 
 
 def aliases_of(name: str, version: str) -> list[str]:
@@ -61,8 +82,8 @@ def aliases_of(name: str, version: str) -> list[str]:
 
 
 def local_champion() -> str | None:
-    """The URI of the champion registered last in the checkout's own store, or None."""
-    if not local_store().is_file():
+    """The URI of the champion registered last, or None; looks only where there is a registry."""
+    if not (os.environ.get("MLFLOW_TRACKING_URI") or local_store().is_file()):
         return None
     champions = [m for m in connect().search_registered_models() if CHAMPION in m.aliases]
     newest = max(champions, key=lambda m: m.last_updated_timestamp or 0, default=None)
@@ -92,11 +113,8 @@ def fetch(uri: str) -> Path:
         raise ModelError(f"{uri} cannot be fetched from the registry: {error}") from error
 
 
-def _resolve(client: object, uri: str) -> tuple[str, str]:
+def _resolve(client: "MlflowClient", uri: str) -> tuple[str, str]:
     """``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` -> (name, version)."""
-    from mlflow import MlflowClient
-
-    assert isinstance(client, MlflowClient)
     body = uri.removeprefix("models:/")
     if "@" in body:
         name, alias = body.rsplit("@", 1)

@@ -25,7 +25,7 @@ class TrainConfig:
     registered_model_name: str | None = None
     """Name to register the verified best under; without it nothing is registered."""
     preset: Literal["published", "residual", "small"] = "published"
-    """A set of defaults: 'residual' predicts the correction; 'small' is a residual width-8 network for CPUs."""
+    """A set of defaults: 'residual' predicts the correction; 'small' is a residual width-16 network for CPUs."""
 
     batch_size: int = 24
     """Crops a step."""
@@ -116,10 +116,10 @@ def presets() -> dict[str, TrainConfig]:
             published,
             preset="small",
             residual=True,
-            width=8,
+            width=16,
             patch_size=128,
-            tile_size=192,
+            tile_size=256,
             batch_size=8,
-            learning_rate=2e-3,
+            learning_rate=4e-3,
         ),
     }

@@ -112,7 +112,7 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress | None
     }
     record = RunRecord.begin(config.output_dir, _run_name(config), settings, tags)
     ship = _shipper(config.tracking)
-    ship(record)
+    run_id = ship(record)
 
     # Train.
     order = RunOrder(data.epoch_images)
@@ -145,6 +145,7 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress | None
             name=config.registered_model_name or "deblur",
             tiling=tiling,
             git_commit=commit,
+            run_id=run_id,
         )
         scores = verify_model(record.model_folder, data.benchmark, outcome.best_psnr_db)
         progress.on_line(
@@ -153,7 +154,7 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress | None
         )
         record.log_epoch(outcome.best_epoch, verified_metrics(scores))
         record.end(FINISHED, {"annealed": str(outcome.annealed).lower(), "best_epoch": str(outcome.best_epoch)})
-        run_id = ship(record)
+        ship(record)
 
     # Register the proved file.
     version = None
