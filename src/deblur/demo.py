@@ -38,6 +38,8 @@ from deblur.training.terminal import progress_of
 NAME = "deblur-demo"
 EPOCHS, EPOCH_IMAGES, LEARNING_RATE = 9, 1000, 3e-3
 TRAINING_SHARE, SELECTING_SIDE_PX = 0.7, 320
+VISIBLE_BLUR_DB = 40.0
+"""A strip that the shake changes less than this (black sky, a smooth wall) says nothing about deblurring."""
 SHAKES_PX = (4.5, 7.5, 10.5)
 """How far the camera moves over the reported photos; training draws from 3 to 12 px."""
 REPORT_SEED, SELECT_SEED = 99, 98
@@ -122,10 +124,9 @@ def demo_config() -> TrainConfig:
 
 
 def demo_data(split: Split, config: TrainConfig) -> Data:
-    """Endless shaken crops to train on, and shaken strips, the shakes in turn, to choose the checkpoint by."""
-    selecting = [
-        next(blurred([photo], SHAKES_PX, SELECT_SEED + i))[i % len(SHAKES_PX)] for i, photo in enumerate(split.select)
-    ]
+    """Endless shaken crops to train on, and shaken strips to choose the checkpoint by."""
+    shaken_strips = [pair for shakes in blurred(split.select, SHAKES_PX, SELECT_SEED) for pair in shakes]
+    selecting = [pair for pair in shaken_strips if psnr_db(pair.blurry, pair.sharp) < VISIBLE_BLUR_DB]
     crops = ShakenCrops(split.train, config.patch_size, config.seed)
     trained_on = fingerprint([PairPixels(photo.name, photo.pixels, photo.pixels) for photo in crops.photos])
     return Data(crops, EPOCH_IMAGES, Benchmark(selecting), f"{trained_on}-{fingerprint(selecting)}")

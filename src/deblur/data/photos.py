@@ -1,7 +1,7 @@
 """Sharp photos as training data: crops of them, half of them replaced by dead leaves, blurred by synthetic shake.
 
-Every second crop of a photo is enlarged first: a network that never saw soft content "sharpens" what is soft in the
-scene and does harm.
+Every second crop, of leaves too, is enlarged first: a network that never saw soft content "sharpens" what is soft in
+the scene and does harm.
 """
 
 import importlib.util
@@ -116,15 +116,18 @@ class ShakenCrops(Dataset[tuple[Tensor, Tensor]]):
 
     def _source(self, rng: np.random.Generator, key: int) -> Rgb8:
         """A square of sharp pixels, large enough for the crop and the blur."""
-        if rng.random() < self.shake.leaves_share:
-            return dead_leaves(rng, self.source_px, self.source_px)
-        n = len(self.photos)
-        pixels = self.photos[pass_order(self.seed, key // n, n)[key % n]].pixels
         enlarged = rng.random() < self.shake.enlarged_share
         side = int(np.ceil(self.source_px / (rng.uniform(1.0, self.shake.enlarged_to) if enlarged else 1.0)))
-        top, left = random_corner(rng, pixels.shape, side)
-        crop = pixels[top : top + side, left : left + side]
+        crop = self._sharp_square(rng, key, side)
         return enlarge(crop, self.source_px) if enlarged else crop
+
+    def _sharp_square(self, rng: np.random.Generator, key: int, side_px: int) -> Rgb8:
+        if rng.random() < self.shake.leaves_share:
+            return dead_leaves(rng, side_px, side_px)
+        n = len(self.photos)
+        pixels = self.photos[pass_order(self.seed, key // n, n)[key % n]].pixels
+        top, left = random_corner(rng, pixels.shape, side_px)
+        return pixels[top : top + side_px, left : left + side_px]
 
     def _centre(self, rgb: Rgb8) -> Rgb8:
         margin = (rgb.shape[0] - self.patch_px) // 2
