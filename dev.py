@@ -28,8 +28,11 @@ def set_up() -> None:
     if STAMP.is_file() and STAMP.read_text() == state:
         return
     print("Setting up .venv: pinned dependencies, a few minutes the first time.", flush=True)
-    if not PYTHON.is_file():
-        venv.create(VENV, with_pip=True)
+    try:
+        if not STAMP.is_file():  # also what an interrupted set-up left
+            venv.create(VENV, with_pip=True, clear=True, symlinks=os.name != "nt")
+    except subprocess.CalledProcessError:
+        sys.exit("dev.py: no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv")
     pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run([*pip, "-r", str(ROOT / "requirements.txt")])
     run([*pip, "--no-deps", "--ignore-requires-python", *WORKER])
@@ -61,8 +64,9 @@ def main(arguments: list[str]) -> None:
         sys.exit(
             f"dev.py: this is Python {sys.version.split()[0]}; Python 3.11 or 3.12 is needed: python3.11 dev.py {task}"
         )
-    # Paths on the command line are relative to where the person stands; the tasks run at the root.
-    options = [str(Path(o).resolve()) if Path(o).exists() and not o.startswith("-") else o for o in options]
+    if "--photos" in options[:-1]:  # relative to where the person stands; the demo runs at the root
+        at = options.index("--photos") + 1
+        options[at] = str(Path(options[at]).resolve())
     set_up()
     if task == "demo":
         run([str(PYTHON), "-m", "deblur", "demo", *options])

@@ -4,16 +4,22 @@ An exception at import would mean an app without functions that answers 404 to e
 the first request; if that fails, the answer is a 503 problem.
 """
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import azure.functions as func
+
+ROOT = Path(__file__).resolve().parents[1]
+if importlib.util.find_spec("deblur") is None:  # a checkout that is not installed; a deployed app has deblur/ beside it
+    sys.path.insert(0, str(ROOT / "src"))
 
 from deblur.serving.api import create_app
 from deblur.serving.model_store import ModelStore, locate_model
 from deblur.serving.registry_client import fetch_over_http
 
-DEPLOYED_MODEL = Path(__file__).resolve().parents[1] / "model"
+DEPLOYED_MODEL = ROOT / "model"
 
 
 def _locate() -> Path:

@@ -27,7 +27,8 @@ def own_project(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     root = tmp_path_factory.mktemp("project")
     (root / "mlruns").mkdir()
     monkeypatch.setattr(project, "root", lambda: root)
-    monkeypatch.setenv("HOME", str(root))
+    for home in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(home, str(root))
     for name in ("MLFLOW_TRACKING_URI", "DEBLUR_MODEL"):
         monkeypatch.delenv(name, raising=False)
     return root

@@ -54,7 +54,7 @@ def test_restore_a_photo_and_a_folder(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["restore", "/nowhere.png"], "There is no /nowhere.png"),
+        (["restore", "/nowhere.png"], "There is no "),
         (["restore", __file__, "--model", "/nowhere"], "not a model folder"),
         (["restore", __file__, "--engine", "onnxruntime", "--device", "cuda"], "--engine torch"),
         (["register", "/nowhere.pth", "--name", "x"], "There is no checkpoint"),

@@ -25,6 +25,22 @@ def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
+def png_of(width: int, height: int, depth: int, pixels: bytes) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    return png_of(width, height, 8, b"")
+
+
+def png_of_16_bit_colour() -> bytes:
+    return png_of(2, 2, 16, (b"\0" + bytes(range(12))) * 2)
+
+
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP", "TIFF", "BMP"])
 def test_lossless_formats_come_back_to_the_same_pixels(image_format: str) -> None:
     options = {"lossless": True} if image_format == "WEBP" else {}
@@ -113,6 +129,7 @@ def test_position_and_comment_do_not_survive() -> None:
         (saved(Image.fromarray(RGB), "JPEG")[:200], UnreadablePhoto),
         (saved(Image.fromarray(RGB[..., 0].astype(np.uint16) * 256), "PNG"), UnsupportedPhoto),
         (saved(Image.fromarray(RGB[..., 0].astype(np.float32)), "TIFF"), UnsupportedPhoto),
+        (png_of_16_bit_colour(), UnsupportedPhoto),
         (saved(Image.fromarray(RGB), "GIF", save_all=True, append_images=[Image.fromarray(255 - RGB)]), PhotoError),
     ],
 )
@@ -120,14 +137,6 @@ def test_what_is_not_a_photo_is_refused_with_a_sentence(data: bytes, error: type
     with pytest.raises(error) as caught:
         decode(data)
     assert str(caught.value).endswith(".")
-
-
-def png_claiming(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("size", [(20_000, 20_000), (16_385, 1), (7_000, 7_000), (100_000, 100_000)])
@@ -142,6 +151,20 @@ def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded() -> None:
     scan = head[head.rindex(b"\xff\xda") :]
     with pytest.raises(PhotoTooLarge, match="scans"):
         decode(head + scan * 200 + tail)
+
+
+def test_what_follows_the_end_of_a_jpeg_and_its_thumbnail_are_not_counted() -> None:
+    """Motion photos carry a film behind the image, EXIF a thumbnail with frames and scans of its own."""
+    plain = saved(Image.fromarray(RGB), "JPEG")
+    assert decode(plain + b"\xff\xda" * 5000).format == "JPEG"
+    exif = Image.Exif()
+    exif[0x010E] = "x\xff\xda" * 900
+    assert decode(saved(Image.fromarray(RGB), "JPEG", exif=exif.tobytes() + b"\xff\xda" * 500)).format == "JPEG"
+
+
+def test_webp_has_a_longest_side() -> None:
+    with pytest.raises(RequestError, match="16383"):
+        encode(Photo(np.zeros((1, 16_384, 3), np.float32)), "webp")
 
 
 def test_limits_are_the_callers() -> None:

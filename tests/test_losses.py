@@ -81,6 +81,15 @@ def test_gradients_are_finite_for_hard_images(case: str) -> None:
     assert prediction.grad.norm() < 1e3
 
 
+def test_scoring_first_leaves_training_possible() -> None:
+    """Nothing made in inference mode may be kept for later."""
+    a, b = batch(0)
+    with torch.inference_mode():
+        restoration_loss(a, b)
+    prediction = a.clone().requires_grad_()
+    restoration_loss(prediction, b).backward()
+
+
 def test_pixels_out_of_range_keep_a_gradient() -> None:
     _, sharp = batch(0)
     prediction = (sharp + 2).requires_grad_()

@@ -7,13 +7,12 @@ sense; 130 interrupted.
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from deblur.errors import DeblurError, SettingError
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from deblur.training.config import TrainConfig
 
 Engine = Literal["auto", "onnxruntime", "torch"]
+TRAINING_PACKAGES = ("torch", "mlflow", "skimage", "scipy", "onnx", "onnxscript", "filelock")
 console = Console(highlight=False)
 
 
@@ -35,10 +35,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tyro.extras.subcommand_cli_from_dict(VERBS, prog="deblur", args=arguments, use_underscores=False) or 0
         )
     except DeblurError as error:
-        Console(stderr=True, highlight=False).print(f"deblur: {error}", style="red", markup=False, soft_wrap=True)
+        _complain(str(error))
+        return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in TRAINING_PACKAGES:
+            raise
+        _complain(f"{error.name} is not installed, and this needs it: pip install 'deblurkit[train]'.")
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _complain(sentence: str) -> None:
+    Console(stderr=True, highlight=False).print(f"deblur: {sentence}", style="red", markup=False, soft_wrap=True)
 
 
 def restore(
@@ -68,7 +77,7 @@ def restore(
         raise SettingError(f"There is no {photo}.")
     restorer = _open(model, engine, device).restorer
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task(photo.name, total=None)
+        task = progress.add_task(escape(photo.name), total=None)
         if photo.is_file():
 
             def on_tile(done: int, total: int) -> None:
@@ -218,18 +227,17 @@ def _preset_named(arguments: Sequence[str], names: tuple[str, ...]) -> str:
 
 
 def _print_settings(config: "TrainConfig") -> None:
-    from deblur.training.recipe import pick_device
+    from deblur.training.recipe import resolve
 
-    table = Table("setting", "value")
-    for key, value in (asdict(config) | {"device": pick_device(config.device)}).items():
-        table.add_row(key, str(value))
-    console.print(table)
+    for key, value in resolve(config).items():
+        console.print(f"{key:24}{value}", markup=False, soft_wrap=True)
 
 
 def _open(model: str | None, engine: Engine, device: str) -> "Model":
     from deblur.inference.model_folder import open_model
 
-    return open_model(_locate(model), _engine_opener(engine, device))
+    opener = _engine_opener(engine, device)
+    return open_model(_locate(model), opener)
 
 
 def _engine_opener(engine: Engine, device: str) -> "OpenEngine":

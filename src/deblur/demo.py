@@ -44,7 +44,7 @@ SHAKES_PX = (4.5, 7.5, 10.5)
 """How far the camera moves over the reported photos; training draws from 3 to 12 px."""
 REPORT_SEED, SELECT_SEED = 99, 98
 PICTURE_ROWS, PICTURE_SIDE_PX = 3, 400
-OWN_PHOTOS, OWN_SIDE_PX = 80, 1280
+OWN_PHOTOS, OWN_SIDE_PX, OWN_SIDE_AT_LEAST_PX = 80, 1280, 256
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,12 @@ def split_installed() -> Split:
 
 def split_own(folder: Path) -> Split:
     """A person's own sharp photos (at most 80, at 1280 px a side); up to eight are held back."""
-    photos = photos_in(folder, OWN_PHOTOS, OWN_SIDE_PX)
+    photos = [p for p in photos_in(folder, OWN_PHOTOS, OWN_SIDE_PX) if min(p.pixels.shape[:2]) >= OWN_SIDE_AT_LEAST_PX]
     if len(photos) < 6:
-        raise DataError(f"{folder} holds {len(photos)} photos; the demo needs 6 or more to train on and to hold back.")
+        raise DataError(
+            f"{folder} holds {len(photos)} photos of at least {OWN_SIDE_AT_LEAST_PX} px a side; the demo needs 6 or "
+            "more to train on and to hold back."
+        )
     return split_photos(photos, evenly(range(len(photos)), min(8, len(photos) // 3)))
 
 

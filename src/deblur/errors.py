@@ -11,6 +11,7 @@
     ├── DataError                a training set that cannot be used
     ├── SettingError             a setting that cannot work
     ├── NonFiniteTraining        loss or gradients stopped being numbers
+    ├── TrackerError             the tracking server refused or did not answer
     └── RegistrationError        a model that could not be verified or registered
 
 Each carries a stable ``code`` for machines and a sentence for people: what came, what is allowed, what to do.
@@ -81,6 +82,12 @@ class NonFiniteTraining(DeblurError):
     """Loss or gradients were not finite for too many steps."""
 
     code = "non-finite"
+
+
+class TrackerError(DeblurError):
+    """The tracking server refused or did not answer; the record on disk is complete."""
+
+    code = "tracker"
 
 
 class RegistrationError(DeblurError):

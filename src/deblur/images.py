@@ -5,7 +5,6 @@ and one place where any exception of a decoder becomes a sentence. What must sur
 greyness, format) travels beside the pixels; position, serial numbers and comments do not.
 """
 
-import re
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -26,6 +25,7 @@ OUTPUT_FORMATS = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tiff": "TIFF"}
 OPENED = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")  # an MPO, two JPEGs in a file as phones write it, opens as JPEG
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF": "image/tiff", "BMP": "image/bmp"}
+WEBP_SIDE_PX = 16_383
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")
 
 
@@ -38,6 +38,10 @@ class DecodeLimits:
     decode_mb: int = 800
     jpeg_scans: int = 100
     jpeg_scan_pixels: float = 2e9
+
+
+OWN_FILES = DecodeLimits(megapixels=170, decode_mb=4000)
+"""Limits for files of the person at the keyboard."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
     _check_scans_of_jpeg(data, limits)
     try:
         with Image.open(BytesIO(data), formats=OPENED) as image:
-            _check_header(image, limits)
+            _check_header(image, data, limits)
             image.load()
             return _photo_from(image)
     except DeblurError:
@@ -81,8 +85,8 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
         raise UnreadablePhoto(f"The image is broken or cut short ({type(error).__name__}). Send it again.") from error
 
 
-def read(path: Path, limits: DecodeLimits = DecodeLimits()) -> Photo:
-    """Decode the file at ``path``; errors name it."""
+def read(path: Path, limits: DecodeLimits = OWN_FILES) -> Photo:
+    """Decode the file at ``path``, one's own and therefore with wide limits; errors name it."""
     try:
         return decode(path.read_bytes(), limits)
     except DeblurError as error:
@@ -107,6 +111,8 @@ def encode(photo: Photo, output_format: str | None = None, quality: int = 95) ->
     if not 1 <= quality <= 100:
         raise RequestError(f"quality is {quality}; allowed are 1 to 100.")
     target = OUTPUT_FORMATS[output_format] if output_format else photo.format
+    if target == "WEBP" and max(photo.pixels.shape[:2]) > WEBP_SIDE_PX:
+        raise RequestError(f"WebP holds at most {WEBP_SIDE_PX} px a side; take another format.")
     image = _image_of(photo, with_alpha=target != "JPEG" and target != "BMP")
     options: dict[str, object] = {}
     if photo.icc_profile and target != "BMP":
@@ -133,27 +139,39 @@ def from_rgb8(rgb: NDArray[np.uint8]) -> Pixels:
 
 
 def _check_scans_of_jpeg(data: bytes, limits: DecodeLimits) -> None:
-    """Refuse a progressive JPEG whose many scans would take minutes: 270 kB can hold 28 s of CPU."""
+    """Refuse a progressive JPEG whose many scans would take minutes: 270 kB can hold 28 s of CPU.
+
+    Walks the markers of the primary image only: thumbnails lie in segments that are skipped, trailers behind its end.
+    """
     if not data.startswith(b"\xff\xd8"):
         return
-    scans = data.count(b"\xff\xda")
-    size = re.search(rb"\xff[\xc0-\xc3].{3}(.{2})(.{2})", data, re.DOTALL)
-    pixels = int.from_bytes(size[1]) * int.from_bytes(size[2]) if size else 0
-    if scans > limits.jpeg_scans or scans * pixels > limits.jpeg_scan_pixels:
-        raise PhotoTooLarge(
-            f"The JPEG has {scans} scans, more work than is allowed ({limits.jpeg_scans} scans). "
-            "Save it again as a baseline JPEG."
-        )
+    scans, pixels, at = 0, 0, 2
+    while 0 <= at < len(data) - 4:
+        marker = data[at + 1]
+        if data[at] != 0xFF or marker in (0x00, 0xFF) or 0xD0 <= marker <= 0xD7:  # inside a scan: on to the next FF
+            at = data.find(b"\xff", at + 1)
+            continue
+        if marker == 0xD9:  # end of image
+            break
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
+            pixels = int.from_bytes(data[at + 5 : at + 7]) * int.from_bytes(data[at + 7 : at + 9])
+        scans += marker == 0xDA
+        if scans > limits.jpeg_scans or scans * pixels > limits.jpeg_scan_pixels:
+            raise PhotoTooLarge(
+                f"The JPEG has {scans} scans or more, more work than is allowed ({limits.jpeg_scans} scans, fewer for "
+                "large images). Save it again as a baseline JPEG."
+            )
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
 
 
-def _check_header(image: Image.Image, limits: DecodeLimits) -> None:
+def _check_header(image: Image.Image, data: bytes, limits: DecodeLimits) -> None:
     width, height = image.size
     name = image.format or ""
     if image.format not in DECODE_BYTES_PER_PIXEL:
         raise UnsupportedPhoto(f"{name or 'This format'} is not read; allowed are JPEG, PNG, WebP, TIFF, BMP and GIF.")
-    if image.mode not in MODES:
+    if image.mode not in MODES or _bits_a_channel(image, data) > 8:
         raise UnsupportedPhoto(
-            f"A {name} with pixels of mode {image.mode} is not restored (16-bit and float images are not). "
+            f"A {name} with 16-bit or float pixels is not restored (this one has mode {image.mode}). "
             "Save it with 8 bits a channel."
         )
     megapixels = width * height / 1e6
@@ -165,6 +183,15 @@ def _check_header(image: Image.Image, limits: DecodeLimits) -> None:
         )
     if image.format != "MPO" and getattr(image, "is_animated", False):
         raise UnsupportedPhoto("Animations and files with several pages are not restored. Send a single frame.")
+
+
+def _bits_a_channel(image: Image.Image, data: bytes) -> int:
+    """Pillow cuts 16-bit colour to 8 bits without a word; the header tells."""
+    if image.format == "PNG":
+        return data[24]  # IHDR is always the first chunk
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(258, (8,)))  # type: ignore[attr-defined]
+    return 8
 
 
 def _photo_from(image: Image.Image) -> Photo:

@@ -6,8 +6,6 @@ terms can be negative and are raised to fractional powers, which gives NaN: they
 size, ``w * floor ** (w - 1)``.
 """
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -72,7 +70,7 @@ def _ssim_terms(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """SSIM's luminance and contrast-structure maps. One depthwise convolution filters all five moments at once."""
     moments = torch.cat([a, b, a * a, b * b, a * b], dim=1)
     channels = moments.shape[1]
-    window = _gaussian_window().to(moments.device).expand(channels, 1, 1, -1)
+    window = _gaussian_window(moments.device).expand(channels, 1, 1, -1)
     moments = functional.conv2d(moments, window, groups=channels)
     moments = functional.conv2d(moments, window.transpose(2, 3), groups=channels)
     mean_a, mean_b, aa, bb, ab = moments.chunk(5, dim=1)
@@ -82,8 +80,7 @@ def _ssim_terms(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return luminance, contrast
 
 
-@lru_cache
-def _gaussian_window() -> Tensor:
-    offset = torch.arange(WINDOW_PX) - WINDOW_PX // 2
+def _gaussian_window(device: torch.device) -> Tensor:
+    offset = torch.arange(WINDOW_PX, device=device) - WINDOW_PX // 2
     window = torch.exp(-(offset**2) / (2 * SIGMA_PX**2))
     return window / window.sum()

@@ -39,16 +39,16 @@ def test_the_demos_three_sets_never_mix(photos: dict[str, SharpPhoto]) -> None:
 
 def test_a_persons_own_photos_are_split_too(tmp_path: Path, photos: dict[str, SharpPhoto]) -> None:
     for i, photo in enumerate(list(photos.values())[:9]):
-        Image.fromarray(photo.pixels[:170, :170]).save(tmp_path / f"{i}.png")
+        Image.fromarray(np.tile(photo.pixels, (2, 2, 1))[:256, :256]).save(tmp_path / f"{i}.png")
     split = split_own(tmp_path)
-    assert sorted(photo.name for photo in (*split.report, *split.train)) == [str(i) for i in range(9)]
+    assert sorted(photo.name for photo in (*split.report, *split.train)) == [f"{i}.png" for i in range(9)]
     assert len(split.report) == 3
     few = tmp_path / "few"
     few.mkdir()
     Image.fromarray(photos["moon"].pixels).save(few / "one.png")
     with pytest.raises(DataError, match="6 or more"):
         split_own(few)
-    assert [p.name for p in photos_in(tmp_path, at_most=3)] == ["0", "4", "8"]
+    assert [p.name for p in photos_in(tmp_path, at_most=3)] == ["0.png", "4.png", "8.png"]
 
 
 def test_blurry_and_sharp_are_aligned_and_the_blurry_one_is_worse(photos: dict[str, SharpPhoto]) -> None:

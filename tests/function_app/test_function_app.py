@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import sysconfig
 from io import BytesIO
 from pathlib import Path
 
@@ -114,6 +115,17 @@ def test_it_is_found_in_a_fresh_process_and_loads_nothing_at_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1] == "['about', 'deblur'] True None"
+
+
+def test_it_is_found_in_a_checkout_that_is_not_installed() -> None:
+    """Without the editable install that dev.py makes: site-packages by hand, its .pth files unread."""
+    program = (
+        f"import sys; sys.path[:0] = [{str(ROOT)!r}, {sysconfig.get_paths()['purelib']!r}]\n"
+        "import function_app\n"
+        "print(function_app.store.loaded)"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "None", done.stderr
 
 
 def test_host_settings_leave_no_prefix() -> None:

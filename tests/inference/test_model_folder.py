@@ -66,6 +66,6 @@ def test_a_broken_description_is_an_error_that_says_so(copy: Path, text: str) ->
 
 def test_a_fetched_copy_carries_its_version(copy: Path) -> None:
     assert read_info(copy).label == "tiny"
-    stamp_version(copy, "3", "run")
-    assert read_info(copy).label == "tiny/3"
+    stamp_version(copy, "other", "3", "run")
+    assert read_info(copy).label == "other/3"
     open_model(copy)

@@ -27,7 +27,7 @@ def test_the_published_command_from_any_folder(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for setting in ("data/train", "deblur_v4", "0.0002", "learning_rate", "weight_decay", "clip_norm", "device"):
         assert setting in done.stdout
-    assert str(ROOT / "checkpoints") in done.stdout.replace("\n", "")
+    assert str(ROOT / "checkpoints") in done.stdout
     assert not list(tmp_path.iterdir())
 
 
@@ -36,6 +36,13 @@ def test_it_is_the_default() -> None:
     assert (published.batch_size, published.num_epochs, published.learning_rate) == (24, 200, 2e-4)
     assert (published.patience, published.weight_decay, published.clip_norm) == (50, 1e-4, 1.0)
     assert (published.width, published.patch_size, published.residual) == (32, 256, False)
+
+
+def test_dry_run_shows_what_the_data_decides(pair_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(pair_folder)
+    assert main(["train", "--train_data", folder, "--test_data", folder, "--val_images", "2", "--dry_run"]) == 0
+    settings = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert (settings["epoch_images"], settings["val_images"], settings["parameters"]) == ("6", "2", "8636451")
 
 
 def test_dashes_work_as_well_and_missing_data_is_told(tmp_path: Path) -> None:
@@ -47,11 +54,7 @@ def test_dashes_work_as_well_and_missing_data_is_told(tmp_path: Path) -> None:
 
 def test_a_preset_sets_defaults_and_flags_win(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--preset", "small", "--width", "24", "--dry_run"]) == 0
-    settings = dict(
-        (cell.strip() for cell in line.strip("│|").split("│")[:2])
-        for line in capsys.readouterr().out.splitlines()
-        if line.count("│") == 3
-    )
+    settings = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
     assert (settings["width"], settings["residual"], settings["patch_size"]) == ("24", "True", "128")
 
 

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from deblur.data.crops import RunOrder
 from deblur.data.pairs import PairCrops, find_pairs
-from deblur.errors import NonFiniteTraining
+from deblur.errors import DataError, NonFiniteTraining
 from deblur.evaluation.scores import Benchmark
 from deblur.inference.tiling import Tiling
 from deblur.models.unet import DeblurUNet
@@ -22,7 +22,12 @@ PUBLISHED_KEYS = {"epoch", "model_state_dict", "optimizer_state_dict", "psnr", "
 
 
 def short_run(
-    folder: Path, crops: Dataset[tuple[Tensor, Tensor]], pairs: list, images: int = 8, **schedule: float
+    folder: Path,
+    crops: Dataset[tuple[Tensor, Tensor]],
+    pairs: list,
+    images: int = 8,
+    workers: int = 0,
+    **schedule: float,
 ) -> tuple[Outcome, RunRecord]:
     torch.manual_seed(0)
     network = DeblurUNet(8, residual=True)
@@ -32,7 +37,7 @@ def short_run(
     plan = Schedule(**(settings | {"patience": 9, "eval_every": 1} | schedule))  # type: ignore[arg-type]
     outcome = fit(
         network,
-        DataLoader(crops, batch_size=4, sampler=order),
+        DataLoader(crops, batch_size=4, sampler=order, num_workers=workers),
         order,
         Benchmark(pairs),
         Tiling(128, 32, network.size_rule),
@@ -118,6 +123,32 @@ def test_validation_every_few_epochs_and_after_the_last(tmp_path: Path, pair_fol
     pairs = find_pairs(pair_folder)
     _, record = short_run(tmp_path, PairCrops(pairs, 32, 0), pairs[:1], images=4, num_epochs=5, eval_every=2)
     assert ["psnr" in line["metrics"] for line in record.epochs] == [False, True, False, True, True]
+
+
+def test_patience_counts_only_where_it_was_looked(tmp_path: Path, pair_folder: Path) -> None:
+    pairs = find_pairs(pair_folder)
+    outcome, record = short_run(
+        tmp_path, PairCrops(pairs, 32, 0), pairs[:1], images=4, num_epochs=4, eval_every=4, patience=2
+    )
+    assert len(record.epochs) == 4
+    assert record.best_checkpoint is not None
+    assert outcome.annealed
+
+
+def test_a_checkpoint_that_somebody_put_there_is_never_deleted(tmp_path: Path, pair_folder: Path) -> None:
+    pairs = find_pairs(pair_folder)
+    (tmp_path / "best_model_epoch_103_psnr_26.80.pth").write_bytes(b"precious")
+    short_run(tmp_path, PairCrops(pairs, 32, 0), pairs[:1], images=4, num_epochs=3)
+    (kept,) = tmp_path.rglob("best_model_epoch_103_psnr_26.80.pth")
+    assert kept.read_bytes() == b"precious"
+
+
+def test_an_error_in_a_loading_process_comes_out_as_a_sentence(tmp_path: Path, pair_folder: Path) -> None:
+    pairs = find_pairs(pair_folder)
+    with pytest.raises(DataError) as caught:
+        short_run(tmp_path, PairCrops(pairs, 512, 0), pairs[:1], images=4, num_epochs=1, workers=1)
+    assert "smaller than the crop" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 class Poisoned(Dataset[tuple[Tensor, Tensor]]):

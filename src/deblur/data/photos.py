@@ -85,7 +85,7 @@ def photos_in(folder: Path, at_most: int = 1000, side_px: int = 16_384) -> list[
     if not paths:
         raise DataError(f"{folder} holds no photos ({', '.join(SUFFIXES)}).")
     chosen = np.unique(np.linspace(0, len(paths) - 1, min(at_most, len(paths))).round().astype(int))
-    return [SharpPhoto(paths[i].stem, shrink(read_rgb8(paths[i]), side_px)) for i in chosen]
+    return [SharpPhoto(paths[i].name, shrink(read_rgb8(paths[i]), side_px)) for i in chosen]
 
 
 def shaken(photo: SharpPhoto, rng: np.random.Generator, extent_px: float) -> PairPixels:

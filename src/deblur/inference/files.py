@@ -48,20 +48,18 @@ def restore_file(
         on_tile: told (tiles done, tiles in all).
 
     Raises:
-        SettingError: ``output`` exists, is the photo itself, or has an unknown suffix.
+        SettingError: ``output`` exists, is the photo itself, or has an unknown suffix; or a file cannot be accessed.
         PhotoError: the photo cannot be restored.
     """
     if output is not None and output.suffix.lower() not in FORMAT_OF_SUFFIX:
         raise SettingError(f"{output}: the suffix decides the format; allowed are {', '.join(FORMAT_OF_SUFFIX)}.")
-    try:
-        data = images.read(photo)
-    except OSError as error:
-        raise SettingError(f"{photo} cannot be read ({error.strerror}).") from error
-    target = output or photo.with_name(output_name(photo, data.format, marker=".deblurred"))
-    _check_target(photo, target, overwrite)
-    restored = replace(data, pixels=restorer(data.pixels, on_tile=on_tile))
-    _write_whole(target, images.encode(restored, FORMAT_OF_SUFFIX.get(target.suffix.lower())))
-    return target
+    return _restore(
+        restorer,
+        photo,
+        lambda photo_format: output or photo.with_name(output_name(photo, photo_format, ".deblurred")),
+        overwrite,
+        on_tile,
+    )
 
 
 def restore_folder(
@@ -72,21 +70,52 @@ def restore_folder(
     overwrite: bool = False,
     on_report: Callable[[Report, int], None] = lambda report, total: None,
 ) -> list[Report]:
-    """Restore every photo directly in ``folder`` into ``output`` (by default ``FOLDER.deblurred``), names kept."""
+    """Restore every photo directly in ``folder`` into ``output`` (by default ``FOLDER.deblurred``), names kept.
+
+    Raises:
+        SettingError: ``output`` cannot be made.
+    """
+    folder = folder.resolve()
     target = output or folder.with_name(folder.name + ".deblurred")
     photos = sorted(p for p in folder.iterdir() if p.suffix.lower() in READABLE and p.is_file())
-    target.mkdir(parents=True, exist_ok=True)
-    reports = []
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(f"{target} cannot be made a folder ({error.strerror}).") from error
+    reports: list[Report] = []
     for photo in photos:
-        try:
-            photo_format = images.read(photo).format
-            done = restore_file(restorer, photo, target / output_name(photo, photo_format), overwrite=overwrite)
-            report = Report(photo, done)
-        except DeblurError as error:
-            report = Report(photo, trouble=str(error))
+        report = _report_of(restorer, photo, target, overwrite, {r.output for r in reports if r.output})
         reports.append(report)
         on_report(report, len(photos))
     return reports
+
+
+def _report_of(restorer: Restorer, photo: Path, folder: Path, overwrite: bool, taken: set[Path]) -> Report:
+    """One file of a folder; whatever happens to it stays with it."""
+
+    def place(photo_format: str) -> Path:
+        target = folder / output_name(photo, photo_format)
+        if target in taken:
+            raise SettingError(f"{target} is the result of another photo of this folder; rename one.")
+        return target
+
+    try:
+        return Report(photo, _restore(restorer, photo, place, overwrite, lambda done, total: None))
+    except DeblurError as error:
+        return Report(photo, trouble=str(error))
+
+
+def _restore(restorer: Restorer, photo: Path, place: Callable[[str], Path], overwrite: bool, on_tile: OnTile) -> Path:
+    """``place`` says where the result goes, once the photo's format is known."""
+    try:
+        data = images.read(photo)
+        target = place(data.format)
+        _check_target(photo, target, overwrite)
+        restored = replace(data, pixels=restorer(data.pixels, on_tile=on_tile))
+        _write_whole(target, images.encode(restored, FORMAT_OF_SUFFIX.get(target.suffix.lower())))
+    except OSError as error:
+        raise SettingError(f"{error.filename or photo} cannot be read or written ({error.strerror}).") from error
+    return target
 
 
 def output_name(photo: Path, photo_format: str, marker: str = "") -> str:

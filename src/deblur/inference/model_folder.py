@@ -111,6 +111,7 @@ def read_info(folder: Path) -> ModelInfo:
         if values["format"] != FORMAT:
             raise ModelError(f"{path} has format {values['format']}; this program reads {FORMAT}.")
         info = ModelInfo(**{**values, "golden": Golden(**values["golden"])})
+        bytes.fromhex(info.sha256)
     except FileNotFoundError as error:
         raise ModelError(f"{folder} is not a model folder: it has no {JSON_FILE}.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -150,6 +151,6 @@ def open_model(folder: Path, open_engine: OpenEngine = OnnxEngine, tiling: Tilin
     return Model(info, Restorer(engine, tiling or info.tiling))
 
 
-def stamp_version(folder: Path, version: str, run_id: str | None) -> None:
-    """Write the registry's version number, known only after registration, into a copy of a model folder."""
-    write_info(folder, replace(read_info(folder), version=version, run_id=run_id))
+def stamp_version(folder: Path, name: str, version: str, run_id: str | None) -> None:
+    """Write what only the registry knows (name, version number, run) into a copy of a model folder."""
+    write_info(folder, replace(read_info(folder), name=name, version=version, run_id=run_id))

@@ -37,8 +37,7 @@ class RunRecord:
         """Start a record; an earlier run's files in ``folder`` move to ``earlier/`` inside it."""
         folder.mkdir(parents=True, exist_ok=True)
         record = cls(folder)
-        if (folder / RUN_FILE).exists():
-            record._set_aside()
+        record._set_aside()
         record.write_run({"name": name, "status": RUNNING, "started_ms": now_ms(), "settings": settings, "tags": tags})
         (folder / METRICS_FILE).touch()
         return record
@@ -56,8 +55,8 @@ class RunRecord:
 
     @property
     def best_checkpoint(self) -> Path | None:
-        """The best checkpoint, once there is one."""
-        return next(iter(self.folder.glob(BEST_PATTERN)), None)
+        """The newest best checkpoint, once there is one."""
+        return max(self.folder.glob(BEST_PATTERN), key=lambda path: int(path.name.split("_")[3]), default=None)
 
     @property
     def model_folder(self) -> Path:
@@ -77,9 +76,8 @@ class RunRecord:
 
     def log_panel(self, photo: str, epoch: int, panel: Image.Image) -> None:
         """Keep a panel of a validation photo."""
-        path = (
-            self.folder / PANELS / "".join(c if c.isalnum() or c in "-_." else "-" for c in photo) / f"{epoch:05d}.png"
-        )
+        name = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in photo)
+        path = self.folder / PANELS / name / f"{epoch:05d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         panel.save(path)
 
@@ -93,11 +91,15 @@ class RunRecord:
         write_json(self.folder / RUN_FILE, values)
 
     def _set_aside(self) -> None:
-        earlier = self.folder / "earlier" / str(self.run.get("started_ms", now_ms()))
+        """Move what an earlier run left, and checkpoints that somebody put here, out of the way."""
+        found = [path for pattern in OWN_FILES for path in self.folder.glob(pattern)]
+        if not found:
+            return
+        started = self.run["started_ms"] if (self.folder / RUN_FILE).exists() else now_ms()
+        earlier = self.folder / "earlier" / str(started)
         earlier.mkdir(parents=True, exist_ok=True)
-        for pattern in OWN_FILES:
-            for path in list(self.folder.glob(pattern)):
-                path.rename(earlier / path.name)
+        for path in found:
+            path.rename(earlier / path.name)
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deblur import project
-from deblur.errors import SettingError
+from deblur.errors import SettingError, TrackerError
 from deblur.registry.record import RUNNING, SHIPPED_FILE, RunRecord, write_json
 
 if TYPE_CHECKING:
@@ -31,8 +31,11 @@ def connect() -> "MlflowClient":
         ) from error
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        mlflow.set_tracking_uri(f"sqlite:///{local_store().as_posix()}")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # instead of minutes of retries
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    named = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(named or f"sqlite:///{local_store().as_posix()}")
+    if not named:
         _create_store_once()
     return mlflow.MlflowClient()
 
@@ -43,8 +46,24 @@ def local_store() -> Path:
 
 
 def ship(record: RunRecord) -> str:
-    """Send what the tracker does not have yet of a record; returns the run's id."""
+    """Send what the tracker does not have yet of a record; returns the run's id.
+
+    Raises:
+        TrackerError: the tracker refused or did not answer; call again, nothing is sent twice.
+    """
     client = connect()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _ship(client, record)
+    except MlflowException as error:
+        raise TrackerError(
+            f"The run could not be sent to MLflow: {error} The record is in {record.folder}; "
+            f"'deblur ship {record.folder}' sends it later."
+        ) from error
+
+
+def _ship(client: "MlflowClient", record: RunRecord) -> str:
     run, path = record.run, record.folder / SHIPPED_FILE
     shipped: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"epochs": 0, "panels": 0}
     if "run_id" not in shipped:

@@ -1,21 +1,25 @@
 """Model versions: register a verified model folder, and fetch what an alias or a version number names."""
 
+import logging
 import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import numpy as np
 
 from deblur.errors import ModelError, RegistrationError
-from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, ModelInfo, read_info, stamp_version
+from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, ModelInfo, read_info, sha256_of, stamp_version
 from deblur.registry.tracking import connect, local_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from deblur.models.unet import DeblurUNet
+
+logger = logging.getLogger("deblur.registry")
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 LOADED_WITH = ("torch", "numpy")
@@ -85,7 +89,13 @@ def local_champion() -> str | None:
     """The URI of the champion registered last, or None; looks only where there is a registry."""
     if not (os.environ.get("MLFLOW_TRACKING_URI") or local_store().is_file()):
         return None
-    champions = [m for m in connect().search_registered_models() if CHAMPION in m.aliases]
+    from mlflow.exceptions import MlflowException
+
+    try:
+        champions = [m for m in connect().search_registered_models() if CHAMPION in m.aliases]
+    except MlflowException as error:
+        logger.warning("the registry cannot be asked for its champion: %s", error)
+        return None
     newest = max(champions, key=lambda m: m.last_updated_timestamp or 0, default=None)
     return f"models:/{newest.name}@{CHAMPION}" if newest else None
 
@@ -102,13 +112,20 @@ def fetch(uri: str) -> Path:
     client = connect()
     try:
         name, version = _resolve(client, uri)
+        run_id = client.get_model_version(name, version).run_id
         with tempfile.TemporaryDirectory() as scratch:
-            for file in (ONNX_FILE, JSON_FILE):
+
+            def download(file: str) -> None:
                 mlflow.artifacts.download_artifacts(f"models:/{name}/{version}/extra_files/{file}", dst_path=scratch)
-            run_id = client.get_model_version(name, version).run_id
+
             folder = Path(scratch) / "extra_files"
-            stamp_version(folder, version, run_id)
-            return _into_cache(folder)
+            download(JSON_FILE)
+            stamp_version(folder, name, version, run_id)
+            cached = _cache_folder(name, version, read_info(folder).sha256)
+            if not cached.is_dir() or sha256_of(cached / ONNX_FILE) != read_info(folder).sha256:
+                download(ONNX_FILE)
+                _move_into_cache(folder, cached)
+            return cached
     except (MlflowException, OSError) as error:
         raise ModelError(f"{uri} cannot be fetched from the registry: {error}") from error
 
@@ -125,19 +142,20 @@ def _resolve(client: "MlflowClient", uri: str) -> tuple[str, str]:
     return name, version
 
 
-def _into_cache(folder: Path) -> Path:
-    """Keep one copy per content and version under the user's cache folder."""
-    info = read_info(folder)
-    target = Path.home() / ".cache" / "deblur" / "models" / f"{info.sha256[:16]}-{info.name}-{info.version}"
-    if not target.is_dir():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=target.parent))
-        shutil.copytree(folder, part, dirs_exist_ok=True)
-        try:
-            part.rename(target)
-        except OSError:  # another process was first; its copy is the same
-            shutil.rmtree(part)
-    return target
+def _cache_folder(name: str, version: str, sha256: str) -> Path:
+    return Path.home() / ".cache" / "deblur" / "models" / f"{sha256[:16]}-{quote(name, safe='')}-{version}"
+
+
+def _move_into_cache(folder: Path, cached: Path) -> None:
+    """Whole or not at all: copied beside, then renamed."""
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=cached.parent))
+    shutil.copytree(folder, part, dirs_exist_ok=True)
+    shutil.rmtree(cached, ignore_errors=True)
+    try:
+        part.rename(cached)
+    except OSError:  # another process was first; its copy is the same
+        shutil.rmtree(part)
 
 
 def _pinned(packages: tuple[str, ...]) -> list[str]:

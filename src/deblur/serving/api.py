@@ -10,14 +10,16 @@ import base64
 import binascii
 import json
 import time
+from collections.abc import AsyncGenerator
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
-from starlette.requests import Request
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -25,7 +27,7 @@ from deblur import __version__, errors, images
 from deblur.errors import PhotoTooLarge, RequestError, UnsupportedPhoto
 from deblur.serving.limits import Gate, Limits
 from deblur.serving.model_store import ModelStore
-from deblur.serving.problems import on_any_exception, on_deblur_error, on_http_exception
+from deblur.serving.problems import on_any_exception, on_client_gone, on_deblur_error, on_http_exception
 
 RAW_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", "")
 """Besides ``image/*``: what clients send with raw bytes (curl --data-binary says x-www-form-urlencoded)."""
@@ -69,7 +71,12 @@ def create_app(store: ModelStore, limits: Limits | None = None, *, with_post: bo
     ]
     if with_post:
         routes.append(Route("/api/deblur", api.deblur, methods=["POST"]))
-    handlers = {errors.DeblurError: on_deblur_error, HTTPException: on_http_exception, Exception: on_any_exception}
+    handlers = {
+        errors.DeblurError: on_deblur_error,
+        HTTPException: on_http_exception,
+        ClientDisconnect: on_client_gone,
+        Exception: on_any_exception,
+    }
     return Starlette(routes=routes, exception_handlers=handlers)
 
 
@@ -88,7 +95,7 @@ class _Api:
             except Exception as error:  # answered here: Starlette raises on after its own answer, which Azure forwards
                 return await on_any_exception(request, error)
         headers = {
-            "X-Deblur-Model": answer.model,
+            "X-Deblur-Model": quote(answer.model, safe="/@ "),  # headers are latin-1
             "X-Deblur-Tiles": str(answer.tiles),
             "Server-Timing": answer.timing,
         }
@@ -175,33 +182,36 @@ async def _image_of(request: Request, limits: Limits) -> tuple[bytes, bool]:
 
 
 async def _body_within(request: Request, limits: Limits) -> bytes:
-    """Read the body, refusing as soon as it is too large."""
+    """The body, refused as soon as it is too large."""
+    return b"".join([chunk async for chunk in _chunks_within(request, limits)])
+
+
+async def _chunks_within(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limits.body_bytes:
         raise _too_large(limits)
-    body = bytearray()
+    size = 0
     async for chunk in request.stream():
-        body += chunk
-        if len(body) > limits.body_bytes:
+        size += len(chunk)
+        if size > limits.body_bytes:
             raise _too_large(limits)
-    return bytes(body)
+        yield chunk
 
 
 async def _multipart_image(request: Request, limits: Limits) -> bytes:
-    await _buffer(request, limits)
+    parser = MultiPartParser(request.headers, _chunks_within(request, limits), max_files=1, max_fields=10)
+    parser.spool_max_size = limits.body_bytes  # nothing of a user's image on disk
     try:
-        async with request.form(max_files=1, max_fields=10) as form:
-            upload = form.get("image")
-            if upload is None or isinstance(upload, str):
-                raise RequestError("The form has no file field named image.")
-            return await upload.read()
-    except (MultiPartException, HTTPException) as error:
+        form = await parser.parse()
+    except (MultiPartException, KeyError) as error:
         raise RequestError("The form cannot be read. Send one file in the field image.") from error
-
-
-async def _buffer(request: Request, limits: Limits) -> None:
-    """Read the body within limits and keep it where the form parser looks for it."""
-    request._body = await _body_within(request, limits)
+    try:
+        upload = form.get("image")
+        if upload is None or isinstance(upload, str):
+            raise RequestError("The form has no file field named image.")
+        return await upload.read()
+    finally:
+        await form.close()
 
 
 def _json_image(body: bytes) -> bytes:

@@ -24,7 +24,7 @@ class ModelStore:
         self._locate, self._open_folder = locate, open_folder
         self._lock = threading.Lock()
         self._model: Model | None = None
-        self._failure: tuple[float, ModelError] | None = None
+        self._failure: tuple[float, str] | None = None
 
     @property
     def loaded(self) -> Model | None:
@@ -46,14 +46,14 @@ class ModelStore:
 
     def _open(self) -> Model:
         if self._failure and time.monotonic() - self._failure[0] < RETRY_AFTER_FAILURE_S:
-            raise self._failure[1]
+            raise ModelError(self._failure[1])
         try:
             return self._open_folder(self._locate())
         except Exception as error:
-            failure = error if isinstance(error, ModelError) else ModelError(f"The model cannot be loaded: {error}")
-            self._failure = (time.monotonic(), failure)
+            failure = str(error) if isinstance(error, ModelError) else f"The model cannot be loaded: {error!r}"
+            self._failure = (time.monotonic(), failure)  # the sentence only: an exception would keep its requests alive
             logger.error("the model cannot be used: %s", failure)
-            raise failure from error
+            raise ModelError(failure) from error
 
 
 def bundled_model() -> Path | None:

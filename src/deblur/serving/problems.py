@@ -55,6 +55,11 @@ async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
     return problem(error.status_code, code, detail, dict(error.headers or {}))
 
 
+async def on_client_gone(request: Request, error: Exception) -> JSONResponse:
+    """The client left while it was sending; nobody reads this."""
+    return problem(400, "client-gone", "The connection ended before the body did.")
+
+
 async def on_any_exception(request: Request, error: Exception) -> JSONResponse:
     """A fault of ours: an id in the answer and in the log, and nothing else in the answer."""
     fault = uuid.uuid4().hex[:12]

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from deblur.errors import ModelError
 from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, stamp_version
@@ -35,14 +35,25 @@ def fetch_over_http(uri: str, tracking_uri: str | None = None) -> Path:
         raise ModelError(f"{uri} needs MLFLOW_TRACKING_URI, the http(s) address of an MLflow server.")
     name, version, run_id = _resolve(server, uri)
     folder = Path(tempfile.mkdtemp(prefix="deblur-model-"))
-    for file in (ONNX_FILE, JSON_FILE):
-        query = {"path": f"extra_files/{file}", "name": name, "version": version}
-        with _get(server, "/model-versions/get-artifact", query) as answer, (folder / file).open("wb") as target:
-            if int(answer.headers.get("Content-Length") or 0) > FILE_MB * 1e6:
-                raise ModelError(f"{uri} holds a {file} of more than {FILE_MB} MB.")
-            shutil.copyfileobj(answer, target)
-    stamp_version(folder, version, run_id)
+    try:
+        for file in (ONNX_FILE, JSON_FILE):
+            query = {"path": f"extra_files/{file}", "name": name, "version": version}
+            with _get(server, "/model-versions/get-artifact", query) as answer, (folder / file).open("wb") as target:
+                _copy(answer, target, file)
+        stamp_version(folder, name, version, run_id)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return folder
+
+
+def _copy(answer: Any, target: BinaryIO, file: str) -> None:
+    size = 0
+    while chunk := answer.read(1 << 20):
+        size += len(chunk)
+        if size > FILE_MB * 1e6:
+            raise ModelError(f"The registry's {file} has more than {FILE_MB} MB.")
+        target.write(chunk)
 
 
 def _resolve(server: str, uri: str) -> tuple[str, str, str | None]:

@@ -9,6 +9,7 @@ import tyro
 
 from deblur import project
 from deblur.errors import SettingError
+from deblur.inference.tiling import SizeRule, Tiling
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,26 @@ class TrainConfig:
                 "--registered_model_name needs the registry, and --tracking is off. Leave the name out and register "
                 "later: 'deblur ship OUTPUT_DIR --name NAME'."
             )
+        if self.registered_model_name is not None and set("/:") & set(self.registered_model_name):
+            raise SettingError(
+                f"--registered_model_name is {self.registered_model_name!r}; it must hold no / and no :."
+            )
+        Tiling(self.tile_size, self.tile_overlap, SizeRule(multiple_of=16, min_side_px=16))
         workers = min(os.cpu_count() or 1, 8) if self.num_workers is None else self.num_workers
-        return replace(self, num_workers=workers, output_dir=Path(os.path.abspath(self.output_dir)))
+        init_is_path = self.init is not None and not self.init.startswith("models:/")
+        return replace(
+            self,
+            num_workers=workers,
+            train_data=_absolute(self.train_data),
+            test_data=_absolute(self.test_data),
+            output_dir=Path(os.path.abspath(self.output_dir)),
+            init=os.path.abspath(self.init) if self.init and init_is_path else self.init,
+        )
+
+
+def _absolute(path: Path | None) -> Path | None:
+    """Relative paths belong to the current folder."""
+    return None if path is None else Path(os.path.abspath(path))
 
 
 def presets() -> dict[str, TrainConfig]:

@@ -1,8 +1,9 @@
 """The training loop, told as an outline: an epoch of steps, a validation on whole images, the record, the best."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from deblur.data.crops import RunOrder
-from deblur.errors import NonFiniteTraining
+from deblur.errors import DeblurError, NonFiniteTraining
 from deblur.evaluation.panels import centre_crop, side_by_side
 from deblur.evaluation.scores import Benchmark, Rgb8, Score, Scores
 from deblur.inference.restorer import Restorer
@@ -73,11 +74,13 @@ def fit(
     device: torch.device,
     on_epoch: Callable[[RunRecord], object] = lambda record: None,
     progress: Progress | None = None,
+    check_signals: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Train ``network``; the record gets every epoch's metrics, panels, ``last.pth`` and the best checkpoint.
 
     The cosine schedule covers exactly ``num_epochs`` of ``loader``. The best checkpoint is the one with the highest
-    mean PSNR over the benchmark's whole images, restored by tiles and rounded to 8 bit.
+    mean PSNR over the benchmark's whole images, restored by tiles and rounded to 8 bit. ``check_signals`` is called
+    between steps and images, never during a write, and may raise.
 
     Raises:
         NonFiniteTraining: loss or gradients were not finite in more than 20 steps.
@@ -90,6 +93,7 @@ def fit(
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, eta_min=LEARNING_RATE_END)
     restorer = Restorer(TorchEngine(network, device), tiling)
     outcome = Outcome()
+    best: Path | None = None
 
     for epoch in range(1, schedule.num_epochs + 1):
         # One pass of random crops.
@@ -97,7 +101,7 @@ def fit(
         outcome.epoch, order.epoch = epoch, epoch - 1
         network.train()
         losses, norms = [], []
-        for batch in loader:
+        for batch in _batches(loader):
             loss, norm = _step(network, optimizer, batch, device, schedule.clip_norm)
             if np.isfinite(loss) and np.isfinite(norm):
                 losses.append(loss)
@@ -111,6 +115,7 @@ def fit(
                     )
             cosine.step()
             progress.on_images(len(batch[0]))
+            check_signals()
         metrics = {
             "train_loss": _mean(losses),
             "grad_norm": _mean(norms),
@@ -121,7 +126,7 @@ def fit(
         # Whole validation images, through the path that users get.
         is_last = epoch == schedule.num_epochs
         if epoch % schedule.eval_every == 0 or is_last:
-            scores = benchmark.score(restorer, _panel_writer(record, epoch))
+            scores = benchmark.score(restorer, _panel_writer(record, epoch, check_signals))
             metrics |= validation_metrics(scores)
         metrics["seconds"] = time.perf_counter() - started
 
@@ -145,16 +150,15 @@ def fit(
         }
         save_checkpoint(record.folder / LAST, state)
         if improved:
-            superseded = record.best_checkpoint
-            best = record.folder / best_name(epoch, psnr_db)
+            superseded, best = best, record.folder / best_name(epoch, psnr_db)
             save_checkpoint(best, state)
-            if superseded and superseded != best:
+            if superseded:
                 superseded.unlink()
 
         record.log_epoch(epoch, metrics)
         on_epoch(record)
         progress.on_line(describe(epoch, schedule.num_epochs, metrics, improved))
-        if epoch - outcome.best_epoch >= schedule.patience and not is_last:
+        if "psnr" in metrics and epoch - outcome.best_epoch >= schedule.patience and not is_last:
             outcome.annealed = False
             break
     return outcome
@@ -197,11 +201,14 @@ def _step(
     return loss.item(), norm.item()
 
 
-def _panel_writer(record: RunRecord, epoch: int) -> Callable[[Score, Rgb8, Rgb8, Rgb8], None]:
+def _panel_writer(
+    record: RunRecord, epoch: int, check_signals: Callable[[], None]
+) -> Callable[[Score, Rgb8, Rgb8, Rgb8], None]:
     """Panels of the first validation photos, their centres at full resolution."""
     shown: list[str] = []
 
     def write(score: Score, *images: Rgb8) -> None:
+        check_signals()
         if len(shown) == PANEL_PHOTOS:
             return
         shown.append(score.name)
@@ -210,6 +217,16 @@ def _panel_writer(record: RunRecord, epoch: int) -> Callable[[Score, Rgb8, Rgb8,
         record.log_panel(score.name, epoch, panel)
 
     return write
+
+
+def _batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
+    """The loader's batches; an error in a worker process comes out as itself, without the worker's traceback."""
+    try:
+        yield from loader
+    except DeblurError as error:
+        if not str(error).startswith("Caught "):
+            raise
+        raise type(error)(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
 
 
 def _mean(values: list[float]) -> float:

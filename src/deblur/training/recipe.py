@@ -3,13 +3,12 @@
 Settings stop here: everything below takes plain arguments.
 """
 
-import signal
+import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -19,16 +18,20 @@ from torch.utils.data import DataLoader, Dataset
 from deblur import project
 from deblur.data.crops import RunOrder
 from deblur.data.pairs import PairCrops, evenly_chosen, find_pairs, fingerprint
-from deblur.errors import SettingError
+from deblur.errors import RegistrationError, SettingError, TrackerError
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.export.onnx import export_model, verify_model
+from deblur.inference.model_folder import JSON_FILE, read_info
+from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.models import build, parameter_count
+from deblur.models.engine import TorchEngine
 from deblur.models.unet import DeblurUNet
 from deblur.registry.record import FAILED, FINISHED, KILLED, RunRecord
-from deblur.training.checkpoint import load_checkpoint, network_from, network_of
+from deblur.training.checkpoint import best_name, load_checkpoint, network_from, network_of
 from deblur.training.config import TrainConfig
-from deblur.training.loop import Batch, Outcome, Progress, Schedule, fit
+from deblur.training.loop import Batch, Outcome, Progress, Schedule, fit, validation_metrics
+from deblur.training.stopping import stop_signals
 
 
 @dataclass(frozen=True)
@@ -95,14 +98,7 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress | None
 
     # The record on disk; a tracker, if there is one, is fed from it.
     commit, dirty = project.git_state()
-    settings = asdict(config) | {
-        "width": network.width,  # --init brings its own
-        "residual": network.residual,
-        "epoch_images": data.epoch_images,
-        "device": str(device),
-        "parameters": parameter_count(network),
-        "val_images": len(data.benchmark.pairs),
-    }
+    settings = settings_of(config, data, network, device)
     tags = {
         "data_fingerprint": data.fingerprint,
         "git_commit": commit or "unknown",
@@ -112,7 +108,14 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress | None
     }
     record = RunRecord.begin(config.output_dir, _run_name(config), settings, tags)
     ship = _shipper(config.tracking)
-    run_id = ship(record)
+    run_id = ship(record)  # a tracker that is not there is told now, not after a night
+
+    def ship_epoch(record: RunRecord) -> None:
+        """The record is on disk; a tracker that fails for a while costs a line, not the run."""
+        try:
+            ship(record)
+        except TrackerError as error:
+            progress.on_line(f"not shipped yet: {error}")
 
     # Train.
     order = RunOrder(data.epoch_images)
@@ -134,8 +137,20 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress | None
         config.patience,
         config.eval_every,
     )
-    with _closing(record, ship):
-        outcome = fit(network, loader, order, data.benchmark, tiling, schedule, record, device, ship, progress)
+    with _closing(record, ship) as check_signals:
+        outcome = fit(
+            network,
+            loader,
+            order,
+            data.benchmark,
+            tiling,
+            schedule,
+            record,
+            device,
+            ship_epoch,
+            progress,
+            check_signals,
+        )
 
         # Export the best, open the written file again, and score it as a user would see it.
         best = network_of(load_checkpoint(_best_of(record)))
@@ -167,6 +182,26 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress | None
     return Result(record, outcome, scores, run_id, version)
 
 
+def settings_of(config: TrainConfig, data: Data, network: DeblurUNet, device: torch.device) -> dict[str, Any]:
+    """Every setting as it comes out: what the data, --init and this machine decide is filled in."""
+    return asdict(config) | {
+        "width": network.width,
+        "residual": network.residual,
+        "epoch_images": data.epoch_images,
+        "device": str(device),
+        "parameters": parameter_count(network),
+        "val_images": len(data.benchmark.pairs),
+    }
+
+
+def resolve(config: TrainConfig) -> dict[str, Any]:
+    """What ``--dry_run`` prints. Data folders that are not there yet leave the settings they decide open."""
+    device = pick_device(config.device)
+    if not all(folder and folder.is_dir() for folder in (config.train_data, config.test_data)):
+        return asdict(config) | {"device": str(device)}
+    return settings_of(config, pair_data(config), _network(config), device)
+
+
 def register_checkpoint(
     checkpoint: Path, name: str, test_data: Path | None = None, val_images: int | None = None
 ) -> tuple[str, Scores]:
@@ -175,32 +210,38 @@ def register_checkpoint(
     Args:
         checkpoint: a ``best_model_*.pth``.
         name: the registered model's name.
-        test_data: validation pairs; by default those the checkpoint was trained with.
-        val_images: as in training.
+        test_data: validation pairs; by default those it was trained with.
+        val_images: how many of them, spread evenly; by default as in training.
     """
     from deblur.registry.versions import register
 
     state = load_checkpoint(checkpoint)
     settings = state.get("settings", {})
-    test_data = test_data or (Path(settings["test_data"]) if settings.get("test_data", "None") != "None" else None)
+    if test_data is None and settings.get("test_data", "None") != "None":
+        test_data = Path(settings["test_data"])
+        val_images = val_images or int(settings["val_images"])
     if test_data is None:
         raise SettingError("The checkpoint does not say what it was validated on. Give --test_data.")
     network = network_of(state)
     tiling = Tiling(int(settings.get("tile_size", 512)), int(settings.get("tile_overlap", 64)), network.size_rule)
-    benchmark = Benchmark(evenly_chosen(find_pairs(test_data, settings.get("blur_gamma") == "True"), val_images))
+    pairs = evenly_chosen(find_pairs(test_data, settings.get("blur_gamma") == "True"), val_images)
+    benchmark = Benchmark(pairs)
     commit, dirty = project.git_state()
     tags = {
-        "data_fingerprint": fingerprint(benchmark.pairs),
+        "data_fingerprint": fingerprint(pairs),
         "git_commit": commit or "unknown",
         "git_dirty": str(dirty).lower(),
         "registered_from": checkpoint.name,
     }
     folder = checkpoint.resolve().parent / "registered" / checkpoint.stem
     record = RunRecord.begin(folder, f"register {checkpoint.stem}", {"checkpoint": str(checkpoint)} | settings, tags)
+    shutil.copy2(checkpoint, folder / best_name(int(state.get("epoch", 0)), float(state.get("psnr", 0.0))))
     ship = _shipper("on")
     with _closing(record, ship):
+        trained = benchmark.score(Restorer(TorchEngine(network), tiling))
+        record.log_epoch(int(state.get("epoch", 0)), validation_metrics(trained))
         export_model(network, record.model_folder, name=name, tiling=tiling, git_commit=commit)
-        scores = verify_model(record.model_folder, benchmark)
+        scores = verify_model(record.model_folder, benchmark, trained.mean("psnr_db"))
         record.log_epoch(int(state.get("epoch", 0)), verified_metrics(scores))
         record.end(FINISHED)
         run_id = ship(record)
@@ -219,8 +260,9 @@ def ship_record(folder: Path, name: str | None = None) -> tuple[str, str | None]
     run_id = ship(record)
     if name is None:
         return run_id, None
-    best = _best_of(record)
-    return run_id, register(record.model_folder, network_of(load_checkpoint(best)), name, run_id)
+    if not (record.model_folder / JSON_FILE).is_file() or read_info(record.model_folder).psnr_db is None:
+        raise RegistrationError(f"{folder} holds no verified model (its status is {record.run['status']}).")
+    return run_id, register(record.model_folder, network_from(record.model_folder), name, run_id)
 
 
 def pick_device(name: str) -> torch.device:
@@ -298,26 +340,13 @@ def _best_of(record: RunRecord) -> Path:
 
 
 @contextmanager
-def _closing(record: RunRecord, ship: Callable[[RunRecord], object]) -> Iterator[None]:
-    """Whatever ends the run, the record and the tracker say how: SIGTERM becomes SystemExit for that."""
+def _closing(record: RunRecord, ship: Callable[[RunRecord], object]) -> Iterator[Callable[[], None]]:
+    """Whatever ends the run, the record and the tracker say how; gives the check for signals (see ``stopping``)."""
     try:
-        previous: Any = signal.signal(signal.SIGTERM, _exit_on_signal)
-    except ValueError:  # not the main thread, as in a test
-        previous = None
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        record.end(KILLED)
-        ship(record)
+        with stop_signals() as check:
+            yield check
+    except BaseException as error:
+        record.end(KILLED if isinstance(error, SystemExit) else FAILED)
+        with suppress(TrackerError):  # what ended the run is what must be told
+            ship(record)
         raise
-    except BaseException:
-        record.end(FAILED)
-        ship(record)
-        raise
-    finally:
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
-
-
-def _exit_on_signal(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
