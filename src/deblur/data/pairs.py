@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from deblur.errors import DataError
 from deblur.images import SUFFIXES, read_rgb8
 
 Rgb8 = NDArray[np.uint8]
+
+
+P = TypeVar("P")
 
 
 class Pair(Protocol):
@@ -94,7 +97,7 @@ def _pairs_of(root: Path, blur_name: str, top: Path) -> list[PairFiles]:
     return [PairFiles((root / name).relative_to(top).as_posix(), blurry[name], sharp[name]) for name in blurry]
 
 
-def evenly_chosen(pairs: Sequence[PairFiles], count: int | None) -> list[PairFiles]:
+def evenly_chosen(pairs: Sequence[P], count: int | None) -> list[P]:
     """``count`` pairs spread evenly over the list, so that every scene has a say; None takes all."""
     if count is None or count >= len(pairs):
         return list(pairs)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import numpy as np
 
 from deblur.errors import ModelError, RegistrationError
-from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, ModelInfo, read_info, sha256_of, stamp_version
+from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, read_info, sha256_of, stamp_version
 from deblur.registry.tracking import connect, local_store
 
 if TYPE_CHECKING:
@@ -33,13 +33,16 @@ def register(folder: Path, network: "DeblurUNet", name: str, run_id: str) -> str
     beats its blurry input.
 
     Raises:
-        RegistrationError: the registry refused or did not answer; the verified folder is kept.
+        RegistrationError: the folder was never verified, or the registry refused or did not answer.
     """
     from mlflow.exceptions import MlflowException
 
+    info = read_info(folder)
+    if info.psnr_db is None or info.psnr_input_db is None:
+        raise RegistrationError(f"{folder} was exported but never verified; nothing unverified is registered.")
     try:
         version = _log_version(folder, network, name, run_id)
-        _set_aliases(connect(), name, version, read_info(folder))
+        _set_aliases(connect(), name, version, info.psnr_db, info.psnr_input_db, info.sha256)
     except MlflowException as error:
         raise RegistrationError(
             f"{name} could not be registered: {error} The verified model is in {folder}; "
@@ -70,12 +73,14 @@ def _log_version(folder: Path, network: "DeblurUNet", name: str, run_id: str) ->
     return str(logged.registered_model_version)
 
 
-def _set_aliases(client: "MlflowClient", name: str, version: str, info: ModelInfo) -> None:
-    for key, value in (("psnr_db", info.psnr_db), ("psnr_input_db", info.psnr_input_db), ("sha256", info.sha256)):
-        client.set_model_version_tag(name, version, key, str(value))
+def _set_aliases(
+    client: "MlflowClient", name: str, version: str, psnr_db: float, psnr_input_db: float, sha256: str
+) -> None:
+    tags = {"psnr_db": f"{psnr_db:.3f}", "psnr_input_db": f"{psnr_input_db:.3f}", "sha256": sha256}
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version, key, value)
     client.set_registered_model_alias(name, CHALLENGER, version)
-    beats_input = info.psnr_db is not None and info.psnr_input_db is not None and info.psnr_db > info.psnr_input_db
-    if beats_input and CHAMPION not in client.get_registered_model(name).aliases:
+    if psnr_db > psnr_input_db and CHAMPION not in client.get_registered_model(name).aliases:
         client.set_registered_model_alias(name, CHAMPION, version)
 
 

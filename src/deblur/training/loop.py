@@ -1,5 +1,6 @@
 """The training loop, told as an outline: an epoch of steps, a validation on whole images, the record, the best."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -7,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from deblur.data.crops import RunOrder
+from deblur.data.pairs import evenly_chosen
 from deblur.errors import DeblurError, NonFiniteTraining
 from deblur.evaluation.panels import centre_crop, side_by_side
 from deblur.evaluation.scores import Benchmark, Rgb8, Score, Scores
@@ -94,6 +95,8 @@ def fit(
     restorer = Restorer(TorchEngine(network, device), tiling)
     outcome = Outcome()
     best: Path | None = None
+    shown = evenly_chosen(benchmark.pairs, PANEL_PHOTOS)
+    Benchmark(shown).score(restorer, _panel_writer(record, 0, len(shown), check_signals))
 
     for epoch in range(1, schedule.num_epochs + 1):
         # One pass of random crops.
@@ -126,7 +129,7 @@ def fit(
         # Whole validation images, through the path that users get.
         is_last = epoch == schedule.num_epochs
         if epoch % schedule.eval_every == 0 or is_last:
-            scores = benchmark.score(restorer, _panel_writer(record, epoch, check_signals))
+            scores = benchmark.score(restorer, _panel_writer(record, epoch, len(benchmark.pairs), check_signals))
             metrics |= validation_metrics(scores)
         metrics["seconds"] = time.perf_counter() - started
 
@@ -202,18 +205,19 @@ def _step(
 
 
 def _panel_writer(
-    record: RunRecord, epoch: int, check_signals: Callable[[], None]
+    record: RunRecord, epoch: int, pairs: int, check_signals: Callable[[], None]
 ) -> Callable[[Score, Rgb8, Rgb8, Rgb8], None]:
-    """Panels of the first validation photos, their centres at full resolution."""
-    shown: list[str] = []
+    """Panels of a few validation photos, the same each time, spread over all; their centres at full resolution."""
+    shown = set(np.linspace(0, pairs - 1, min(PANEL_PHOTOS, pairs)).round())
+    number = itertools.count()
 
     def write(score: Score, *images: Rgb8) -> None:
         check_signals()
-        if len(shown) == PANEL_PHOTOS:
+        if next(number) not in shown:
             return
-        shown.append(score.name)
-        captions = (f"blurry {score.psnr_input_db:.2f} dB", f"epoch {epoch}: {score.psnr_db:.2f} dB", "sharp")
-        panel: Image.Image = side_by_side([centre_crop(image, PANEL_SIDE_PX) for image in images], captions)
+        title = f"epoch {epoch}" if epoch else "before training"
+        captions = (f"blurry {score.psnr_input_db:.2f} dB", f"{title}: {score.psnr_db:.2f} dB", "sharp")
+        panel = side_by_side([centre_crop(image, PANEL_SIDE_PX) for image in images], captions)
         record.log_panel(score.name, epoch, panel)
 
     return write

@@ -21,7 +21,7 @@ from deblur.data.pairs import PairCrops, evenly_chosen, find_pairs, fingerprint
 from deblur.errors import RegistrationError, SettingError, TrackerError
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.export.onnx import export_model, verify_model
-from deblur.inference.model_folder import JSON_FILE, read_info
+from deblur.inference.model_folder import JSON_FILE
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.models import build, parameter_count
@@ -260,8 +260,8 @@ def ship_record(folder: Path, name: str | None = None) -> tuple[str, str | None]
     run_id = ship(record)
     if name is None:
         return run_id, None
-    if not (record.model_folder / JSON_FILE).is_file() or read_info(record.model_folder).psnr_db is None:
-        raise RegistrationError(f"{folder} holds no verified model (its status is {record.run['status']}).")
+    if not (record.model_folder / JSON_FILE).is_file():
+        raise RegistrationError(f"{folder} holds no model; the run ended before its export ({record.run['status']}).")
     return run_id, register(record.model_folder, network_from(record.model_folder), name, run_id)
 
 
