@@ -5,7 +5,6 @@ import struct
 import zlib
 from dataclasses import replace
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -181,17 +180,17 @@ def test_unknown_output_is_a_request_error() -> None:
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data is not beside this clone")
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of what it reads around
 def test_no_hostile_file_gets_through_as_anything_but_a_photo_or_a_photo_error() -> None:
-    lines = (SHARED / "bad" / "manifest.jsonl").read_text().splitlines()
-    entries = [json.loads(line) for line in lines]
-    wrong = []
-    for entry in entries[::7]:
-        data = Path(SHARED / "bad" / entry["file"]).read_bytes()
+    """Every file of the set in seconds: a photo, or a PhotoError; none that must be refused gets through."""
+    lines = (SHARED / "bad" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    let_through = []
+    for entry in map(json.loads, lines):
         try:
-            decode(data)
-            outcome = "decode"
+            decode((SHARED / "bad" / entry["file"]).read_bytes())
         except PhotoError:
-            outcome = "refuse"
-        if entry["expected"] == "refuse" and outcome == "decode":
-            wrong.append(entry["file"])
-    assert len(wrong) <= len(entries[::7]) * 0.02, wrong  # the rest is told in documentation/measurements.md
+            continue
+        if entry["expected"] == "refuse":
+            let_through.append(entry["file"])
+    assert len(lines) > 2000
+    assert not let_through

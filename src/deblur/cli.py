@@ -140,7 +140,7 @@ def register(
         val_images: Verify on this many pairs, spread evenly; by default on all.
     """
     from deblur.registry.versions import aliases_of
-    from deblur.training.recipe import register_checkpoint
+    from deblur.training.registering import register_checkpoint
 
     version, scores = register_checkpoint(checkpoint, name, test_data, val_images)
     console.print(
@@ -157,7 +157,7 @@ def ship(run_dir: tyro.conf.Positional[Path], name: str | None = None) -> int:
         run_dir: The --output_dir of the training.
         name: Register the run's verified model under this name, too.
     """
-    from deblur.training.recipe import ship_record
+    from deblur.training.registering import ship_record
 
     run_id, version = ship_record(run_dir, name)
     console.print(f"run {run_id}" + (f", {name} version {version}" if version else ""))

@@ -25,7 +25,9 @@ from deblur.registry.versions import aliases_of, fetch, local_champion
 from deblur.serving.registry_client import fetch_over_http
 from deblur.training.checkpoint import network_from
 from deblur.training.config import TrainConfig, presets
-from deblur.training.recipe import Result, register_checkpoint, run, ship_record
+from deblur.training.loop import Progress
+from deblur.training.recipe import Result, run
+from deblur.training.registering import register_checkpoint, ship_record
 
 pytestmark = pytest.mark.filterwarnings("default")  # mlflow and torch.export warn of their own internals
 
@@ -178,6 +180,15 @@ def test_without_tracking_the_record_is_shipped_later(pair_folder: Path, tmp_pat
         (line["epoch"], line["time_ms"], line["metrics"]["psnr"]) for line in recorded if "psnr" in line["metrics"]
     ]
     assert "challenger" in aliases_of("shipped", version or "")
+
+
+def test_a_run_that_never_annealed_says_so_last(pair_folder: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    config = settings(pair_folder, tmp_path / "o", learning_rate=0.5, num_epochs=40, patience=2)
+    result = run(config, progress=Progress(on_line=lines.append))
+    assert lines[-1].startswith("never annealed: stopped at epoch")
+    tracked = connect().get_run(result.run_id or "")
+    assert tracked.data.tags["annealed"] == "false"
 
 
 def test_training_without_tracking_works_where_mlflow_is_not_installed(pair_folder: Path, tmp_path: Path) -> None:

@@ -3,10 +3,8 @@
 Settings stop here: everything below takes plain arguments.
 """
 
-import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,20 +16,17 @@ from torch.utils.data import DataLoader, Dataset
 from deblur import project
 from deblur.data.crops import RunOrder
 from deblur.data.pairs import PairCrops, evenly_chosen, find_pairs, fingerprint
-from deblur.errors import RegistrationError, SettingError, TrackerError
+from deblur.errors import SettingError, TrackerError
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.export.onnx import export_model, verify_model
-from deblur.inference.model_folder import JSON_FILE
-from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.models import build, parameter_count
-from deblur.models.engine import TorchEngine
 from deblur.models.unet import DeblurUNet
-from deblur.registry.record import FAILED, FINISHED, KILLED, RunRecord
+from deblur.registry.record import FINISHED, RunRecord
 from deblur.training.checkpoint import best_name, load_checkpoint, network_from, network_of
 from deblur.training.config import TrainConfig
-from deblur.training.loop import Batch, Outcome, Progress, Schedule, fit, validation_metrics
-from deblur.training.stopping import stop_signals
+from deblur.training.ending import closing, shipper
+from deblur.training.loop import Batch, Outcome, Progress, Schedule, fit, verified_metrics
 
 
 @dataclass(frozen=True)
@@ -107,7 +102,7 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress | None
         "python": sys.version.split()[0],
     }
     record = RunRecord.begin(config.output_dir, _run_name(config), settings, tags)
-    ship = _shipper(config.tracking)
+    ship = shipper(config.tracking)
     run_id = ship(record)  # a tracker that is not there is told now, not after a night
 
     def ship_epoch(record: RunRecord) -> None:
@@ -137,7 +132,7 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress | None
         config.patience,
         config.eval_every,
     )
-    with _closing(record, ship) as check_signals:
+    with closing(record, ship) as check_signals:
         outcome = fit(
             network,
             loader,
@@ -153,7 +148,7 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress | None
         )
 
         # Export the best, open the written file again, and score it as a user would see it.
-        best = network_of(load_checkpoint(_best_of(record)))
+        best = network_of(load_checkpoint(record.folder / best_name(outcome.best_epoch, outcome.best_psnr_db)))
         export_model(
             best,
             record.model_folder,
@@ -202,69 +197,6 @@ def resolve(config: TrainConfig) -> dict[str, Any]:
     return settings_of(config, pair_data(config), _network(config), device)
 
 
-def register_checkpoint(
-    checkpoint: Path, name: str, test_data: Path | None = None, val_images: int | None = None
-) -> tuple[str, Scores]:
-    """Export, verify and register an existing checkpoint; returns (version, scores).
-
-    Args:
-        checkpoint: a ``best_model_*.pth``.
-        name: the registered model's name.
-        test_data: validation pairs; by default those it was trained with.
-        val_images: how many of them, spread evenly; by default as in training.
-    """
-    from deblur.registry.versions import register
-
-    state = load_checkpoint(checkpoint)
-    settings = state.get("settings", {})
-    if test_data is None and settings.get("test_data", "None") != "None":
-        test_data = Path(settings["test_data"])
-        val_images = val_images or int(settings["val_images"])
-    if test_data is None:
-        raise SettingError("The checkpoint does not say what it was validated on. Give --test_data.")
-    network = network_of(state)
-    tiling = Tiling(int(settings.get("tile_size", 512)), int(settings.get("tile_overlap", 64)), network.size_rule)
-    pairs = evenly_chosen(find_pairs(test_data, settings.get("blur_gamma") == "True"), val_images)
-    benchmark = Benchmark(pairs)
-    commit, dirty = project.git_state()
-    tags = {
-        "data_fingerprint": fingerprint(pairs),
-        "git_commit": commit or "unknown",
-        "git_dirty": str(dirty).lower(),
-        "registered_from": checkpoint.name,
-    }
-    folder = checkpoint.resolve().parent / "registered" / checkpoint.stem
-    record = RunRecord.begin(folder, f"register {checkpoint.stem}", {"checkpoint": str(checkpoint)} | settings, tags)
-    shutil.copy2(checkpoint, folder / best_name(int(state.get("epoch", 0)), float(state.get("psnr", 0.0))))
-    ship = _shipper("on")
-    with _closing(record, ship):
-        trained = benchmark.score(Restorer(TorchEngine(network), tiling))
-        record.log_epoch(int(state.get("epoch", 0)), validation_metrics(trained))
-        export_model(network, record.model_folder, name=name, tiling=tiling, git_commit=commit)
-        scores = verify_model(record.model_folder, benchmark, trained.mean("psnr_db"))
-        record.log_epoch(int(state.get("epoch", 0)), verified_metrics(scores))
-        record.end(FINISHED)
-        run_id = ship(record)
-    assert run_id is not None
-    return register(record.model_folder, network, name, run_id), scores
-
-
-def ship_record(folder: Path, name: str | None = None) -> tuple[str, str | None]:
-    """Send a record to MLflow, and register its verified model where a name is given; returns (run id, version)."""
-    from deblur.registry.tracking import ship
-    from deblur.registry.versions import register
-
-    if not (folder / "run.json").is_file():
-        raise SettingError(f"{folder} holds no run (no run.json). Give the --output_dir of a training.")
-    record = RunRecord(folder)
-    run_id = ship(record)
-    if name is None:
-        return run_id, None
-    if not (record.model_folder / JSON_FILE).is_file():
-        raise RegistrationError(f"{folder} holds no model; the run ended before its export ({record.run['status']}).")
-    return run_id, register(record.model_folder, network_from(record.model_folder), name, run_id)
-
-
 def pick_device(name: str) -> torch.device:
     """``auto`` takes a GPU if there is one.
 
@@ -281,15 +213,6 @@ def pick_device(name: str) -> torch.device:
         return device
     except (RuntimeError, AssertionError) as error:
         raise SettingError(f"--device {name} is not usable here ({str(error).splitlines()[0]}). Try cpu.") from error
-
-
-def verified_metrics(scores: Scores) -> dict[str, float]:
-    """What verification of the written file measured."""
-    return {
-        "verified_psnr": scores.mean("psnr_db"),
-        "verified_ssim": scores.mean("ssim"),
-        "verified_gain": scores.gain_db.mean,
-    }
 
 
 def closing_lines(config: TrainConfig, outcome: Outcome, record: RunRecord, version: str | None) -> Iterator[str]:
@@ -322,31 +245,3 @@ def _network(config: TrainConfig) -> DeblurUNet:
 
 def _run_name(config: TrainConfig) -> str:
     return config.registered_model_name or f"{config.preset} width {config.width}"
-
-
-def _shipper(tracking: str) -> Callable[[RunRecord], str | None]:
-    if tracking == "off":
-        return lambda record: None
-    from deblur.registry.tracking import ship
-
-    return ship
-
-
-def _best_of(record: RunRecord) -> Path:
-    best = record.best_checkpoint
-    if best is None:
-        raise SettingError(f"{record.folder} holds no best checkpoint.")
-    return best
-
-
-@contextmanager
-def _closing(record: RunRecord, ship: Callable[[RunRecord], object]) -> Iterator[Callable[[], None]]:
-    """Whatever ends the run, the record and the tracker say how; gives the check for signals (see ``stopping``)."""
-    try:
-        with stop_signals() as check:
-            yield check
-    except BaseException as error:
-        record.end(KILLED if isinstance(error, SystemExit) else FAILED)
-        with suppress(TrackerError):  # what ended the run is what must be told
-            ship(record)
-        raise

@@ -1,0 +1,81 @@
+"""Register what exists already: a checkpoint, or the verified model of a recorded run."""
+
+import shutil
+from pathlib import Path
+
+from deblur import project
+from deblur.data.pairs import evenly_chosen, find_pairs, fingerprint
+from deblur.errors import RegistrationError, SettingError
+from deblur.evaluation.scores import Benchmark, Scores
+from deblur.export.onnx import export_model, verify_model
+from deblur.inference.model_folder import JSON_FILE
+from deblur.inference.restorer import Restorer
+from deblur.inference.tiling import Tiling
+from deblur.models.engine import TorchEngine
+from deblur.registry.record import FINISHED, RunRecord
+from deblur.training.checkpoint import best_name, load_checkpoint, network_from, network_of
+from deblur.training.ending import closing, shipper
+from deblur.training.loop import validation_metrics, verified_metrics
+
+
+def register_checkpoint(
+    checkpoint: Path, name: str, test_data: Path | None = None, val_images: int | None = None
+) -> tuple[str, Scores]:
+    """Export, verify and register an existing checkpoint; returns (version, scores).
+
+    Args:
+        checkpoint: a ``best_model_*.pth``.
+        name: the registered model's name.
+        test_data: validation pairs; by default those it was trained with.
+        val_images: how many of them, spread evenly; by default as in training.
+    """
+    from deblur.registry.versions import register
+
+    state = load_checkpoint(checkpoint)
+    settings = state.get("settings", {})
+    if test_data is None and settings.get("test_data", "None") != "None":
+        test_data = Path(settings["test_data"])
+        val_images = val_images or int(settings["val_images"])
+    if test_data is None:
+        raise SettingError("The checkpoint does not say what it was validated on. Give --test_data.")
+    network = network_of(state)
+    tiling = Tiling(int(settings.get("tile_size", 512)), int(settings.get("tile_overlap", 64)), network.size_rule)
+    pairs = evenly_chosen(find_pairs(test_data, settings.get("blur_gamma") == "True"), val_images)
+    benchmark = Benchmark(pairs)
+    commit, dirty = project.git_state()
+    tags = {
+        "data_fingerprint": fingerprint(pairs),
+        "git_commit": commit or "unknown",
+        "git_dirty": str(dirty).lower(),
+        "registered_from": checkpoint.name,
+    }
+    folder = checkpoint.resolve().parent / "registered" / checkpoint.stem
+    record = RunRecord.begin(folder, f"register {checkpoint.stem}", {"checkpoint": str(checkpoint)} | settings, tags)
+    shutil.copy2(checkpoint, folder / best_name(int(state.get("epoch", 0)), float(state.get("psnr", 0.0))))
+    ship = shipper("on")
+    with closing(record, ship):
+        trained = benchmark.score(Restorer(TorchEngine(network), tiling))
+        record.log_epoch(int(state.get("epoch", 0)), validation_metrics(trained))
+        export_model(network, record.model_folder, name=name, tiling=tiling, git_commit=commit)
+        scores = verify_model(record.model_folder, benchmark, trained.mean("psnr_db"))
+        record.log_epoch(int(state.get("epoch", 0)), verified_metrics(scores))
+        record.end(FINISHED)
+        run_id = ship(record)
+    assert run_id is not None
+    return register(record.model_folder, network, name, run_id), scores
+
+
+def ship_record(folder: Path, name: str | None = None) -> tuple[str, str | None]:
+    """Send a record to MLflow, and register its verified model where a name is given; returns (run id, version)."""
+    from deblur.registry.tracking import ship
+    from deblur.registry.versions import register
+
+    if not (folder / "run.json").is_file():
+        raise SettingError(f"{folder} holds no run (no run.json). Give the --output_dir of a training.")
+    record = RunRecord(folder)
+    run_id = ship(record)
+    if name is None:
+        return run_id, None
+    if not (record.model_folder / JSON_FILE).is_file():
+        raise RegistrationError(f"{folder} holds no model; the run ended before its export ({record.run['status']}).")
+    return run_id, register(record.model_folder, network_from(record.model_folder), name, run_id)
