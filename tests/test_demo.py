@@ -11,7 +11,6 @@ from deblur import demo
 from deblur.data.photos import HELD_BACK
 from deblur.registry.record import RunRecord
 
-pytestmark = pytest.mark.filterwarnings("default")  # mlflow and torch.export warn of their own internals
 
 
 def test_train_track_register_serve_post_look(own_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

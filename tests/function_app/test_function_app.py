@@ -15,7 +15,6 @@ pytest.importorskip("azure_functions_runtime", reason="azure-functions-runtime i
 
 from tests.function_app.worker import Worker
 
-pytestmark = pytest.mark.filterwarnings("default")  # the worker library is not ours to keep quiet
 ROOT = Path(__file__).resolve().parents[2]
 
 

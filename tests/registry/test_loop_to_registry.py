@@ -29,7 +29,6 @@ from deblur.training.loop import Progress
 from deblur.training.recipe import Result, run
 from deblur.training.registering import register_checkpoint, ship_record
 
-pytestmark = pytest.mark.filterwarnings("default")  # mlflow and torch.export warn of their own internals
 
 
 def settings(pair_folder: Path, output: Path, **changes: object) -> TrainConfig:
