@@ -12,7 +12,6 @@ from deblur.data.photos import HELD_BACK
 from deblur.registry.record import RunRecord
 
 
-
 def test_train_track_register_serve_post_look(own_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "EPOCHS", 1)
     monkeypatch.setattr(demo, "EPOCH_IMAGES", 16)

@@ -8,11 +8,16 @@ IMAGES = [np.full((20, 30, 3), value, np.uint8) for value in (10, 120, 250)]
 
 
 def test_images_stand_side_by_side_at_their_own_pixels() -> None:
-    panel = np.asarray(side_by_side(IMAGES, ["blurry", "restored", "sharp"]))
+    panel = np.asarray(side_by_side(IMAGES, ["a", "b", "c"]))
     for i, image in enumerate(IMAGES):
         left = GAP_PX + i * (30 + GAP_PX)
         assert np.array_equal(panel[CAPTION_PX : CAPTION_PX + 20, left : left + 30], image)
     assert panel[:CAPTION_PX].max() > 200, "captions are drawn"
+
+
+def test_a_caption_longer_than_its_image_makes_room() -> None:
+    plain, wide = (side_by_side(IMAGES, ["a", caption, "c"]) for caption in ("b", "before training: 22.29 dB"))
+    assert wide.width > plain.width + 80
 
 
 def test_panels_are_stacked() -> None:

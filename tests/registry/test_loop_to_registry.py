@@ -30,7 +30,6 @@ from deblur.training.recipe import Result, run
 from deblur.training.registering import register_checkpoint, ship_record
 
 
-
 def settings(pair_folder: Path, output: Path, **changes: object) -> TrainConfig:
     config = replace(
         presets()["small"],

@@ -14,15 +14,15 @@ BACKGROUND, INK = (24, 24, 27), (228, 228, 231)
 
 def side_by_side(images: Sequence[Rgb8], captions: Sequence[str]) -> Image.Image:
     """Images of one height in a row, a caption above each, at their own pixels (nothing is scaled)."""
-    height = CAPTION_PX + images[0].shape[0] + GAP_PX
-    width = sum(image.shape[1] + GAP_PX for image in images) + GAP_PX
-    panel = Image.new("RGB", (width, height), BACKGROUND)
-    draw, font = ImageDraw.Draw(panel), ImageFont.load_default(15)
+    font = ImageFont.load_default(15)
+    widths = [max(i.shape[1], int(font.getlength(c)) + 4) + GAP_PX for i, c in zip(images, captions, strict=True)]
+    panel = Image.new("RGB", (sum(widths) + GAP_PX, CAPTION_PX + images[0].shape[0] + GAP_PX), BACKGROUND)
+    draw = ImageDraw.Draw(panel)
     left = GAP_PX
-    for image, caption in zip(images, captions, strict=True):
+    for image, caption, width in zip(images, captions, widths, strict=True):
         draw.text((left + 2, 6), caption, fill=INK, font=font)
         panel.paste(Image.fromarray(image), (left, CAPTION_PX))
-        left += image.shape[1] + GAP_PX
+        left += width
     return panel
 
 
