@@ -164,9 +164,9 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress | None
         )
         record.log_epoch(outcome.best_epoch, verified_metrics(scores))
         record.end(FINISHED, {"annealed": str(outcome.annealed).lower(), "best_epoch": str(outcome.best_epoch)})
-        ship(record)
 
-    # Register the proved file.
+    # Register the proved file. From here on the run has succeeded, whatever the tracker says.
+    ship(record)
     version = None
     if config.registered_model_name and run_id:
         from deblur.registry.versions import register

@@ -60,7 +60,7 @@ def register_checkpoint(
         scores = verify_model(record.model_folder, benchmark, trained.mean("psnr_db"))
         record.log_epoch(int(state.get("epoch", 0)), verified_metrics(scores))
         record.end(FINISHED)
-        run_id = ship(record)
+    run_id = ship(record)
     assert run_id is not None
     return register(record.model_folder, network, name, run_id), scores
 
