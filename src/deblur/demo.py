@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deblur import project
-from deblur.data.pairs import PairPixels, Rgb8, fingerprint
+from deblur.data.pairs import PairPixels, Rgb8, evenly_chosen, fingerprint
 from deblur.data.photos import HELD_BACK, ShakenCrops, SharpPhoto, installed_photos, photos_in, shaken
 from deblur.errors import DataError, ModelError
 from deblur.evaluation.panels import centre_crop, side_by_side, stacked
@@ -37,7 +37,7 @@ from deblur.training.terminal import progress_of
 
 NAME = "deblur-demo"
 EPOCHS, EPOCH_IMAGES, LEARNING_RATE = 9, 1000, 3e-3
-TRAINING_SHARE, SELECTING_SIDE_PX = 0.7, 320
+TRAINING_SHARE, SELECTING_SIDE_PX, SELECTING_PAIRS = 0.7, 320, 36
 VISIBLE_BLUR_DB = 40.0
 """A strip that the shake changes less than this (black sky, a smooth wall) says nothing about deblurring."""
 SHAKES_PX = (4.5, 7.5, 10.5)
@@ -126,7 +126,8 @@ def demo_config() -> TrainConfig:
 def demo_data(split: Split, config: TrainConfig) -> Data:
     """Endless shaken crops to train on, and shaken strips to choose the checkpoint by."""
     shaken_strips = [pair for shakes in blurred(split.select, SHAKES_PX, SELECT_SEED) for pair in shakes]
-    selecting = [pair for pair in shaken_strips if psnr_db(pair.blurry, pair.sharp) < VISIBLE_BLUR_DB]
+    visible = [pair for pair in shaken_strips if psnr_db(pair.blurry, pair.sharp) < VISIBLE_BLUR_DB]
+    selecting = evenly_chosen(visible, SELECTING_PAIRS)
     crops = ShakenCrops(split.train, config.patch_size, config.seed)
     trained_on = fingerprint([PairPixels(photo.name, photo.pixels, photo.pixels) for photo in crops.photos])
     return Data(crops, EPOCH_IMAGES, Benchmark(selecting), f"{trained_on}-{fingerprint(selecting)}")
