@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -18,7 +17,7 @@ import pytest
 from PIL import Image
 
 from deblur.cli import main
-from deblur.demo import free_port, post, served
+from deblur.demo import free_port, post, served, wait_until_healthy
 from deblur.errors import ModelError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,12 +95,7 @@ def server_process(model: Path, port: int) -> Iterator["subprocess.Popen[bytes]"
     command = [sys.executable, "-m", "deblur", "serve", "--model", str(model), "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
-        for _ in range(200):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=10).close()
-                break
-            except OSError:
-                time.sleep(0.1)
+        wait_until_healthy(f"http://127.0.0.1:{port}", process)
         yield process
     finally:
         process.kill()

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "deblur"
 
 ORDER = (
-    ("errors", "project"),
+    ("errors", "project", "whole_file"),
     ("images",),
     ("inference",),
     ("serving",),

@@ -137,15 +137,15 @@ def register(
         checkpoint: A best_model_*.pth.
         name: The registered model's name.
         test_data: Folder of validation pairs; by default the one it was trained with.
-        val_images: Verify on this many pairs, spread evenly; by default on all.
+        val_images: Verify on this many pairs, spread evenly; by default as in training.
     """
-    from deblur.registry.versions import aliases_of
+    from deblur.registry.versions import describe_version
     from deblur.training.registering import register_checkpoint
 
     version, scores = register_checkpoint(checkpoint, name, test_data, val_images)
     console.print(
         f"the written file scores {scores.mean('psnr_db'):.2f} dB (input {scores.mean('psnr_input_db'):.2f} dB)\n"
-        f"registered: {name} version {version} ({', '.join(aliases_of(name, version)) or 'no alias'})"
+        f"registered: {describe_version(name, version)}"
     )
     return 0
 

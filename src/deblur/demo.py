@@ -147,7 +147,7 @@ def split_own(folder: Path) -> Split:
             f"{folder} holds {len(photos)} photos of at least {OWN_SIDE_AT_LEAST_PX} px a side; the demo needs 6 or "
             "more to train on and to hold back."
         )
-    return split_photos(photos, evenly(range(len(photos)), min(8, len(photos) // 3)))
+    return split_photos(photos, evenly_chosen(range(len(photos)), min(8, len(photos) // 3)))
 
 
 def split_photos(photos: Sequence[SharpPhoto], held_back: Sequence[int]) -> Split:
@@ -162,11 +162,6 @@ def split_photos(photos: Sequence[SharpPhoto], held_back: Sequence[int]) -> Spli
         ],
         report=[photos[i] for i in held_back],
     )
-
-
-def evenly(items: Sequence[int], count: int) -> list[int]:
-    """``count`` items spread over the sequence."""
-    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def blurred(photos: Sequence[SharpPhoto], extents_px: Sequence[float], seed: int) -> Iterator[list[PairPixels]]:
@@ -184,7 +179,7 @@ def served(model: str) -> Iterator[str]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONUNBUFFERED": "1"})
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait_until_healthy(url, process)
+        wait_until_healthy(url, process)
         yield url
     finally:
         process.terminate()
@@ -250,7 +245,8 @@ def report(restored: Sequence[Restored], result: Result, picture: Path, console:
     return gain
 
 
-def _wait_until_healthy(url: str, process: "subprocess.Popen[bytes]", timeout_s: float = 90) -> None:
+def wait_until_healthy(url: str, process: "subprocess.Popen[bytes]", timeout_s: float = 90) -> None:
+    """Wait until a started service can restore; raises ModelError when it ends, cannot, or takes too long."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if process.poll() is not None:

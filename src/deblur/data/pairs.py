@@ -16,9 +16,7 @@ from deblur.errors import DataError
 from deblur.images import SUFFIXES, read_rgb8
 
 Rgb8 = NDArray[np.uint8]
-
-
-P = TypeVar("P")
+T = TypeVar("T")
 
 
 class Pair(Protocol):
@@ -97,11 +95,11 @@ def _pairs_of(root: Path, blur_name: str, top: Path) -> list[PairFiles]:
     return [PairFiles((root / name).relative_to(top).as_posix(), blurry[name], sharp[name]) for name in blurry]
 
 
-def evenly_chosen(pairs: Sequence[P], count: int | None) -> list[P]:
-    """``count`` pairs spread evenly over the list, so that every scene has a say; None takes all."""
-    if count is None or count >= len(pairs):
-        return list(pairs)
-    return [pairs[i] for i in np.linspace(0, len(pairs) - 1, count).round().astype(int)]
+def evenly_chosen(items: Sequence[T], count: int | None) -> list[T]:
+    """``count`` items spread evenly over the sequence, so that every scene has a say; None takes all."""
+    if count is None or count >= len(items):
+        return list(items)
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def fingerprint(pairs: Sequence[Pair]) -> str:

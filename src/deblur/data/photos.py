@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from deblur.data.crops import augment, pass_order, random_corner, to_tensor
-from deblur.data.pairs import PairPixels
+from deblur.data.pairs import PairPixels, evenly_chosen
 from deblur.errors import DataError
 from deblur.images import SUFFIXES, from_rgb8, read_rgb8, to_rgb8
 from deblur.synthesis.degrade import blur, enlarge, shrink
@@ -84,8 +84,7 @@ def photos_in(folder: Path, at_most: int = 1000, side_px: int = 16_384) -> list[
     paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
     if not paths:
         raise DataError(f"{folder} holds no photos ({', '.join(SUFFIXES)}).")
-    chosen = np.unique(np.linspace(0, len(paths) - 1, min(at_most, len(paths))).round().astype(int))
-    return [SharpPhoto(paths[i].name, shrink(read_rgb8(paths[i]), side_px)) for i in chosen]
+    return [SharpPhoto(path.name, shrink(read_rgb8(path), side_px)) for path in evenly_chosen(paths, at_most)]
 
 
 def shaken(photo: SharpPhoto, rng: np.random.Generator, extent_px: float) -> PairPixels:

@@ -62,13 +62,13 @@ def export_model(
     return info
 
 
-def verify_model(folder: Path, benchmark: Benchmark, trained_psnr_db: float | None = None) -> Scores:
+def verify_model(folder: Path, benchmark: Benchmark, trained_psnr_db: float) -> Scores:
     """Open a written model folder, score it on whole images as the server would restore them, and record the scores.
 
     Args:
         folder: from :func:`export_model`.
         benchmark: the validation images.
-        trained_psnr_db: what validation measured with the network in torch; None where it is not known.
+        trained_psnr_db: what validation measured with the network in torch.
 
     Raises:
         RegistrationError: the file's PSNR is more than 0.02 dB away from ``trained_psnr_db``.
@@ -76,7 +76,7 @@ def verify_model(folder: Path, benchmark: Benchmark, trained_psnr_db: float | No
     model = open_model(folder)
     scores = benchmark.score(model.restorer)
     psnr_db = scores.mean("psnr_db")
-    if trained_psnr_db is not None and not abs(psnr_db - trained_psnr_db) <= VERIFY_TOLERANCE_DB:
+    if not abs(psnr_db - trained_psnr_db) <= VERIFY_TOLERANCE_DB:
         raise RegistrationError(
             f"The exported file scores {psnr_db:.3f} dB, validation measured {trained_psnr_db:.3f} dB: more than "
             f"{VERIFY_TOLERANCE_DB} dB apart. Nothing was registered; the files are in {folder}."

@@ -1,6 +1,5 @@
 """Restore photos on disk: nothing is overwritten unasked, nothing is half-written, one bad file stops no other."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from deblur import images
 from deblur.errors import DeblurError, SettingError
 from deblur.inference.restorer import Restorer
+from deblur.whole_file import whole_file
 
 FORMAT_OF_SUFFIX = {
     ".jpg": "jpeg",
@@ -132,11 +132,7 @@ def _check_target(photo: Path, target: Path, overwrite: bool) -> None:
 
 
 def _write_whole(target: Path, data: bytes) -> None:
-    """Write beside, flush, rename: a killed program leaves no half photo under the final name."""
+    """A killed program leaves no half photo under the final name."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    with part.open("wb") as stream:
+    with whole_file(target) as stream:
         stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(part, target)

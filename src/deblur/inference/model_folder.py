@@ -120,13 +120,12 @@ def read_info(folder: Path) -> ModelInfo:
     return info
 
 
-def open_model(folder: Path, open_engine: OpenEngine = OnnxEngine, tiling: Tiling | None = None) -> Model:
+def open_model(folder: Path, open_engine: OpenEngine = OnnxEngine) -> Model:
     """Check a model folder and open it.
 
     Args:
         folder: holds ``model.onnx`` and ``model.json``.
         open_engine: makes the engine from the path of ``model.onnx``.
-        tiling: instead of the one the model was validated with.
 
     Raises:
         ModelError: a file is missing or altered, or the model does not compute what it did at export.
@@ -148,7 +147,7 @@ def open_model(folder: Path, open_engine: OpenEngine = OnnxEngine, tiling: Tilin
         raise ModelError(f"{onnx} does not run on its golden input ({type(error).__name__}).") from error
     if not distance <= info.golden.tolerance:
         raise ModelError(f"{onnx} computes something else than at export (golden input off by {distance:.2g}).")
-    return Model(info, Restorer(engine, tiling or info.tiling))
+    return Model(info, Restorer(engine, info.tiling))
 
 
 def stamp_version(folder: Path, name: str, version: str, run_id: str | None) -> None:

@@ -11,13 +11,14 @@ Training needs nothing else: without a tracker the record is complete, and ``deb
 """
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+
+from deblur.whole_file import whole_file
 
 RUN_FILE, METRICS_FILE, SHIPPED_FILE = "run.json", "metrics.jsonl", "shipped.json"
 PANELS, MODEL = "panels", "model"
@@ -103,10 +104,9 @@ class RunRecord:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(values, indent=2, default=str) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    """A reader sees the old file or the new one."""
+    with whole_file(path) as stream:
+        stream.write((json.dumps(values, indent=2, default=str) + "\n").encode("utf-8"))
 
 
 def now_ms() -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from deblur.errors import ModelError, RegistrationError
 from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, read_info, sha256_of, stamp_version
 from deblur.registry.tracking import connect, local_store
+from deblur.serving.registry_client import parse_model_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -90,6 +91,11 @@ def aliases_of(name: str, version: str) -> list[str]:
     return sorted(alias for alias, target in aliases.items() if str(target) == str(version))
 
 
+def describe_version(name: str, version: str) -> str:
+    """``NAME version 3 (challenger, champion)``, for people."""
+    return f"{name} version {version} ({', '.join(aliases_of(name, version)) or 'no alias'})"
+
+
 def local_champion() -> str | None:
     """The URI of the champion registered last, or None; looks only where there is a registry."""
     if not (os.environ.get("MLFLOW_TRACKING_URI") or local_store().is_file()):
@@ -137,14 +143,8 @@ def fetch(uri: str) -> Path:
 
 def _resolve(client: "MlflowClient", uri: str) -> tuple[str, str]:
     """``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` -> (name, version)."""
-    body = uri.removeprefix("models:/")
-    if "@" in body:
-        name, alias = body.rsplit("@", 1)
-        return name, str(client.get_model_version_by_alias(name, alias).version)
-    name, slash, version = body.rpartition("/")
-    if not slash or not version.isdigit():
-        raise ModelError(f"{uri} names no version. Write models:/NAME@champion or models:/NAME/3.")
-    return name, version
+    name, alias, version = parse_model_uri(uri)
+    return name, str(client.get_model_version_by_alias(name, alias).version) if alias else version
 
 
 def _cache_folder(name: str, version: str, sha256: str) -> Path:

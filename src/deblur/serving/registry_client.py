@@ -47,6 +47,22 @@ def fetch_over_http(uri: str, tracking_uri: str | None = None) -> Path:
     return folder
 
 
+def parse_model_uri(uri: str) -> tuple[str, str, str]:
+    """``models:/NAME@ALIAS`` -> (name, alias, ""); ``models:/NAME/VERSION`` -> (name, "", version).
+
+    Raises:
+        ModelError: it names neither.
+    """
+    body = uri.removeprefix("models:/")
+    if "@" in body:
+        name, alias = body.rsplit("@", 1)
+        return name, alias, ""
+    name, _, version = body.rpartition("/")
+    if not name or not version.isdigit():
+        raise ModelError(f"{uri} names no version. Write models:/NAME@champion or models:/NAME/3.")
+    return name, "", version
+
+
 def _copy(answer: Any, target: BinaryIO, file: str) -> None:
     size = 0
     while chunk := answer.read(1 << 20):
@@ -58,14 +74,10 @@ def _copy(answer: Any, target: BinaryIO, file: str) -> None:
 
 def _resolve(server: str, uri: str) -> tuple[str, str, str | None]:
     """-> (name, version, run id)."""
-    body = uri.removeprefix("models:/")
-    if "@" in body:
-        name, alias = body.rsplit("@", 1)
+    name, alias, number = parse_model_uri(uri)
+    if alias:
         answer = _get_json(server, "/api/2.0/mlflow/registered-models/alias", {"name": name, "alias": alias})
     else:
-        name, _, number = body.rpartition("/")
-        if not name or not number.isdigit():
-            raise ModelError(f"{uri} names no version. Write models:/NAME@champion or models:/NAME/3.")
         answer = _get_json(server, "/api/2.0/mlflow/model-versions/get", {"name": name, "version": number})
     found = answer["model_version"]
     return name, str(found["version"]), found.get("run_id") or None

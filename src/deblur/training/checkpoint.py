@@ -1,6 +1,5 @@
 """Checkpoints: written beside and renamed, read without pickled code."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from deblur.errors import ModelError
 from deblur.inference.model_folder import ONNX_FILE, read_info
 from deblur.models import build
 from deblur.models.unet import DeblurUNet
+from deblur.whole_file import whole_file
 
 LAST = "last.pth"
 
@@ -20,13 +20,9 @@ def best_name(epoch: int, psnr_db: float) -> str:
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write beside, flush to the disk, rename: a kill leaves the old file or the new one."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as stream:
+    """A kill leaves the old file or the new one."""
+    with whole_file(path) as stream:
         torch.save(state, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(part, path)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -216,7 +216,7 @@ def _panel_writer(
     record: RunRecord, epoch: int, pairs: int, check_signals: Callable[[], None]
 ) -> Callable[[Score, Rgb8, Rgb8, Rgb8], None]:
     """Panels of a few validation photos, the same each time, spread over all; their centres at full resolution."""
-    shown = set(np.linspace(0, pairs - 1, min(PANEL_PHOTOS, pairs)).round())
+    shown = set(evenly_chosen(range(pairs), PANEL_PHOTOS))
     number = itertools.count()
 
     def write(score: Score, *images: Rgb8) -> None:

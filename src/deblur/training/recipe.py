@@ -114,16 +114,7 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress | None
 
     # Train.
     order = RunOrder(data.epoch_images)
-    loader = DataLoader[Batch](
-        data.train,
-        batch_size=config.batch_size,
-        sampler=order,
-        num_workers=config.num_workers or 0,
-        drop_last=True,
-        persistent_workers=bool(config.num_workers),
-        pin_memory=device.type == "cuda",
-        generator=torch.Generator().manual_seed(config.seed),
-    )
+    loader = _loader(config, data, order, device)
     schedule = Schedule(
         config.num_epochs,
         config.learning_rate,
@@ -219,11 +210,9 @@ def closing_lines(config: TrainConfig, outcome: Outcome, record: RunRecord, vers
     """The last lines of a run."""
     yield f"best: {outcome.best_psnr_db:.2f} dB at epoch {outcome.best_epoch}, {record.best_checkpoint}"
     if version:
-        from deblur.registry.versions import aliases_of
+        from deblur.registry.versions import describe_version
 
-        name = config.registered_model_name or ""
-        aliases = ", ".join(aliases_of(name, version)) or "no alias"
-        yield f"registered: {name} version {version} ({aliases})"
+        yield f"registered: {describe_version(config.registered_model_name or '', version)}"
     if outcome.skipped_steps:
         yield f"skipped: {outcome.skipped_steps} steps whose loss or gradients were not finite"
     if not outcome.annealed:
@@ -241,6 +230,19 @@ def _network(config: TrainConfig) -> DeblurUNet:
 
         return network_from(fetch(config.init))
     return network_from(Path(config.init))
+
+
+def _loader(config: TrainConfig, data: Data, order: RunOrder, device: torch.device) -> DataLoader[Batch]:
+    return DataLoader[Batch](
+        data.train,
+        batch_size=config.batch_size,
+        sampler=order,
+        num_workers=config.num_workers or 0,
+        drop_last=True,
+        persistent_workers=bool(config.num_workers),
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator().manual_seed(config.seed),
+    )
 
 
 def _run_name(config: TrainConfig) -> str:
