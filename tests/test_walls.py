@@ -22,6 +22,7 @@ ORDER = (
     ("export",),
     ("registry",),
     ("training",),
+    ("benchmarks",),
     ("demo",),
     ("cli",),
     ("__main__",),
