@@ -1,7 +1,9 @@
 """``deblur VERB``: train, restore, serve, register, ship, demo. A verb imports what it needs when it runs.
 
 Exit codes: 0 done; 1 could not be done, or not for every file (the reason is on stderr); 2 the command line makes no
-sense; 130 interrupted.
+sense; 3 training stopped being numbers; 4 the disk is full; 5 a model could not be verified or registered; 6 another
+trainer works in the output folder; 130 or 143 ended by Ctrl-C or SIGTERM. After 3, 4, 6, 130 and 143 the same command
+goes on where the run was; after 5 it makes the registration.
 """
 
 import inspect
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except DeblurError as error:
         _complain(str(error))
-        return 1
+        return error.exit_code
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in TRAINING_PACKAGES:
             raise

@@ -93,6 +93,7 @@ def run_demo(folder: Path | None, console: Console) -> Interval:
     )
     with progress_of(console) as progress:
         result = run(config, demo_data(split, config), progress)
+    assert result is not None
 
     console.print("2/4 Starting the service with the registered version.")
     with served(f"models:/{NAME}/{result.version}") as url:
@@ -119,6 +120,7 @@ def demo_config() -> TrainConfig:
         epoch_images=EPOCH_IMAGES,
         learning_rate=LEARNING_RATE,
         num_workers=1,
+        fresh=True,
     )
     return config.resolved()
 

@@ -11,10 +11,13 @@
     ├── DataError                a training set that cannot be used
     ├── SettingError             a setting that cannot work
     ├── NonFiniteTraining        loss or gradients stopped being numbers
+    ├── DiskFull                 no room for a file
+    ├── FolderInUse              another trainer works in the output folder
     ├── TrackerError             the tracking server refused or did not answer
     └── RegistrationError        a model that could not be verified or registered
 
-Each carries a stable ``code`` for machines and a sentence for people: what came, what is allowed, what to do.
+Each carries a stable ``code`` for machines, the ``exit_code`` of a command that it ends, and a sentence for people:
+what came, what is allowed, what to do.
 """
 
 
@@ -22,6 +25,7 @@ class DeblurError(Exception):
     """Base of all errors that are answered with a sentence instead of a traceback."""
 
     code = "deblur-error"
+    exit_code = 1
 
 
 class PhotoError(DeblurError):
@@ -82,6 +86,14 @@ class NonFiniteTraining(DeblurError):
     """Loss or gradients were not finite for too many steps."""
 
     code = "non-finite"
+    exit_code = 3
+
+
+class DiskFull(DeblurError):
+    """There is no room for a file; the one that was there is untouched."""
+
+    code = "disk-full"
+    exit_code = 4
 
 
 class TrackerError(DeblurError):
@@ -94,3 +106,11 @@ class RegistrationError(DeblurError):
     """A model that could not be verified or registered."""
 
     code = "registration"
+    exit_code = 5
+
+
+class FolderInUse(DeblurError):
+    """Another trainer works in the same output folder."""
+
+    code = "folder-in-use"
+    exit_code = 6

@@ -1,18 +1,58 @@
-"""Files that are whole or not there: written beside, flushed to the disk, renamed."""
+"""Files that are whole or not there: written beside, flushed to the disk, renamed. Full disks are told by name."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from deblur.errors import DiskFull
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Gives a stream for ``path``'s new content; a kill leaves the old file or the new one, never half of one."""
+    """Gives a stream for ``path``'s new content; a kill leaves the old file or the new one, never half of one.
+
+    Raises:
+        DiskFull: there is no room; the old file is untouched and the half-written one is gone.
+    """
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as stream:
-        yield stream
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(part, path)
+    try:
+        with told_when_full(path):
+            with part.open("wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(part, path)
+            sync_folder(path.parent)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def told_when_full(path: Path) -> Iterator[None]:
+    """Turns the system's "no space left" into a sentence that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise DiskFull(
+            f"{path} cannot be written: {os.strerror(error.errno or 0)}. Nothing that was there is lost; make room and "
+            "give the same command again."
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in ``folder`` last through a power cut (Windows has no such call and needs none)."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

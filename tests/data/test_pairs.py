@@ -80,8 +80,8 @@ def test_every_pass_deals_every_pair_once_in_a_new_order() -> None:
 
 def test_samples_do_not_depend_on_the_number_of_workers(pair_folder: Path) -> None:
     crops = PairCrops(find_pairs(pair_folder), 64, seed=1)
-    order = RunOrder(6)
-    order.epoch = 3
+    order = RunOrder(6, 2)
+    order.start(3)
     batches = [list(DataLoader(crops, batch_size=2, sampler=order, num_workers=n)) for n in (0, 2)]
     for (blurry_a, sharp_a), (blurry_b, sharp_b) in zip(*batches, strict=True):
         assert torch.equal(blurry_a, blurry_b)

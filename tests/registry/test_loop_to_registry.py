@@ -20,6 +20,7 @@ from deblur.cli import main
 from deblur.demo import free_port
 from deblur.errors import ModelError, RegistrationError, TrackerError
 from deblur.inference.model_folder import open_model, read_info
+from deblur.registry.record import RunRecord
 from deblur.registry.tracking import connect, ship
 from deblur.registry.versions import aliases_of, fetch, local_champion
 from deblur.serving.registry_client import fetch_over_http
@@ -70,7 +71,14 @@ def own_project(registry: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def finished(registry: Path, pair_folder: Path) -> Result:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(project, "root", lambda: registry)
-        return run(settings(pair_folder, registry / "run", registered_model_name="tiny"))
+        return ran(settings(pair_folder, registry / "run", registered_model_name="tiny"))
+
+
+def ran(config: TrainConfig, progress: Progress = Progress()) -> Result:
+    """A run in this process, which is the main one."""
+    result = run(config, progress=progress)
+    assert result is not None
+    return result
 
 
 def test_the_run_is_tracked_in_sqlite_at_the_root(finished: Result, registry: Path) -> None:
@@ -161,14 +169,14 @@ def test_what_is_not_in_the_registry_is_an_error_with_a_sentence(finished: Resul
 
 def test_fine_tuning_starts_from_a_registered_version(finished: Result, pair_folder: Path, tmp_path: Path) -> None:
     config = settings(pair_folder, tmp_path / "tuned", init="models:/tiny@champion", num_epochs=1, learning_rate=1e-9)
-    result = run(replace(config, width=32))  # the version's own architecture counts
+    result = ran(replace(config, width=32))  # the version's own architecture counts
     assert result.version is None
     assert result.outcome.best_psnr_db == pytest.approx(finished.outcome.best_psnr_db, abs=0.01)
     assert result.record.run["settings"]["width"] == 8
 
 
 def test_without_tracking_the_record_is_shipped_later(pair_folder: Path, tmp_path: Path) -> None:
-    result = run(settings(pair_folder, tmp_path / "off", tracking="off"))
+    result = ran(settings(pair_folder, tmp_path / "off", tracking="off"))
     assert (result.run_id, result.version) == (None, None)
     assert not (tmp_path / "off" / "shipped.json").exists()
     run_id, version = ship_record(tmp_path / "off", "shipped")
@@ -183,7 +191,7 @@ def test_without_tracking_the_record_is_shipped_later(pair_folder: Path, tmp_pat
 def test_a_run_that_never_annealed_says_so_last(pair_folder: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     config = settings(pair_folder, tmp_path / "o", learning_rate=0.5, num_epochs=40, patience=2)
-    result = run(config, progress=Progress(on_line=lines.append))
+    result = ran(config, progress=Progress(on_line=lines.append))
     assert lines[-1].startswith("never annealed: stopped at epoch")
     tracked = connect().get_run(result.run_id or "")
     assert tracked.data.tags["annealed"] == "false"
@@ -208,8 +216,23 @@ def test_a_dead_server_is_a_sentence_and_costs_no_fallback(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     assert local_champion() is None
-    with pytest.raises(TrackerError, match="deblur ship"):
-        run(settings(pair_folder, tmp_path / "o"))
+    lines: list[str] = []
+    config = settings(pair_folder, tmp_path / "o", num_epochs=1, registered_model_name="later")
+    with pytest.raises(RegistrationError, match="registers it later") as caught:
+        run(config, progress=Progress(on_line=lines.append))
+    assert caught.value.exit_code == 5
+    assert [line for line in lines if line.startswith("not shipped yet, the run goes on")]
+    assert f"'deblur ship {tmp_path / 'o'}' sends what is missing" in lines[-1]
+    record = RunRecord(tmp_path / "o")
+    assert record.run["status"] == "FINISHED"
+    with pytest.raises(TrackerError):
+        ship(record)
+    # The tracker is back, the same command makes the registration, once.
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    result = ran(config)
+    assert (result.outcome, result.version) == (None, "1"), "nothing was trained again"
+    assert ran(config).version == "1"
+    assert len(connect().search_model_versions("name='later'")) == 1
 
 
 def test_a_file_that_scores_differently_is_not_registered(

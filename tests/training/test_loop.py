@@ -1,5 +1,6 @@
 """The loop: it learns, keeps the best, skips what is not a number, stops early and says what that means."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,51 +11,62 @@ from torch.utils.data import DataLoader, Dataset
 
 from deblur.data.crops import RunOrder
 from deblur.data.pairs import PairCrops, find_pairs
-from deblur.errors import DataError, NonFiniteTraining
+from deblur.errors import DataError, NonFiniteTraining, PhotoError
 from deblur.evaluation.scores import Benchmark
+from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.models.unet import DeblurUNet
 from deblur.registry.record import RunRecord
-from deblur.training.checkpoint import load_checkpoint
-from deblur.training.loop import SKIPPED_STEPS_LIMIT, Outcome, Schedule, fit
+from deblur.training.checkpoint import load_checkpoint, network_of, read_state
+from deblur.training.loop import Progress, Trainer
+from deblur.training.state import Counters, Schedule, TrainingState
+from deblur.training.stopping import StopRequest
 
 PUBLISHED_KEYS = {"epoch", "model_state_dict", "optimizer_state_dict", "psnr", "ssim"}
 
 
-def short_run(
-    folder: Path,
+def trainer_of(
+    record: RunRecord,
     crops: Dataset[tuple[Tensor, Tensor]],
     pairs: list,
     images: int = 8,
     workers: int = 0,
-    **schedule: float,
-) -> tuple[Outcome, RunRecord]:
+    stop: StopRequest | None = None,
+    **changes: float,
+) -> Trainer:
     torch.manual_seed(0)
     network = DeblurUNet(8, residual=True)
-    order = RunOrder(images)
-    record = RunRecord.begin(folder, "test", {}, {})
+    order = RunOrder(images, 4)
     settings = {"num_epochs": 3, "learning_rate": 2e-3, "weight_decay": 1e-4, "clip_norm": 1.0}
-    plan = Schedule(**(settings | {"patience": 9, "eval_every": 1} | schedule))  # type: ignore[arg-type]
-    outcome = fit(
+    schedule = Schedule(**(settings | {"patience": 9, "eval_every": 1} | changes))  # type: ignore[arg-type]
+    state = TrainingState(network, schedule, schedule.num_epochs * order.steps, torch.device("cpu"))
+    return Trainer(
+        state,
         network,
-        DataLoader(crops, batch_size=4, sampler=order, num_workers=workers),
+        DataLoader(crops, batch_size=4, sampler=order, num_workers=workers, generator=torch.Generator()),
         order,
         Benchmark(pairs),
         Tiling(128, 32, network.size_rule),
-        plan,
+        schedule,
         record,
-        torch.device("cpu"),
+        stop=stop,
     )
-    return outcome, record
+
+
+def short_run(
+    folder: Path, crops: Dataset[tuple[Tensor, Tensor]], pairs: list, **settings: float
+) -> tuple[Counters, RunRecord]:
+    record = RunRecord.begin(folder, "test", {}, {})
+    return trainer_of(record, crops, pairs, **settings).fit(), record  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, pair_folder: Path) -> tuple[Outcome, RunRecord]:
+def finished(tmp_path_factory: pytest.TempPathFactory, pair_folder: Path) -> tuple[Counters, RunRecord]:
     pairs = find_pairs(pair_folder)
     return short_run(tmp_path_factory.mktemp("run"), PairCrops(pairs, 64, 0), pairs[:2], images=24, num_epochs=5)
 
 
-def test_every_epoch_is_recorded_with_the_input_beside_it(finished: tuple[Outcome, RunRecord]) -> None:
+def test_every_epoch_is_recorded_with_the_input_beside_it(finished: tuple[Counters, RunRecord]) -> None:
     epochs = finished[1].epochs
     assert [line["epoch"] for line in epochs] == [1, 2, 3, 4, 5]
     wanted = {"train_loss", "val_loss", "psnr", "ssim", "baseline_psnr", "baseline_ssim", "lr", "grad_norm", "seconds"}
@@ -64,19 +76,19 @@ def test_every_epoch_is_recorded_with_the_input_beside_it(finished: tuple[Outcom
     assert len({line["metrics"]["baseline_psnr"] for line in epochs}) == 1
 
 
-def test_it_learns(finished: tuple[Outcome, RunRecord]) -> None:
+def test_it_learns(finished: tuple[Counters, RunRecord]) -> None:
     losses = [line["metrics"]["train_loss"] for line in finished[1].epochs]
     assert min(losses[1:]) < losses[0]
 
 
-def test_the_cosine_ends_with_the_last_epoch(finished: tuple[Outcome, RunRecord]) -> None:
+def test_the_cosine_ends_with_the_last_epoch(finished: tuple[Counters, RunRecord]) -> None:
     rates = [line["metrics"]["lr"] for line in finished[1].epochs]
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] == pytest.approx(1e-6, rel=1e-3)
     assert rates[0] == pytest.approx(1e-6 + (2e-3 - 1e-6) * (1 + np.cos(np.pi / 5)) / 2, rel=1e-6)
 
 
-def test_the_best_is_kept_under_the_published_name_and_keys(finished: tuple[Outcome, RunRecord]) -> None:
+def test_the_best_is_kept_under_the_published_name_and_keys(finished: tuple[Counters, RunRecord]) -> None:
     outcome, record = finished
     psnrs = [line["metrics"]["psnr"] for line in record.epochs]
     assert outcome.best_psnr_db == max(psnrs)
@@ -89,10 +101,10 @@ def test_the_best_is_kept_under_the_published_name_and_keys(finished: tuple[Outc
     assert state["psnr"] == max(psnrs)
     last = load_checkpoint(record.folder / "last.pth")
     assert last["epoch"] == 5
-    assert last.keys() >= PUBLISHED_KEYS | {"scheduler_state_dict", "torch_rng_state", "best_psnr"}
+    assert last.keys() >= PUBLISHED_KEYS | {"scheduler_state_dict", "torch_rng_state", "ema_state_dict"}
 
 
-def test_panels_of_the_same_photos_over_epochs(finished: tuple[Outcome, RunRecord]) -> None:
+def test_panels_of_the_same_photos_over_epochs(finished: tuple[Counters, RunRecord]) -> None:
     panels = finished[1].panels()
     assert {(photo, epoch) for photo, epoch, _ in panels} == {
         (photo, epoch) for photo in ("astronaut.png", "camera.png") for epoch in range(6)
@@ -155,25 +167,179 @@ class Poisoned(Dataset[tuple[Tensor, Tensor]]):
     """Crops of which some are not numbers."""
 
     def __init__(self, crops: PairCrops, bad: set[int]) -> None:
-        self.crops, self.bad = crops, bad
+        self.crops, self.bad, self.asked = crops, bad, list[int]()
 
     def __getitem__(self, key: int) -> tuple[Tensor, Tensor]:
+        self.asked.append(key)
         blurry, sharp = self.crops[key]
         return (blurry * float("nan"), sharp) if key in self.bad else (blurry, sharp)
 
+    def name_of(self, key: int) -> str:
+        return self.crops.name_of(key)
 
-def test_steps_that_are_not_numbers_change_nothing_and_are_counted(tmp_path: Path, pair_folder: Path) -> None:
+
+def finite_states(folder: Path) -> bool:
+    """Whether every state and best checkpoint in ``folder`` holds numbers only."""
+    files = list(folder.glob("*.pth"))
+    tensors = [t for file in files for part in ("model_state_dict", "ema_state_dict") for t in tensors_in(file, part)]
+    return bool(files) and all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+
+
+def tensors_in(file: Path, part: str) -> list[Tensor]:
+    return list(load_checkpoint(file).get(part, {}).values())
+
+
+def test_steps_that_are_not_numbers_change_nothing_and_are_named(tmp_path: Path, pair_folder: Path) -> None:
     pairs = find_pairs(pair_folder)
     crops = PairCrops(pairs, 32, 0)
     outcome, record = short_run(tmp_path, Poisoned(crops, {5, 14}), pairs[:1], images=8, num_epochs=2)
     assert outcome.skipped_steps == 2
     assert record.epochs[-1]["metrics"]["skipped_steps"] == 2
-    state = load_checkpoint(record.folder / "last.pth")
-    assert all(torch.isfinite(tensor).all() for tensor in state["model_state_dict"].values())
+    skipped = [event for event in record.events if event["event"] == "skipped_step"]
+    assert [event["step"] for event in skipped] == [2, 4]
+    assert skipped[0]["samples"] == [crops.name_of(key) for key in range(4, 8)]
+    assert skipped[0]["loss"] == "nan"
+    assert finite_states(tmp_path)
 
 
-def test_too_many_of_them_stop_the_run(tmp_path: Path, pair_folder: Path) -> None:
+def test_too_many_of_them_take_the_run_back_and_on_with_other_samples(tmp_path: Path, pair_folder: Path) -> None:
+    pairs = find_pairs(pair_folder)
+    images, epochs = 40, 2
+    crops = Poisoned(PairCrops(pairs, 32, 0), set(range(8, 60)))
+    outcome, record = short_run(tmp_path, crops, pairs[:1], images=images, num_epochs=epochs, nonfinite_limit=3)
+    assert (outcome.epoch, outcome.rollbacks) == (2, 1)
+    assert outcome.skipped_steps == 4, "three allowed, the fourth went back"
+    (back,) = [event for event in record.events if event["event"] == "rolled_back"]
+    assert (back["from_step"], back["to_step"]) == (6, 0), "nothing later was saved"
+    after = crops.asked[6 * 4 :]
+    assert min(after) == images * epochs, "samples that were not seen before"
+    assert len(record.epochs) == 2
+    assert finite_states(tmp_path)
+
+
+def test_the_second_time_the_run_stops(tmp_path: Path, pair_folder: Path) -> None:
     pairs = find_pairs(pair_folder)
     everything = Poisoned(PairCrops(pairs, 32, 0), set(range(4, 10_000)))
-    with pytest.raises(NonFiniteTraining, match="learning_rate"):
-        short_run(tmp_path, everything, pairs[:1], images=4 * (SKIPPED_STEPS_LIMIT + 3), num_epochs=1)
+    with pytest.raises(NonFiniteTraining, match="learning_rate") as caught:
+        short_run(tmp_path, everything, pairs[:1], images=4 * 10, num_epochs=1, nonfinite_limit=3)
+    assert caught.value.exit_code == 3
+    assert [event["event"] for event in RunRecord(tmp_path).events].count("rolled_back") == 1
+    assert finite_states(tmp_path)
+
+
+@pytest.mark.parametrize("at_step", [3, 6])
+def test_weights_that_stop_being_numbers_are_never_saved(tmp_path: Path, pair_folder: Path, at_step: int) -> None:
+    """Spoilt in mid-epoch (the next steps show it) and by an epoch's last step (the validation shows it)."""
+    pairs = find_pairs(pair_folder)
+    record = RunRecord.begin(tmp_path, "test", {}, {})
+    crops = PairCrops(pairs, 32, 0)
+    trainer = trainer_of(record, crops, pairs[:1], images=24, num_epochs=2, nonfinite_limit=1, save_minutes=0)
+    spoilt = []
+
+    def spoil(images: int) -> None:
+        if trainer.state.counters.step == at_step and not spoilt:
+            spoilt.append(at_step)
+            for network in (trainer.state.network, trainer.state.served):
+                network.head.weight.data.fill_(float("nan"))
+
+    trainer.progress = Progress(on_images=spoil)
+    outcome = trainer.fit()
+    assert spoilt
+    assert (outcome.epoch, outcome.rollbacks) == (2, 1)
+    assert [line["epoch"] for line in record.epochs] == [1, 2]
+    assert finite_states(tmp_path)
+
+
+def test_the_average_is_what_is_validated_and_kept(tmp_path: Path, pair_folder: Path) -> None:
+    pairs = find_pairs(pair_folder)
+    record = RunRecord.begin(tmp_path, "test", {}, {})
+    trainer = trainer_of(record, PairCrops(pairs, 32, 0), pairs[:1], num_epochs=1)
+    trainer.fit()
+    assert not torch.equal(trainer.state.network.head.weight, trainer.state.served.head.weight)
+    assert record.best_checkpoint is not None
+    kept = network_of(load_checkpoint(record.best_checkpoint))
+    assert torch.equal(kept.head.weight, trainer.state.served.head.weight)
+    assert torch.equal(network_of(load_checkpoint(tmp_path / "last.pth")).head.weight, kept.head.weight)
+
+
+def test_without_decay_the_average_is_the_weights(tmp_path: Path, pair_folder: Path) -> None:
+    pairs = find_pairs(pair_folder)
+    record = RunRecord.begin(tmp_path, "test", {}, {})
+    trainer = trainer_of(record, PairCrops(pairs, 32, 0), pairs[:1], num_epochs=2, ema_decay=0.0)
+    trainer.fit()
+    weights = zip(trainer.state.network.parameters(), trainer.state.served.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in weights)
+
+
+def bits_of(folder: Path) -> dict[str, Tensor]:
+    """Weights, average and moments of the newest state, by name."""
+    state = load_checkpoint(read_state(folder).data)
+    moments = {
+        f"moment {i} {key}": value
+        for i, values in state["optimizer_state_dict"]["state"].items()
+        for key, value in values.items()
+    }
+    weights = {f"{part} {k}": v for part in ("model_state_dict", "ema_state_dict") for k, v in state[part].items()}
+    return weights | moments | {"lr": torch.tensor(state["scheduler_state_dict"]["_last_lr"])}
+
+
+def same_bits(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_that_was_stopped_goes_on_to_the_same_bits(tmp_path: Path, pair_folder: Path, workers: int) -> None:
+    """Asked to stop in the middle of an epoch and in the middle of a validation, and resumed each time."""
+    pairs = find_pairs(pair_folder)
+    crops = PairCrops(pairs, 32, 0)
+    _, whole = short_run(tmp_path / "whole", crops, pairs[:2], images=16, patience=1)
+    record = RunRecord.begin(tmp_path / "parts", "test", {}, {})
+    for stop_at in ("step 2", "validation", "step 9", None):
+        stop = StopRequest()
+        trainer = trainer_of(record, crops, pairs[:2], images=16, workers=workers, stop=stop, patience=1)
+        if (record.folder / "last.json").exists():
+            trainer.state.load_state_dict(load_checkpoint(read_state(record.folder).data))
+        stop_there(trainer, stop, stop_at)
+        if stop_at:
+            with pytest.raises(SystemExit) as caught:
+                trainer.fit()
+            assert caught.value.code == 128 + 15
+        else:
+            outcome = trainer.fit()
+    assert same_bits(bits_of(whole.folder), bits_of(record.folder))
+    assert [line["epoch"] for line in record.epochs] == [line["epoch"] for line in whole.epochs]
+    for a, b in zip(whole.epochs, record.epochs, strict=True):
+        for key in ("train_loss", "grad_norm", "lr", "psnr", "ssim", "val_loss"):
+            assert a["metrics"][key] == b["metrics"][key], key
+    assert outcome.best_epoch > 0
+
+
+def stop_there(trainer: Trainer, stop: StopRequest, place: str | None) -> None:
+    def on_images(images: int) -> None:
+        if place == f"step {trainer.state.counters.step}":
+            stop.signal = 15
+
+    trainer.progress = Progress(on_images=on_images)
+    if place == "validation":
+        engine = trainer.restorer.engine
+
+        def stopping(batch: np.ndarray) -> np.ndarray:
+            stop.signal = 15
+            return engine(batch)
+
+        trainer.restorer = Restorer(stopping, trainer.restorer.tiling)
+
+
+def test_a_broken_image_ends_the_run_by_name_and_loses_nothing(tmp_path: Path, pair_folder: Path) -> None:
+    copy = Path(shutil.copytree(pair_folder, tmp_path / "pairs"))
+    pairs = find_pairs(copy)
+    crops = PairCrops(pairs, 32, 0)
+    broken = copy / "blur" / crops.name_of(5)
+    broken.write_bytes(broken.read_bytes()[:-3000])
+    record = RunRecord.begin(tmp_path / "run", "test", {}, {})
+    with pytest.raises(PhotoError, match=broken.name):
+        trainer_of(record, crops, pairs[:1], images=8).fit()
+    assert read_state(record.folder).step == 1, "the step before it is saved"
+    broken.unlink()
+    with pytest.raises(DataError, match=rf"{broken.name} cannot be read \(No such file"):
+        trainer_of(record, crops, pairs[:1], images=8).fit()

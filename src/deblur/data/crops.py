@@ -50,14 +50,39 @@ def to_tensor(rgb: Rgb8) -> Tensor:
 
 
 class RunOrder(Sampler[int]):
-    """Hands an epoch's sample keys to the loader: ``epoch * epoch_images`` and on, counted through the whole run."""
+    """Hands the loader the sample keys of an epoch, counted through the whole run, from the step it was left at.
 
-    def __init__(self, epoch_images: int) -> None:
-        self.epoch_images, self.epoch = epoch_images, 0
+    A step takes ``batch_size`` consecutive keys; of several processes each takes its own equal part of them.
+
+    Args:
+        epoch_images: crops an epoch; what does not fill a step is left to no epoch.
+        batch_size: crops a step, of all processes together.
+        rank: this process.
+        processes: how many there are.
+    """
+
+    def __init__(self, epoch_images: int, batch_size: int, rank: int = 0, processes: int = 1) -> None:
+        self.epoch_images, self.batch_size, self.rank, self.processes = epoch_images, batch_size, rank, processes
+        self.epoch, self.first_step, self.offset = 0, 0, 0
+
+    @property
+    def steps(self) -> int:
+        """Steps of a whole epoch."""
+        return self.epoch_images // self.batch_size
+
+    def start(self, epoch: int, first_step: int = 0, offset: int = 0) -> None:
+        """Where the next pass begins: ``first_step`` of ``epoch``, both from 0; ``offset`` shifts to other samples."""
+        self.epoch, self.first_step, self.offset = epoch, first_step, offset
+
+    def keys_of(self, step: int) -> range:
+        """All processes' keys of a step of this epoch."""
+        first = self.offset + self.epoch * self.epoch_images + step * self.batch_size
+        return range(first, first + self.batch_size)
 
     def __iter__(self) -> Iterator[int]:
-        first = self.epoch * self.epoch_images
-        return iter(range(first, first + self.epoch_images))
+        share = self.batch_size // self.processes
+        own = slice(self.rank * share, (self.rank + 1) * share)
+        return (key for step in range(self.first_step, self.steps) for key in self.keys_of(step)[own])
 
     def __len__(self) -> int:
-        return self.epoch_images
+        return (self.steps - self.first_step) * (self.batch_size // self.processes)

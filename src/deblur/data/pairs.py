@@ -1,7 +1,9 @@
 """Blurry/sharp pairs on disk: ``blur/NAME`` and ``sharp/NAME``, or one such folder a sequence (the GoPro layout)."""
 
 import hashlib
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -12,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from deblur.data.crops import augment, pass_order, random_corner, to_tensor
-from deblur.errors import DataError
+from deblur.errors import DataError, PhotoError
 from deblur.images import SUFFIXES, read_rgb8
 
 Rgb8 = NDArray[np.uint8]
@@ -37,8 +39,16 @@ class PairFiles:
     sharp: Path
 
     def load(self) -> tuple[Rgb8, Rgb8]:
-        """Decode both; raises DataError with their names when sizes differ."""
-        blurry, sharp = read_rgb8(self.blurry), read_rgb8(self.sharp)
+        """Decode both.
+
+        Raises:
+            PhotoError: one is broken; its name is told.
+            DataError: one cannot be read, or their sizes differ.
+        """
+        try:
+            blurry, sharp = read_rgb8(self.blurry), read_rgb8(self.sharp)
+        except OSError as error:
+            raise DataError(f"{error.filename} cannot be read ({error.strerror}).") from error
         if blurry.shape != sharp.shape:
             sizes = " and ".join(f"{s.shape[1]} x {s.shape[0]}" for s in (blurry, sharp))
             raise DataError(f"{self.blurry} and {self.sharp} differ in size ({sizes}); a pair must have one size.")
@@ -102,6 +112,28 @@ def evenly_chosen(items: Sequence[T], count: int | None) -> list[T]:
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
+def whole_pairs(pairs: Sequence[PairFiles], at_most: int) -> tuple[list[PairFiles], list[str]]:
+    """Decode every pair; returns the good ones, and a sentence for each of the others.
+
+    Raises:
+        DataError: more than ``at_most`` are broken; it names them.
+    """
+
+    def trouble_with(pair: PairFiles) -> str | None:
+        try:
+            pair.load()
+        except (PhotoError, DataError) as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets other threads run
+        troubles = list(pool.map(trouble_with, pairs))
+    bad = [trouble for trouble in troubles if trouble]
+    if len(bad) > at_most:
+        raise DataError(f"{len(bad)} pairs are broken, {at_most} may be left out (--skip_bad): {'; '.join(bad[:20])}")
+    return [pair for pair, trouble in zip(pairs, troubles, strict=True) if not trouble], bad
+
+
 def fingerprint(pairs: Sequence[Pair]) -> str:
     """16 hex digits that change when a name or a file's bytes do (files: size and first 64 KiB; arrays: every byte)."""
     digest = hashlib.sha256()
@@ -128,8 +160,7 @@ class PairCrops(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, key: int) -> tuple[Tensor, Tensor]:
         """(blurry, sharp), each ``(3, patch, patch)`` float32 in ``[0, 1]``."""
-        n = len(self.pairs)
-        pair = self.pairs[pass_order(self.seed, key // n, n)[key % n]]
+        pair = self._pair(key)
         blurry, sharp = pair.load()
         rng = np.random.default_rng((self.seed, key))
         try:
@@ -139,3 +170,11 @@ class PairCrops(Dataset[tuple[Tensor, Tensor]]):
         window = np.s_[top : top + self.patch_px, left : left + self.patch_px]
         blurry, sharp = augment(rng, blurry[window], sharp[window])
         return to_tensor(blurry), to_tensor(sharp)
+
+    def name_of(self, key: int) -> str:
+        """The pair that sample ``key`` is cut from."""
+        return self._pair(key).name
+
+    def _pair(self, key: int) -> Pair:
+        n = len(self.pairs)
+        return self.pairs[pass_order(self.seed, key // n, n)[key % n]]

@@ -113,6 +113,14 @@ class ShakenCrops(Dataset[tuple[Tensor, Tensor]]):
         blurry = self._centre(to_rgb8(blur(from_rgb8(source), kernel)))
         return to_tensor(blurry), to_tensor(self._centre(source))
 
+    def name_of(self, key: int) -> str:
+        """What sample ``key`` is made of: the photo whose turn it is, where leaves did not take its place."""
+        return f"{self._photo(key).name} or leaves (sample {key})"
+
+    def _photo(self, key: int) -> SharpPhoto:
+        n = len(self.photos)
+        return self.photos[pass_order(self.seed, key // n, n)[key % n]]
+
     def _source(self, rng: np.random.Generator, key: int) -> Rgb8:
         """A square of sharp pixels, large enough for the crop and the blur."""
         enlarged = rng.random() < self.shake.enlarged_share
@@ -123,8 +131,7 @@ class ShakenCrops(Dataset[tuple[Tensor, Tensor]]):
     def _sharp_square(self, rng: np.random.Generator, key: int, side_px: int) -> Rgb8:
         if rng.random() < self.shake.leaves_share:
             return dead_leaves(rng, side_px, side_px)
-        n = len(self.photos)
-        pixels = self.photos[pass_order(self.seed, key // n, n)[key % n]].pixels
+        pixels = self._photo(key).pixels
         top, left = random_corner(rng, pixels.shape, side_px)
         return pixels[top : top + side_px, left : left + side_px]
 

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,19 +63,22 @@ def export_model(
     return info
 
 
-def verify_model(folder: Path, benchmark: Benchmark, trained_psnr_db: float) -> Scores:
+def verify_model(
+    folder: Path, benchmark: Benchmark, trained_psnr_db: float, check: Callable[[], None] = lambda: None
+) -> Scores:
     """Open a written model folder, score it on whole images as the server would restore them, and record the scores.
 
     Args:
         folder: from :func:`export_model`.
         benchmark: the validation images.
         trained_psnr_db: what validation measured with the network in torch.
+        check: called after every image; an exception it raises stops the work.
 
     Raises:
         RegistrationError: the file's PSNR is more than 0.02 dB away from ``trained_psnr_db``.
     """
     model = open_model(folder)
-    scores = benchmark.score(model.restorer)
+    scores = benchmark.score(model.restorer, lambda score, blurry, restored, sharp: check())
     psnr_db = scores.mean("psnr_db")
     if not abs(psnr_db - trained_psnr_db) <= VERIFY_TOLERANCE_DB:
         raise RegistrationError(

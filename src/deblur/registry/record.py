@@ -1,29 +1,38 @@
 """A training run on disk: the record is written first, and shipped to a tracker from there.
 
-    run.json             name, status, times, settings, tags
+    run.json             id, name, status, times, settings, tags
     metrics.jsonl        one line an epoch: step, time, metrics
+    events.jsonl         what a person should know: resumed, skipped steps, rolled back, left out images
     panels/NAME/N.png    before / after / reference of a validation photo after epoch N
     best_model_*.pth     the best checkpoint
+    last.pth previous.pth  what resuming needs (training/checkpoint.py)
     model/               the exported, verified model folder
+    registered.json      name and version, once registered
     shipped.json         how much of this the tracker has
 
-Training needs nothing else: without a tracker the record is complete, and ``deblur ship`` replays it later.
+Training needs nothing else: without a tracker the record is complete, and ``deblur ship`` replays it later. A run that
+is resumed keeps its record; what it does again after a kill is not recorded twice.
 """
 
 import json
+import os
 import time
+import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from deblur.whole_file import whole_file
+from deblur.whole_file import told_when_full, whole_file
 
-RUN_FILE, METRICS_FILE, SHIPPED_FILE = "run.json", "metrics.jsonl", "shipped.json"
+RUN_FILE, METRICS_FILE, EVENTS_FILE = "run.json", "metrics.jsonl", "events.jsonl"
+SHIPPED_FILE, REGISTERED_FILE = "shipped.json", "registered.json"
 PANELS, MODEL = "panels", "model"
 BEST_PATTERN = "best_model_epoch_*_psnr_*.pth"
-OWN_FILES = (RUN_FILE, METRICS_FILE, SHIPPED_FILE, PANELS, MODEL, BEST_PATTERN, "last.pth")
+STATE_FILES = ("last.pth", "last.json", "previous.pth", "previous.json")
+OWN_FILES = (RUN_FILE, METRICS_FILE, EVENTS_FILE, SHIPPED_FILE, REGISTERED_FILE, PANELS, MODEL, BEST_PATTERN)
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
 
 
@@ -39,9 +48,14 @@ class RunRecord:
         folder.mkdir(parents=True, exist_ok=True)
         record = cls(folder)
         record._set_aside()
-        record.write_run({"name": name, "status": RUNNING, "started_ms": now_ms(), "settings": settings, "tags": tags})
-        (folder / METRICS_FILE).touch()
+        run = {"id": uuid.uuid4().hex, "name": name, "status": RUNNING, "started_ms": now_ms()}
+        record.write_run(run | {"settings": settings, "tags": tags})
         return record
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.folder / RUN_FILE).is_file()
 
     @property
     def run(self) -> dict[str, Any]:
@@ -52,7 +66,12 @@ class RunRecord:
     @property
     def epochs(self) -> list[dict[str, Any]]:
         """All lines of ``metrics.jsonl``: ``{"epoch": 1, "time_ms": ..., "metrics": {...}}``."""
-        return [json.loads(line) for line in (self.folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()]
+        return _read_lines(self.folder / METRICS_FILE)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """All lines of ``events.jsonl``: ``{"event": "skipped_step", "time_ms": ..., ...}``."""
+        return _read_lines(self.folder / EVENTS_FILE)
 
     @property
     def best_checkpoint(self) -> Path | None:
@@ -64,28 +83,51 @@ class RunRecord:
         """Where the exported model lies."""
         return self.folder / MODEL
 
+    @property
+    def version(self) -> str | None:
+        """The registered version of this run's model, once there is one."""
+        path = self.folder / REGISTERED_FILE
+        return json.loads(path.read_text(encoding="utf-8"))["version"] if path.is_file() else None
+
     def panels(self) -> list[tuple[str, int, Path]]:
         """(photo, epoch, file) of every panel, in the order in which they were made."""
         files = (self.folder / PANELS).glob("*/*.png")
         return sorted(((p.parent.name, int(p.stem), p) for p in files), key=lambda panel: (panel[1], panel[0]))
 
     def log_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Append one epoch's metrics."""
-        line = json.dumps({"epoch": epoch, "time_ms": now_ms(), "metrics": metrics})
-        with (self.folder / METRICS_FILE).open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+        """Append an epoch's metrics. Those it has already, from before a kill, stay as they are."""
+        known = {key for line in self.epochs if line["epoch"] == epoch for key in line["metrics"]}
+        new = {key: value for key, value in metrics.items() if key not in known}
+        if new:
+            _append_line(self.folder / METRICS_FILE, {"epoch": epoch, "time_ms": now_ms(), "metrics": new})
+
+    def log_event(self, event: str, **details: Any) -> None:
+        """Append an event."""
+        _append_line(self.folder / EVENTS_FILE, {"event": event, "time_ms": now_ms(), **details})
 
     def log_panel(self, photo: str, epoch: int, panel: Image.Image) -> None:
-        """Keep a panel of a validation photo."""
+        """Keep a panel of a validation photo; one that is there already stays."""
         name = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in photo)
         path = self.folder / PANELS / name / f"{epoch:05d}.png"
+        if path.exists():
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
-        panel.save(path)
+        with whole_file(path) as stream:
+            panel.save(stream, "PNG")
+
+    def log_version(self, name: str, version: str) -> None:
+        """Note that this run's model is registered."""
+        write_json(self.folder / REGISTERED_FILE, {"name": name, "version": version})
 
     def end(self, status: str, tags: dict[str, str] | None = None) -> None:
         """Close the record."""
         run = self.run
         self.write_run({**run, "status": status, "ended_ms": now_ms(), "tags": run["tags"] | (tags or {})})
+
+    def reopen(self, settings: dict[str, Any], tags: dict[str, str]) -> None:
+        """Go on with a record that was closed, or left open by a kill."""
+        run = {key: value for key, value in self.run.items() if key != "ended_ms"}
+        self.write_run(run | {"status": RUNNING, "settings": settings, "tags": run["tags"] | tags})
 
     def write_run(self, values: dict[str, Any]) -> None:
         """Replace ``run.json``."""
@@ -93,13 +135,14 @@ class RunRecord:
 
     def _set_aside(self) -> None:
         """Move what an earlier run left, and checkpoints that somebody put here, out of the way."""
-        found = [path for pattern in OWN_FILES for path in self.folder.glob(pattern)]
-        if not found:
-            return
-        started = self.run["started_ms"] if (self.folder / RUN_FILE).exists() else now_ms()
+        self.move_aside(path for pattern in (*OWN_FILES, *STATE_FILES) for path in self.folder.glob(pattern))
+
+    def move_aside(self, paths: Iterable[Path]) -> None:
+        """Move files into ``earlier/STARTED`` inside the folder; nothing is deleted."""
+        started = self.run["started_ms"] if self.exists else now_ms()
         earlier = self.folder / "earlier" / str(started)
-        earlier.mkdir(parents=True, exist_ok=True)
-        for path in found:
+        for path in list(paths):
+            earlier.mkdir(parents=True, exist_ok=True)
             path.rename(earlier / path.name)
 
 
@@ -112,3 +155,19 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 def now_ms() -> int:
     """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """Whole lines only: the last one may be half-written, now or for ever."""
+    whole, _, _ = path.read_bytes().rpartition(b"\n") if path.is_file() else (b"", b"", b"")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def _append_line(path: Path, values: dict[str, Any]) -> None:
+    """Add a line; half a line that a kill left is cut off first."""
+    with told_when_full(path), path.open("a+b") as stream:
+        stream.seek(0)
+        stream.truncate(stream.read().rfind(b"\n") + 1)
+        stream.write(json.dumps(values, default=str).encode("utf-8") + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -1,20 +1,44 @@
-"""Ship run records to MLflow. Shipping twice sends nothing twice: ``shipped.json`` knows how far it came."""
+"""Ship run records to MLflow. Shipping twice sends nothing twice: ``shipped.json`` knows how far it came, and what a
+tracker took without answering is recognised: the run by the record's id, metrics by their own times, images by name.
+"""
 
 import json
 import logging
 import os
+import uuid
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from deblur import project
 from deblur.errors import SettingError, TrackerError
-from deblur.registry.record import RUNNING, SHIPPED_FILE, RunRecord, write_json
+from deblur.registry.record import EVENTS_FILE, FINISHED, RUNNING, SHIPPED_FILE, RunRecord, write_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "deblur"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on runs, not on traces
+RECORD_TAG = "deblur.record"
+PREVIEW_SIDE_PX = 256
+TIMEOUT_S, RETRIES = 10, 1  # instead of MLflow's 120 s and minutes of retries
+
+
+def require_mlflow() -> None:
+    """Import mlflow, and keep it quiet.
+
+    Raises:
+        SettingError: it is not installed.
+    """
+    try:
+        import mlflow  # noqa: F401
+    except ImportError as error:
+        raise SettingError(
+            "mlflow is not installed. Install it, or train with --tracking off: 'deblur ship OUTPUT_DIR' sends the "
+            "record later."
+        ) from error
+    for chatty in ("mlflow", "alembic", "urllib3.connectionpool"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
 
 
 def connect() -> "MlflowClient":
@@ -23,17 +47,11 @@ def connect() -> "MlflowClient":
     The own store is ``mlflow.db`` at the checkout's root with artifacts under ``mlruns/``: what a plain ``mlflow ui``
     there shows.
     """
-    try:
-        import mlflow
-    except ImportError as error:
-        raise SettingError(
-            "mlflow is not installed. Install it, or train with --tracking off: 'deblur ship OUTPUT_DIR' sends the "
-            "record later."
-        ) from error
-    for chatty in ("mlflow", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # instead of minutes of retries
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    require_mlflow()
+    import mlflow
+
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(RETRIES))
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(TIMEOUT_S))
     named = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(named or f"sqlite:///{local_store().as_posix()}")
     if not named:
@@ -57,7 +75,7 @@ def ship(record: RunRecord) -> str:
 
     try:
         return _ship(client, record)
-    except MlflowException as error:
+    except (MlflowException, OSError) as error:  # failed uploads come as requests' exceptions, which are OSErrors
         raise TrackerError(
             f"The run could not be sent to MLflow: {error} The record is in {record.folder}; "
             f"'deblur ship {record.folder}' sends it later."
@@ -65,41 +83,72 @@ def ship(record: RunRecord) -> str:
 
 
 def _ship(client: "MlflowClient", record: RunRecord) -> str:
+    from mlflow.entities import Param
+
     run, path = record.run, record.folder / SHIPPED_FILE
-    shipped: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"epochs": 0, "panels": 0}
-    if "run_id" not in shipped:
-        shipped["run_id"] = _create_run(client, run)
+    shipped: dict[str, Any] = {"epochs": 0, "panels": [], "event_bytes": 0, "status": RUNNING}
+    if path.exists():
+        shipped |= json.loads(path.read_text(encoding="utf-8"))
+
+    def note(**progress: Any) -> None:
+        shipped.update(progress)
         write_json(path, shipped)
-    run_id = shipped["run_id"]
-    _ship_metrics(client, run_id, record.epochs[shipped["epochs"] :])
-    panels = record.panels()
-    for photo, epoch, file in panels[shipped["panels"] :]:
-        _ship_panel(client, run_id, photo, epoch, file)
-    shipped |= {"epochs": len(record.epochs), "panels": len(panels)}
-    if run["status"] != RUNNING and shipped.get("status") != run["status"]:
-        if record.best_checkpoint:
+
+    if "run_id" not in shipped:
+        note(run_id=_find_run(client, run) or _create_run(client, run), params=False)
+    run_id = str(shipped["run_id"])
+    if not shipped.get("params", True):
+        client.log_batch(run_id, params=[Param(key, str(value)) for key, value in run["settings"].items()])
+        note(params=True)
+    if run["status"] == RUNNING != shipped["status"]:  # resumed
+        client.update_run(run_id, RUNNING)
+        note(status=RUNNING)
+    epochs = record.epochs
+    if len(epochs) > shipped["epochs"]:
+        _ship_metrics(client, run_id, epochs[shipped["epochs"] :])
+        note(epochs=len(epochs))
+    for photo, epoch, file in record.panels():
+        name = f"{photo}/{epoch}"
+        if name not in shipped["panels"]:
+            _ship_panel(client, run_id, run.get("id", ""), photo, epoch, file)
+            note(panels=[*shipped["panels"], name])
+    events = record.folder / EVENTS_FILE
+    if events.is_file() and events.stat().st_size != shipped["event_bytes"]:
+        size = events.stat().st_size
+        client.log_artifact(run_id, str(events))
+        note(event_bytes=size)
+    if run["status"] != shipped["status"]:
+        if run["status"] == FINISHED and record.best_checkpoint:
             client.log_artifact(run_id, str(record.best_checkpoint), "checkpoints")
         for key, value in run["tags"].items():
             client.set_tag(run_id, key, value)
         client.set_terminated(run_id, run["status"], run["ended_ms"])
-        shipped["status"] = run["status"]
-    write_json(path, shipped)
-    return str(run_id)
+        note(status=run["status"])
+    return run_id
+
+
+def _find_run(client: "MlflowClient", run: dict[str, Any]) -> str | None:
+    """The run that an earlier shipment created, if the tracker took it and its answer was lost."""
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None or "id" not in run:
+        return None
+    found = client.search_runs([experiment.experiment_id], f"tags.`{RECORD_TAG}` = '{run['id']}'", max_results=1)
+    return str(found[0].info.run_id) if found else None
 
 
 def _create_run(client: "MlflowClient", run: dict[str, Any]) -> str:
-    from mlflow.entities import Param
-
     experiment = client.get_experiment_by_name(EXPERIMENT)
     experiment_id = (
         experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT, tags=EXPERIMENT_TAGS)
     )
-    source = {"mlflow.source.name": "deblur train", "mlflow.source.type": "LOCAL"}
-    source["mlflow.source.git.commit"] = run["tags"]["git_commit"]
-    created = client.create_run(experiment_id, run["started_ms"], run_name=run["name"], tags=run["tags"] | source)
-    run_id = str(created.info.run_id)
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in run["settings"].items()])
-    return run_id
+    tags = {
+        RECORD_TAG: run.get("id", ""),
+        "mlflow.source.name": "deblur train",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": run["tags"]["git_commit"],
+    }
+    created = client.create_run(experiment_id, run["started_ms"], run_name=run["name"], tags=run["tags"] | tags)
+    return str(created.info.run_id)
 
 
 def _ship_metrics(client: "MlflowClient", run_id: str, epochs: list[dict[str, Any]]) -> None:
@@ -112,11 +161,21 @@ def _ship_metrics(client: "MlflowClient", run_id: str, epochs: list[dict[str, An
         client.log_batch(run_id, metrics=metrics[first : first + 1000])
 
 
-def _ship_panel(client: "MlflowClient", run_id: str, photo: str, epoch: int, file: Path) -> None:
+def _ship_panel(client: "MlflowClient", run_id: str, record_id: str, photo: str, epoch: int, file: Path) -> None:
+    """What ``log_image`` does, under a name that is the same each time: sent again, a panel replaces itself."""
+    from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
     from PIL import Image
 
-    with Image.open(file, formats=("PNG",)) as panel:
-        client.log_image(run_id, panel, key=photo, step=epoch, timestamp=int(file.stat().st_mtime * 1000))
+    unique = uuid.uuid5(uuid.NAMESPACE_OID, f"{record_id}/{photo}/{epoch}")
+    name = f"{photo}+step+{epoch}+timestamp+{int(file.stat().st_mtime * 1000)}+{unique}"
+    with TemporaryDirectory() as scratch, Image.open(file, formats=("PNG",)) as panel:
+        whole, small = Path(scratch) / f"{name}.png", Path(scratch) / f"{name}+compressed.webp"
+        panel.save(whole)
+        panel.thumbnail((PREVIEW_SIDE_PX, PREVIEW_SIDE_PX))
+        panel.save(small)
+        for image in (whole, small):
+            client.log_artifact(run_id, str(image), "images")
+    client.set_tag(run_id, MLFLOW_LOGGED_IMAGES, "True")
 
 
 def _create_store_once() -> None:

@@ -31,7 +31,7 @@ def register(folder: Path, network: "DeblurUNet", name: str, run_id: str) -> str
 
     The version carries the network as pt2 (``torch.export``, no pickle) and the folder's ``model.onnx`` and
     ``model.json``. It becomes ``challenger``; it becomes ``champion`` by itself only where there is none yet and it
-    beats its blurry input.
+    beats its blurry input. A version that the run has already, from a call whose answer was lost, is completed.
 
     Raises:
         RegistrationError: the folder was never verified, or the registry refused or did not answer.
@@ -42,9 +42,9 @@ def register(folder: Path, network: "DeblurUNet", name: str, run_id: str) -> str
     if info.psnr_db is None or info.psnr_input_db is None:
         raise RegistrationError(f"{folder} was exported but never verified; nothing unverified is registered.")
     try:
-        version = _log_version(folder, network, name, run_id)
+        version = _version_of(connect(), name, run_id) or _log_version(folder, network, name, run_id)
         _set_aliases(connect(), name, version, info.psnr_db, info.psnr_input_db, info.sha256)
-    except MlflowException as error:
+    except (MlflowException, OSError) as error:  # failed uploads come as requests' exceptions, which are OSErrors
         raise RegistrationError(
             f"{name} could not be registered: {error} The verified model is in {folder}; "
             f"'deblur ship {folder.parent} --name {name}' registers it later."
@@ -74,6 +74,11 @@ def _log_version(folder: Path, network: "DeblurUNet", name: str, run_id: str) ->
     return str(logged.registered_model_version)
 
 
+def _version_of(client: "MlflowClient", name: str, run_id: str) -> str | None:
+    found = [v for v in client.search_model_versions(f"run_id='{run_id}'") if v.name == name]
+    return str(found[0].version) if found else None
+
+
 def _set_aliases(
     client: "MlflowClient", name: str, version: str, psnr_db: float, psnr_input_db: float, sha256: str
 ) -> None:
@@ -92,8 +97,13 @@ def aliases_of(name: str, version: str) -> list[str]:
 
 
 def describe_version(name: str, version: str) -> str:
-    """``NAME version 3 (challenger, champion)``, for people."""
-    return f"{name} version {version} ({', '.join(aliases_of(name, version)) or 'no alias'})"
+    """``NAME version 3 (challenger, champion)``, for people; without aliases where the registry does not answer."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return f"{name} version {version} ({', '.join(aliases_of(name, version)) or 'no alias'})"
+    except MlflowException:
+        return f"{name} version {version}"
 
 
 def local_champion() -> str | None:

@@ -1,17 +1,51 @@
-"""Checkpoints: written beside and renamed, read without pickled code."""
+"""Checkpoints: whole files, proved by their sha256 before they are read, and read without pickled code.
 
+A training state is two files, ``last.pth`` and ``last.json`` {file, sha256, epoch, step}; the one before it is kept as
+``previous.pth`` and ``previous.json``. Writing ``last.json`` is the commit: until then the old state counts. A state is
+whatever ``.pth`` has the sha256 that one of the two ``.json`` names, so it is found wherever a kill left the renames.
+"""
+
+import hashlib
+import io
+import json
+import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from deblur.errors import ModelError
-from deblur.inference.model_folder import ONNX_FILE, read_info
+from deblur.inference.model_folder import ONNX_FILE, read_info, sha256_of
 from deblur.models import build
 from deblur.models.unet import DeblurUNet
+from deblur.registry.record import write_json
 from deblur.whole_file import whole_file
 
-LAST = "last.pth"
+LAST, PREVIOUS = "last.pth", "previous.pth"
+LAST_JSON, PREVIOUS_JSON = "last.json", "previous.json"
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best checkpoint so far."""
+
+    file: str
+    sha256: str
+    epoch: int
+    psnr_db: float
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """A training state as it was read: its bytes, what its ``.json`` says, and what was damaged."""
+
+    data: bytes
+    file: str
+    epoch: int
+    step: int
+    best: dict[str, Any] | None
+    damaged: list[str]
 
 
 def best_name(epoch: int, psnr_db: float) -> str:
@@ -19,47 +53,137 @@ def best_name(epoch: int, psnr_db: float) -> str:
     return f"best_model_epoch_{epoch}_psnr_{psnr_db:.2f}.pth"
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """A kill leaves the old file or the new one."""
+def save_checkpoint(path: Path, checkpoint: dict[str, Any]) -> str:
+    """Write a checkpoint and return its sha256; a kill leaves the old file or the new one."""
+    data = _packed(checkpoint)
     with whole_file(path) as stream:
-        torch.save(state, stream)
+        stream.write(data)
+    return hashlib.sha256(data).hexdigest()
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU; tensors and plain values only.
+def save_state(folder: Path, state: dict[str, Any], best: Best | None = None) -> None:
+    """Make ``state`` (with its ``epoch`` and ``step``) the newest in ``folder`` and keep the one before it.
 
     Raises:
-        ModelError: missing, broken, or not a checkpoint of this program.
+        DiskFull: no room; both old states are still there.
     """
+    data = _packed(state)
+    part = folder / "next.pth"
+    with whole_file(part) as stream:
+        stream.write(data)
+    for new, old in ((LAST, PREVIOUS), (LAST_JSON, PREVIOUS_JSON)):
+        if (folder / new).exists():
+            os.replace(folder / new, folder / old)
+    os.replace(part, folder / LAST)
+    commit = {"file": LAST, "sha256": hashlib.sha256(data).hexdigest(), "epoch": state["epoch"], "step": state["step"]}
+    write_json(folder / LAST_JSON, commit | {"best": asdict(best) if best else None})
+
+
+def has_state(folder: Path) -> bool:
+    """Whether a training state was ever committed in ``folder``."""
+    return (folder / LAST_JSON).exists() or (folder / PREVIOUS_JSON).exists()
+
+
+def read_state(folder: Path) -> SavedState:
+    """The newest whole training state in ``folder``.
+
+    Raises:
+        ModelError: none is whole; it names each file and what is wrong with it.
+    """
+    digests = {name: sha256_of(folder / name) for name in (LAST, PREVIOUS) if (folder / name).is_file()}
+    damaged: list[str] = []
+    for name in (LAST_JSON, PREVIOUS_JSON):
+        try:
+            entry = json.loads((folder / name).read_text(encoding="utf-8"))
+            file = next((file for file, digest in digests.items() if digest == entry["sha256"]), None)
+            if file:
+                data = (folder / file).read_bytes()
+                return SavedState(data, file, entry["epoch"], entry["step"], entry.get("best"), damaged)
+            damaged.append(f"{entry['file']} is not the file that {name} describes (sha256 differs, or it is missing)")
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            damaged.append(f"{name} is broken ({type(error).__name__})")
+    raise ModelError(f"{folder} holds no whole training state: {'; '.join(damaged) or 'nothing was saved yet'}.")
+
+
+def recover_state(folder: Path) -> SavedState:
+    """:func:`read_state`, and what was found becomes ``last.pth`` again: the next save must not push it out.
+
+    Raises:
+        ModelError: none is whole.
+    """
+    saved = read_state(folder)
+    if saved.file != LAST or saved.damaged:
+        entry = {"file": LAST, "sha256": hashlib.sha256(saved.data).hexdigest(), "epoch": saved.epoch}
+        if saved.file != LAST:
+            os.replace(folder / saved.file, folder / LAST)
+        write_json(folder / LAST_JSON, entry | {"step": saved.step, "best": saved.best})
+    return saved
+
+
+def load_checkpoint(source: Path | bytes) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU; tensors and plain values only.
+
+    Args:
+        source: a file, whose sha256 is checked where a ``last.json`` beside it records one, or a state's bytes.
+
+    Raises:
+        ModelError: missing, damaged, or not a checkpoint of this program.
+    """
+    name = "the training state" if isinstance(source, bytes) else str(source)
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        data = source if isinstance(source, bytes) else source.read_bytes()
+        if isinstance(source, Path) and _recorded_digest(source) not in (None, hashlib.sha256(data).hexdigest()):
+            raise ModelError(f"{name} is damaged: its sha256 is not the one in {source.parent / LAST_JSON}.")
+        state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except ModelError:
+        raise
     except FileNotFoundError as error:
-        raise ModelError(f"There is no checkpoint {path}.") from error
+        raise ModelError(f"There is no checkpoint {name}.") from error
     except Exception as error:  # zip, pickle and storage errors share no base
-        raise ModelError(f"{path} is not a readable checkpoint ({type(error).__name__}).") from error
+        raise ModelError(f"{name} is not a readable checkpoint ({type(error).__name__}).") from error
     if not isinstance(state, dict) or "model_state_dict" not in state:
-        raise ModelError(f"{path} is not a checkpoint: it has no model_state_dict.")
+        raise ModelError(f"{name} is not a checkpoint: it has no model_state_dict.")
     return state
 
 
 def network_of(state: dict[str, Any]) -> DeblurUNet:
-    """The network of a loaded checkpoint.
+    """The network of a loaded checkpoint; of a training state, the averaged weights, which are what is served.
 
     Checkpoints of the published system carry no architecture; they are DeblurUNet at width 32 without residual.
     """
     architecture = state.get("architecture", {"name": "DeblurUNet", "width": 32, "residual": False})
-    return _filled(build(architecture), state["model_state_dict"], "the checkpoint")
+    return _filled(build(architecture), state.get("ema_state_dict") or state["model_state_dict"], "the checkpoint")
 
 
 def network_from(path: Path) -> DeblurUNet:
-    """The network of a checkpoint file or of a model folder (whose ONNX file keeps every weight under its name).
+    """The network of a checkpoint file, of a training's output folder (its newest whole state), or of a model folder
+    (whose ONNX file keeps every weight under its name).
 
     Raises:
         ModelError: nothing readable there, or weights of another network.
     """
+    if path.is_dir() and has_state(path):
+        return network_of(load_checkpoint(read_state(path).data))
     if path.is_dir():
         return _filled(build(read_info(path).architecture), _weights_in(path / ONNX_FILE), str(path))
     return network_of(load_checkpoint(path))
+
+
+def _packed(state: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _recorded_digest(path: Path) -> str | None:
+    """What ``last.json`` beside a checkpoint says of it."""
+    try:
+        entry = json.loads((path.parent / LAST_JSON).read_text(encoding="utf-8"))
+        return next((e["sha256"] for e in (entry, entry["best"]) if e and e["file"] == path.name), None)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _weights_in(onnx_file: Path) -> dict[str, torch.Tensor]:

@@ -29,7 +29,9 @@ class TrainConfig:
     """A set of defaults: 'residual' predicts the correction; 'small' is a residual width-16 network for CPUs."""
 
     batch_size: int = 24
-    """Crops a step."""
+    """Crops a step, of all processes and micro-batches together."""
+    accumulate: int = 1
+    """Micro-batches a step: the same gradients in a part of the memory."""
     num_epochs: int = 200
     """Epochs; the cosine schedule ends with the last."""
     learning_rate: float = 2e-4
@@ -38,6 +40,8 @@ class TrainConfig:
     """AdamW's weight decay."""
     clip_norm: float = 1.0
     """Largest gradient norm of a step."""
+    ema_decay: float = 0.999
+    """Decay of the average of the weights, which is what is validated and registered; 0 takes the last weights."""
     patience: int = 50
     """Epochs without a better PSNR before the run stops."""
     epoch_images: int | None = None
@@ -69,10 +73,25 @@ class TrainConfig:
     """Seed of weights, order, crops and blur."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, or auto: a GPU if there is one."""
+    precision: Literal["auto", "f32", "bf16", "fp16"] = "auto"
+    """What convolutions are computed in while training: auto takes bf16 where the hardware has it, else f32."""
+    compile: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Compile the network first (torch.compile): minutes at the start, faster steps on GPUs."""
     num_workers: int | None = None
     """Processes that load data; by default one a core, at most 8."""
+    skip_bad: int = 0
+    """Leave out up to this many pairs with a broken image, after looking at all of them; they are listed in the run."""
+    nonfinite_limit: int = 20
+    """Steps without finite loss and gradients before the run goes back to its last good state, or, then, stops."""
     tracking: Literal["on", "off"] = "on"
     """off: no mlflow; the record on disk can be sent later with 'deblur ship OUTPUT_DIR'."""
+    save_minutes: float = 5.0
+    """A training state is saved after every validation and whenever this time has passed; what a kill can cost."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Demand that the run in OUTPUT_DIR goes on. Without it, it goes on if settings and data are the same, and is set
+    aside in OUTPUT_DIR/earlier if not."""
+    fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Begin anew, whatever is in OUTPUT_DIR; it is set aside in OUTPUT_DIR/earlier."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print every resolved setting and stop."""
 
@@ -82,7 +101,9 @@ class TrainConfig:
         Raises:
             SettingError: a value out of range.
         """
-        at_least_one = ("batch_size", "num_epochs", "patience", "eval_every", "epoch_images", "val_images")
+        at_least_one = (
+            "batch_size", "accumulate", "num_epochs", "patience", "eval_every", "epoch_images", "val_images"
+        )  # fmt: skip
         for field in at_least_one:
             value = getattr(self, field)
             if value is not None and value < 1:
@@ -90,8 +111,19 @@ class TrainConfig:
         for field in ("learning_rate", "clip_norm"):
             if not getattr(self, field) > 0:
                 raise SettingError(f"--{field} is {getattr(self, field)}; it must be above 0.")
-        if self.weight_decay < 0:
-            raise SettingError(f"--weight_decay is {self.weight_decay}; it must not be negative.")
+        for field in ("weight_decay", "skip_bad", "nonfinite_limit", "save_minutes"):
+            if getattr(self, field) < 0:
+                raise SettingError(f"--{field} is {getattr(self, field)}; it must not be negative.")
+        if not 0 <= self.ema_decay < 1:
+            raise SettingError(f"--ema_decay is {self.ema_decay}; it must be at least 0 and below 1.")
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        if self.batch_size % (self.accumulate * processes):
+            raise SettingError(
+                f"--batch_size is {self.batch_size}; it must divide into {self.accumulate} micro-batches for each of "
+                f"{processes} processes."
+            )
+        if self.resume and self.fresh:
+            raise SettingError("--resume goes on with a run, --fresh begins anew: give one of them.")
         if self.patch_size < 16 or self.patch_size % 16:
             raise SettingError(f"--patch_size is {self.patch_size}; it must be a multiple of 16, at least 16.")
         if self.width < 8 or self.width % 8:
@@ -108,7 +140,8 @@ class TrainConfig:
                 f"--registered_model_name is {self.registered_model_name!r}; it must hold no / and no :."
             )
         Tiling(self.tile_size, self.tile_overlap, SizeRule(multiple_of=16, min_side_px=16))
-        workers = min(os.cpu_count() or 1, 8) if self.num_workers is None else self.num_workers
+        cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        workers = min(max(cores, 1), 8) if self.num_workers is None else self.num_workers
         init_is_path = self.init is not None and not self.init.startswith("models:/")
         return replace(
             self,

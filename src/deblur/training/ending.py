@@ -1,30 +1,26 @@
-"""How a run is fed to its tracker, and how it ends: whatever happens, the record and the tracker say it."""
+"""How a run ends: whatever happens, the record and the tracker say it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from deblur.errors import TrackerError
+from deblur.errors import DiskFull
 from deblur.registry.record import FAILED, KILLED, RunRecord
-from deblur.training.stopping import stop_signals
+from deblur.training.shipping import Shipping
+from deblur.training.stopping import StopRequest, stop_signals
 
-
-def shipper(tracking: str) -> Callable[[RunRecord], str | None]:
-    """What sends a record to the tracker and gives the run's id; with tracking off it does nothing."""
-    if tracking == "off":
-        return lambda record: None
-    from deblur.registry.tracking import ship
-
-    return ship
+GOODBYE_S = 10.0
+"""How long a run that was stopped, or failed, waits for its tracker: with the checkpoint it must fit into 30 s."""
 
 
 @contextmanager
-def closing(record: RunRecord, ship: Callable[[RunRecord], object]) -> Iterator[Callable[[], None]]:
-    """Whatever ends the run, the record and the tracker say how; gives the check for signals (see ``stopping``)."""
+def closing(record: RunRecord, shipping: Shipping) -> Iterator[StopRequest]:
+    """Whatever ends the run, the record and the tracker say how; gives what signals ask (see ``stopping``)."""
     try:
-        with stop_signals() as check:
-            yield check
+        with stop_signals() as stop:
+            yield stop
     except BaseException as error:
-        record.end(KILLED if isinstance(error, SystemExit) else FAILED)
-        with suppress(TrackerError):  # what ended the run is what must be told
-            ship(record)
+        stopped = isinstance(error, SystemExit | KeyboardInterrupt)
+        with suppress(DiskFull):  # what ended the run is what must be told
+            record.end(KILLED if stopped else FAILED)
+        shipping.finish(GOODBYE_S)
         raise

@@ -1,46 +1,41 @@
-"""The training loop, told as an outline: an epoch of steps, a validation on whole images, the record, the best."""
+"""The training loop, told as an outline: an epoch of steps, a validation on whole images, the record, the best.
+
+Wherever it ends, by its last epoch, a signal, a broken image or a kill, what is saved lets it go on to the same bits.
+"""
 
 import itertools
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
+from torch import nn
 from torch.utils.data import DataLoader
 
 from deblur.data.crops import RunOrder
 from deblur.data.pairs import evenly_chosen
-from deblur.errors import DeblurError, NonFiniteTraining
-from deblur.evaluation.panels import centre_crop, side_by_side
-from deblur.evaluation.scores import Benchmark, Rgb8, Score, Scores
+from deblur.errors import DataError, DeblurError, ModelError, NonFiniteTraining, PhotoError
+from deblur.evaluation.scores import Benchmark, Scores
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
-from deblur.losses import restoration_loss
 from deblur.models.engine import TorchEngine
-from deblur.models.unet import DeblurUNet
-from deblur.registry.record import RunRecord
-from deblur.training.checkpoint import LAST, best_name, save_checkpoint
+from deblur.registry.record import EVENTS_FILE, RunRecord
+from deblur.training.checkpoint import (
+    Best,
+    best_name,
+    load_checkpoint,
+    read_state,
+    save_checkpoint,
+    save_state,
+)
+from deblur.training.processes import Processes
+from deblur.training.state import Counters, Schedule, StepResult, TrainingState, require_finite
+from deblur.training.step import Batch, optimizer_step
+from deblur.training.stopping import StopRequest
+from deblur.training.validation import PANEL_PHOTOS, describe, panel_writer, validation_metrics
 
-LEARNING_RATE_END = 1e-6
-SKIPPED_STEPS_LIMIT = 20
-PANEL_PHOTOS, PANEL_SIDE_PX = 3, 320
-
-Batch = tuple[Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long, how fast, when to look and when to give up."""
-
-    num_epochs: int
-    learning_rate: float
-    weight_decay: float
-    clip_norm: float
-    patience: int
-    eval_every: int
+GO_ON, EARLY, NON_FINITE, STOP = b"go on", b"early", b"non-finite", b"stop"
 
 
 @dataclass(frozen=True)
@@ -52,183 +47,249 @@ class Progress:
     on_line: Callable[[str], None] = lambda line: None
 
 
-@dataclass
-class Outcome:
-    """How a run ended."""
+class Trainer:
+    """Trains a state to the end of its schedule; the record gets metrics, panels, states and the best checkpoint.
 
-    best_psnr_db: float = float("-inf")
-    best_epoch: int = 0
-    epoch: int = 0
-    annealed: bool = True
-    skipped_steps: int = 0
+    The best checkpoint is the one with the highest mean PSNR over the benchmark's whole images, restored with the
+    averaged weights by tiles and rounded to 8 bit.
 
-
-def fit(
-    network: DeblurUNet,
-    loader: DataLoader[Batch],
-    order: RunOrder,
-    benchmark: Benchmark,
-    tiling: Tiling,
-    schedule: Schedule,
-    record: RunRecord,
-    device: torch.device,
-    on_epoch: Callable[[RunRecord], object] = lambda record: None,
-    progress: Progress | None = None,
-    check_signals: Callable[[], None] = lambda: None,
-) -> Outcome:
-    """Train ``network``; the record gets every epoch's metrics, panels, ``last.pth`` and the best checkpoint.
-
-    The cosine schedule covers exactly ``num_epochs`` of ``loader``. The best checkpoint is the one with the highest
-    mean PSNR over the benchmark's whole images, restored by tiles and rounded to 8 bit. ``check_signals`` is called
-    between steps and images, never during a write, and may raise.
-
-    Raises:
-        NonFiniteTraining: loss or gradients were not finite in more than 20 steps.
+    Args:
+        state: fresh, or loaded to go on from.
+        module: the network as a step calls it (see ``step.optimizer_step``).
+        loader: this process's micro-batches, in the order of ``order``; its data set names samples by ``name_of``.
+        order: which samples a step takes.
+        benchmark: the validation pairs.
+        tiling: for validation; the exported model gets the same.
+        schedule: how long, how fast, when to look, when to save and when to give up.
+        record: where the run is written.
+        accumulate: micro-batches a step.
+        processes: that train together; the main one validates and writes.
+        stop: a signal that asks to stop.
+        on_epoch: called when an epoch is recorded.
+        progress: told how it goes.
     """
-    progress = progress or Progress()
-    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
-    steps = schedule.num_epochs * len(loader)
-    progress.on_start(steps * (loader.batch_size or 1))
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, eta_min=LEARNING_RATE_END)
-    restorer = Restorer(TorchEngine(network, device), tiling)
-    outcome = Outcome()
-    best: Path | None = None
-    shown = evenly_chosen(benchmark.pairs, PANEL_PHOTOS)
-    Benchmark(shown).score(restorer, _panel_writer(record, 0, len(shown), check_signals))
 
-    for epoch in range(1, schedule.num_epochs + 1):
-        # One pass of random crops.
-        started = time.perf_counter()
-        outcome.epoch, order.epoch = epoch, epoch - 1
-        network.train()
-        losses, norms = [], []
-        for batch in _batches(loader):
-            loss, norm = _step(network, optimizer, batch, device, schedule.clip_norm)
-            if np.isfinite(loss) and np.isfinite(norm):
-                losses.append(loss)
-                norms.append(norm)
-            else:
-                outcome.skipped_steps += 1
-                if outcome.skipped_steps > SKIPPED_STEPS_LIMIT:
-                    raise NonFiniteTraining(
-                        f"Loss or gradients were not finite in {outcome.skipped_steps} steps (epoch {epoch}); the last "
-                        f"good state is {record.folder / LAST}. Lower --learning_rate, or look for broken images."
-                    )
-            cosine.step()
-            progress.on_images(len(batch[0]))
-            check_signals()
-        metrics = {
-            "train_loss": _mean(losses),
-            "grad_norm": _mean(norms),
-            "lr": optimizer.param_groups[0]["lr"],
-            "skipped_steps": float(outcome.skipped_steps),
-        }
+    def __init__(
+        self,
+        state: TrainingState,
+        module: nn.Module,
+        loader: DataLoader[Batch],
+        order: RunOrder,
+        benchmark: Benchmark,
+        tiling: Tiling,
+        schedule: Schedule,
+        record: RunRecord,
+        *,
+        accumulate: int = 1,
+        processes: Processes = Processes(),
+        stop: StopRequest | None = None,
+        on_epoch: Callable[[], None] = lambda: None,
+        progress: Progress = Progress(),
+    ) -> None:
+        self.state, self.module, self.loader, self.order = state, module, loader, order
+        self.benchmark, self.schedule, self.record, self.accumulate = benchmark, schedule, record, accumulate
+        self.processes, self.stop, self.on_epoch, self.progress = processes, stop or StopRequest(), on_epoch, progress
+        self.restorer = Restorer(TorchEngine(state.served, state.device), tiling)
+        self.saved_at = time.monotonic()
+        self.superseded_when_saved = list(state.counters.superseded)
 
-        # Whole validation images, through the path that users get.
-        is_last = epoch == schedule.num_epochs
-        if epoch % schedule.eval_every == 0 or is_last:
-            scores = benchmark.score(restorer, _panel_writer(record, epoch, len(benchmark.pairs), check_signals))
-            metrics |= validation_metrics(scores)
-        metrics["seconds"] = time.perf_counter() - started
+    def fit(self) -> Counters:
+        """Train; returns how the run ended.
 
-        # The best is kept under its published name, the newest as last.pth.
-        psnr_db = metrics.get("psnr", float("-inf"))
-        improved = psnr_db > outcome.best_psnr_db
-        if improved:
-            outcome.best_psnr_db, outcome.best_epoch = psnr_db, epoch
-        state = {
-            "epoch": epoch,
-            "model_state_dict": network.state_dict(),
-            "optimizer_state_dict": optimizer.state_dict(),
-            "scheduler_state_dict": cosine.state_dict(),
-            "psnr": psnr_db,
-            "ssim": metrics.get("ssim", float("nan")),
-            "architecture": network.architecture,
-            "settings": {key: str(value) for key, value in record.run["settings"].items()},
-            "best_psnr": outcome.best_psnr_db,
-            "best_epoch": outcome.best_epoch,
-            "torch_rng_state": torch.get_rng_state(),
-        }
-        save_checkpoint(record.folder / LAST, state)
-        if improved:
-            superseded, best = best, record.folder / best_name(epoch, psnr_db)
-            save_checkpoint(best, state)
-            if superseded:
-                superseded.unlink()
+        Raises:
+            NonFiniteTraining: more steps than the limit were not finite, again after going back to the last good state.
+            SystemExit: a signal came; the state is saved.
+            DataError, PhotoError: an image is broken; the state is saved.
+            DiskFull: no room; the last state is untouched.
+        """
+        self._begin()
+        while self.state.counters.epoch < self.schedule.num_epochs and not self.state.counters.stopped_early:
+            try:
+                self._train_epoch()
+                self._close_epoch()
+            except NonFiniteTraining as error:
+                self._roll_back(error)
+            except (SystemExit, DataError, PhotoError):
+                self._save()
+                raise
+        if self.processes.is_main:
+            self._drop(self.state.counters.superseded)
+        return self.state.counters
 
-        record.log_epoch(epoch, metrics)
-        on_epoch(record)
-        progress.on_line(describe(epoch, schedule.num_epochs, metrics, improved))
-        if "psnr" in metrics and epoch - outcome.best_epoch >= schedule.patience and not is_last:
-            outcome.annealed = False
-            break
-    return outcome
+    def _begin(self) -> None:
+        """A state to come back to and panels of doing nothing yet, where the run is new."""
+        counters = self.state.counters
+        self.progress.on_start(self.schedule.num_epochs * self.order.steps * self.order.batch_size)
+        self.progress.on_images(counters.step * self.order.batch_size)
+        if counters.step == 0 and self.processes.is_main:
+            self._save()
+            shown = evenly_chosen(self.benchmark.pairs, PANEL_PHOTOS)
+            self._score(Benchmark(shown), 0)
 
+    def _train_epoch(self) -> None:
+        """What is left of the pass of random crops that the counters stand in."""
+        counters = self.state.counters
+        first_step = counters.step - counters.epoch * self.order.steps
+        offset = counters.rollbacks * self.schedule.num_epochs * self.order.epoch_images  # other samples than before
+        self.order.start(counters.epoch, first_step, offset)
+        self.state.network.train()
+        batches = _batches(self.loader)
+        for step in range(first_step, self.order.steps):
+            started = time.perf_counter()
+            micro_batches = list(itertools.islice(batches, self.accumulate))
+            waited_s = time.perf_counter() - started
+            result = optimizer_step(
+                self.state, self.module, micro_batches, self.schedule.clip_norm, self.processes, self.stop.came
+            )
+            counters.step += 1
+            counters.sums.add(result, self.order.batch_size, time.perf_counter() - started, waited_s)
+            self.progress.on_images(self.order.batch_size)
+            if not (result.finite or result.overflow):
+                self._skip(step, result)
+            if result.stop:
+                raise SystemExit(128 + (self.stop.signal or signal.SIGTERM))
+            if time.monotonic() - self.saved_at >= 60 * self.schedule.save_minutes and step + 1 < self.order.steps:
+                self._save()
 
-def validation_metrics(scores: Scores) -> dict[str, float]:
-    """The metrics of a validation, each beside the blurry input's own."""
-    return {
-        "val_loss": scores.mean("loss"),
-        "psnr": scores.mean("psnr_db"),
-        "ssim": scores.mean("ssim"),
-        "baseline_psnr": scores.mean("psnr_input_db"),
-        "baseline_ssim": scores.mean("ssim_input"),
-        "psnr_gain": scores.gain_db.mean,
-    }
-
-
-def verified_metrics(scores: Scores) -> dict[str, float]:
-    """What verification of the written file measured."""
-    return {
-        "verified_psnr": scores.mean("psnr_db"),
-        "verified_ssim": scores.mean("ssim"),
-        "verified_gain": scores.gain_db.mean,
-    }
-
-
-def describe(epoch: int, epochs: int, metrics: dict[str, float], improved: bool) -> str:
-    """One line a person reads."""
-    line = f"epoch {epoch}/{epochs}  train {metrics['train_loss']:.4f}  lr {metrics['lr']:.1e}"
-    if "psnr" in metrics:
-        line += (
-            f"  val {metrics['val_loss']:.4f}  PSNR {metrics['psnr']:.2f} dB (input {metrics['baseline_psnr']:.2f}, "
-            f"{metrics['psnr_gain']:+.2f})  SSIM {metrics['ssim']:.4f} (input {metrics['baseline_ssim']:.4f})"
+    def _skip(self, step: int, result: StepResult) -> None:
+        """Count and name what a step that changed nothing was made of; too many of them end the attempt."""
+        counters = self.state.counters
+        counters.skipped_steps += 1
+        counters.skipped_since_rollback += 1
+        names = [self.loader.dataset.name_of(key) for key in self.order.keys_of(step)]  # type: ignore[attr-defined]
+        epoch = counters.epoch + 1
+        if self.processes.is_main:
+            values = {"loss": str(result.loss), "grad_norm": str(result.grad_norm)}
+            self.record.log_event("skipped_step", epoch=epoch, step=counters.step, samples=names, **values)
+        self.progress.on_line(
+            f"step {counters.step} (epoch {epoch}) skipped: loss {result.loss:g}, gradient norm {result.grad_norm:g}; "
+            f"samples: {', '.join(names)}"
         )
-    return line + f"  {metrics['seconds']:.0f} s" + ("  best" if improved else "")
+        if counters.skipped_since_rollback > self.schedule.nonfinite_limit:
+            raise NonFiniteTraining(
+                f"Loss or gradients were not finite in {counters.skipped_since_rollback} steps (--nonfinite_limit "
+                f"{self.schedule.nonfinite_limit}). The last good state and the samples are in {self.record.folder} "
+                f"({EVENTS_FILE}). Lower --learning_rate, or train with --precision f32."
+            )
 
+    def _close_epoch(self) -> None:
+        """The main process validates and records; all learn what comes of it."""
+        verdict = GO_ON
+        raised: NonFiniteTraining | SystemExit | None = None
+        if self.processes.is_main:
+            try:
+                self._record_epoch()
+            except NonFiniteTraining as error:
+                verdict, raised = NON_FINITE, error
+            except SystemExit as error:
+                verdict, raised = STOP, error
+            if self.state.counters.stopped_early:
+                verdict = EARLY
+        verdict = self.processes.told(verdict)
+        if raised:
+            raise raised
+        if verdict == NON_FINITE:
+            raise NonFiniteTraining("The main process found values that are not numbers.")
+        if verdict == STOP:
+            raise SystemExit(128 + signal.SIGTERM)
+        if not self.processes.is_main:
+            self.state.counters.next_epoch(early=verdict == EARLY)
 
-def _step(
-    network: DeblurUNet, optimizer: torch.optim.Optimizer, batch: Batch, device: torch.device, clip_norm: float
-) -> tuple[float, float]:
-    """One step; returns loss and gradient norm before clipping. A step that is not finite changes no weight."""
-    blurry, sharp = (x.to(device, memory_format=torch.channels_last, non_blocking=True) for x in batch)
-    optimizer.zero_grad(set_to_none=True)
-    loss = restoration_loss(network(blurry), sharp)
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
-    if torch.isfinite(loss) and torch.isfinite(norm):
-        optimizer.step()
-    return loss.item(), norm.item()
+    def _record_epoch(self) -> None:
+        """Score whole validation images, through the path that users get; keep the best; record; save."""
+        counters, schedule = self.state.counters, self.schedule
+        epoch = counters.epoch + 1
+        is_last = epoch == schedule.num_epochs
+        validated = epoch % schedule.eval_every == 0 or is_last
+        started = time.perf_counter()
+        metrics = self._training_metrics()
+        improved = False
+        if validated:
+            scores = self._score(self.benchmark, epoch)
+            metrics |= validation_metrics(scores)
+            counters.psnr_db, counters.ssim = metrics["psnr"], metrics["ssim"]
+            improved = metrics["psnr"] > counters.best_psnr_db
+        metrics["seconds"] = counters.sums.seconds + time.perf_counter() - started
+        if improved:
+            self._keep_best(epoch)
+        counters.next_epoch(early=validated and not is_last and epoch - counters.best_epoch >= schedule.patience)
+        snapshot = self.state.state_dict()  # not finite: raises before anything says that this epoch was good
+        self.record.log_epoch(epoch, metrics)
+        if validated:
+            self._save(snapshot)
+        self.on_epoch()
+        self.progress.on_line(describe(epoch, schedule.num_epochs, metrics, improved))
 
+    def _training_metrics(self) -> dict[str, float]:
+        counters, sums = self.state.counters, self.state.counters.sums
+        metrics = {"lr": self.state.optimizer.param_groups[0]["lr"], "skipped_steps": float(counters.skipped_steps)}
+        if sums.steps:
+            metrics |= {"train_loss": sums.loss / sums.steps, "grad_norm": sums.grad_norm / sums.steps}
+        if sums.seconds:
+            metrics |= {"images_per_second": sums.images / sums.seconds, "data_wait": sums.waited_s / sums.seconds}
+        return metrics
 
-def _panel_writer(
-    record: RunRecord, epoch: int, pairs: int, check_signals: Callable[[], None]
-) -> Callable[[Score, Rgb8, Rgb8, Rgb8], None]:
-    """Panels of a few validation photos, the same each time, spread over all; their centres at full resolution."""
-    shown = set(evenly_chosen(range(pairs), PANEL_PHOTOS))
-    number = itertools.count()
+    def _score(self, benchmark: Benchmark, epoch: int) -> Scores:
+        """Scores of the averaged weights, with panels of a few photos; stops between tiles when asked to."""
+        write_panel = panel_writer(self.record, epoch, len(benchmark.pairs))
+        try:
+            return benchmark.score(
+                lambda pixels: self.restorer(pixels, on_tile=lambda done, total: self.stop.check()), write_panel
+            )
+        except ModelError as error:
+            raise NonFiniteTraining(f"Validation after epoch {epoch}: {error}") from error
 
-    def write(score: Score, *images: Rgb8) -> None:
-        check_signals()
-        if next(number) not in shown:
+    def _keep_best(self, epoch: int) -> None:
+        """Write the averaged weights under the published name; the one before goes when no saved state names it."""
+        counters = self.state.counters
+        checkpoint = {
+            "epoch": epoch,
+            "model_state_dict": self.state.served.state_dict(),
+            "optimizer_state_dict": self.state.optimizer.state_dict(),
+            "psnr": counters.psnr_db,
+            "ssim": counters.ssim,
+            "architecture": self.state.network.architecture,
+            "settings": {key: str(value) for key, value in self.record.run["settings"].items()},
+        }
+        require_finite(checkpoint["model_state_dict"], "the averaged network")
+        file = best_name(epoch, counters.psnr_db)
+        digest = save_checkpoint(self.record.folder / file, checkpoint)
+        if counters.best and counters.best.file != file:
+            counters.superseded.append(counters.best.file)
+        counters.best = Best(file, digest, epoch, counters.psnr_db)
+
+    def _save(self, snapshot: dict[str, Any] | None = None) -> None:
+        """Commit the state, where this is the main process and every number in it is one."""
+        self.saved_at = time.monotonic()
+        if not self.processes.is_main:
             return
-        title = f"epoch {epoch}" if epoch else "before training"
-        captions = (f"blurry {score.psnr_input_db:.2f} dB", f"{title}: {score.psnr_db:.2f} dB", "sharp")
-        panel = side_by_side([centre_crop(image, PANEL_SIDE_PX) for image in images], captions)
-        record.log_panel(score.name, epoch, panel)
+        try:
+            snapshot = snapshot or self.state.state_dict()
+        except NonFiniteTraining:
+            return  # the steps to come are not finite either, and are dealt with there
+        counters = self.state.counters
+        save_state(self.record.folder, snapshot, counters.best)
+        self._drop(self.superseded_when_saved)
+        self.superseded_when_saved = list(counters.superseded)
 
-    return write
+    def _drop(self, files: Sequence[str]) -> None:
+        """Best checkpoints of this run that a better one has superseded."""
+        for file in list(files):
+            (self.record.folder / file).unlink(missing_ok=True)
+            self.state.counters.superseded.remove(file)
+
+    def _roll_back(self, error: NonFiniteTraining) -> None:
+        """Go back to the last good state, once, and on with other samples; the second time the run ends."""
+        before = self.state.counters
+        if before.rollbacks:
+            raise error
+        saved = read_state(self.record.folder).data if self.processes.is_main else b""
+        self.state.load_state_dict(load_checkpoint(self.processes.told(saved)))
+        counters = self.state.counters
+        counters.rollbacks, counters.skipped_steps = before.rollbacks + 1, before.skipped_steps
+        if self.processes.is_main:
+            self.record.log_event("rolled_back", from_step=before.step, to_step=counters.step, reason=str(error))
+        self.progress.on_line(f"back to step {counters.step} (epoch {counters.epoch}), on with other samples: {error}")
 
 
 def _batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
@@ -239,7 +300,3 @@ def _batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
         if not str(error).startswith("Caught "):
             raise
         raise type(error)(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
-
-
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values)) if values else float("nan")

@@ -3,9 +3,10 @@
 Settings stop here: everything below takes plain arguments.
 """
 
+import os
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +16,46 @@ from torch.utils.data import DataLoader, Dataset
 
 from deblur import project
 from deblur.data.crops import RunOrder
-from deblur.data.pairs import PairCrops, evenly_chosen, find_pairs, fingerprint
-from deblur.errors import SettingError, TrackerError
+from deblur.data.pairs import PairCrops, evenly_chosen, find_pairs, fingerprint, whole_pairs
+from deblur.errors import SettingError
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.export.onnx import export_model, verify_model
 from deblur.inference.tiling import Tiling
 from deblur.models import build, parameter_count
 from deblur.models.unet import DeblurUNet
 from deblur.registry.record import FINISHED, RunRecord
-from deblur.training.checkpoint import best_name, load_checkpoint, network_from, network_of
+from deblur.training.checkpoint import load_checkpoint, network_from, network_of
 from deblur.training.config import TrainConfig
-from deblur.training.ending import closing, shipper
-from deblur.training.loop import Batch, Outcome, Progress, Schedule, fit, verified_metrics
+from deblur.training.ending import closing
+from deblur.training.loop import Progress, Trainer
+from deblur.training.processes import Processes, joined
+from deblur.training.registering import LAST_SHIPMENT_S, described, register_record
+from deblur.training.resuming import DATA, Opened, open_run, sole_trainer
+from deblur.training.shipping import Shipping, shipper
+from deblur.training.state import Counters, Schedule, TrainingState
+from deblur.training.step import Batch
+from deblur.training.stopping import StopRequest, ignore_signals, stop_signals
+from deblur.training.validation import verified_metrics
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a run trains and validates on."""
+    """What a run trains and validates on. The training set names its samples by ``name_of(key)``."""
 
     train: Dataset[tuple[Tensor, Tensor]]
     epoch_images: int
     benchmark: Benchmark
     fingerprint: str
+    left_out: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run leaves behind."""
+    """What a run leaves behind; ``scores`` of the written file, where this call verified it."""
 
     record: RunRecord
-    outcome: Outcome
-    scores: Scores
+    outcome: Counters | None
+    scores: Scores | None
     run_id: str | None
     version: str | None
 
@@ -55,19 +65,23 @@ def pair_data(config: TrainConfig) -> Data:
 
     Raises:
         SettingError: a folder is not named.
-        DataError: a folder holds no usable pairs.
+        DataError: a folder holds no usable pairs, or more broken ones than --skip_bad allows.
     """
     if config.train_data is None or config.test_data is None:
         raise SettingError("--train_data and --test_data are both needed: folders that hold blur/ and sharp/.")
-    train = find_pairs(config.train_data, config.blur_gamma)
+    train, left_out = find_pairs(config.train_data, config.blur_gamma), list[str]()
+    if config.skip_bad:
+        train, left_out = whole_pairs(train, config.skip_bad)
     validation = evenly_chosen(find_pairs(config.test_data, config.blur_gamma), config.val_images)
     crops = PairCrops(train, config.patch_size, config.seed)
     both = f"{fingerprint(train)}-{fingerprint(validation)}"
-    return Data(crops, config.epoch_images or len(train), Benchmark(validation), both)
+    return Data(crops, config.epoch_images or len(train), Benchmark(validation), both, left_out)
 
 
-def run(config: TrainConfig, data: Data | None = None, progress: Progress | None = None) -> Result:
+def run(config: TrainConfig, data: Data | None = None, progress: Progress = Progress()) -> Result | None:
     """Train, keep the best, export it, prove the exported file, register it.
+
+    Of several processes that ``torchrun`` started, one does all of this and gives the result; the others help it train.
 
     Args:
         config: resolved settings.
@@ -75,97 +89,122 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress | None
         progress: told how the run goes.
 
     Raises:
-        DeblurError: settings, data, training or registration failed; the record on disk says how far it came.
+        DeblurError: settings, data, training or registration failed. The record on disk says how far it came, and the
+            same settings go on from there.
     """
-    progress = progress or Progress()
     torch.manual_seed(config.seed)
-    device = pick_device(config.device)
-    data = data or pair_data(config)
-    if data.epoch_images < config.batch_size:
+    with joined(pick_device(config.device)) as processes:
+        if processes.is_main:
+            with sole_trainer(config.output_dir):
+                return _lead(config, data or pair_data(config), processes, progress)
+        _follow(config, data or pair_data(config), processes)
+    return None
+
+
+def _lead(config: TrainConfig, data: Data, processes: Processes, progress: Progress) -> Result:
+    # The network, from scratch or from earlier weights, and the tiles it will be validated and served with.
+    network = _network(config)
+    tiling = _tiling(config, network)
+
+    # The record on disk, new or gone on with; a tracker, if there is one, is fed from it.
+    ship = shipper(config.tracking)
+    settings = settings_of(config, data, network, processes.device)
+    tags = _tags(data, processes)
+    opened = open_run(config.output_dir, _run_name(config), settings, tags, resume=config.resume, fresh=config.fresh)
+    record = opened.record
+    for trouble in data.left_out:
+        record.log_event("left_out", reason=trouble)
+    for line in (*opened.lines, *(f"left out: {trouble}" for trouble in data.left_out)):
+        progress.on_line(line)
+    shipping = Shipping(record, ship, progress.on_line)
+    shipping.wake()
+    processes.told(FINISHED.encode() if opened.finished else opened.state)
+
+    outcome, scores = None, None
+    if not opened.finished:
+        with closing(record, shipping) as stop:
+            # Train.
+            outcome = _train(config, data, network, processes, opened, stop, shipping.wake, progress)
+
+            # Export the best, open the written file again, and score it as a user would see it.
+            assert outcome.best is not None
+            best = network_of(load_checkpoint(record.folder / outcome.best.file))
+            name, commit = config.registered_model_name or "deblur", tags["git_commit"]
+            export_model(best, record.model_folder, name=name, tiling=tiling, git_commit=commit, run_id=shipping.run_id)
+            scores = verify_model(record.model_folder, data.benchmark, outcome.best_psnr_db, stop.check)
+            record.log_epoch(outcome.best_epoch, verified_metrics(scores))
+            record.end(FINISHED, {"annealed": str(outcome.annealed).lower(), "best_epoch": str(outcome.best_epoch)})
+
+    # From here on the run has succeeded, whatever the tracker says. Register the proved file.
+    unshipped = shipping.finish(LAST_SHIPMENT_S)
+    for line in closing_lines(config, record, outcome, scores, unshipped):
+        progress.on_line(line)
+    if config.registered_model_name and record.version is None:
+        version = register_record(record, config.registered_model_name, shipping.run_id)
+        progress.on_line(f"registered: {described(config.registered_model_name, version)}")
+    return Result(record, outcome, scores, shipping.run_id, record.version)
+
+
+def _follow(config: TrainConfig, data: Data, processes: Processes) -> None:
+    """What the other processes do: the same steps on their own part of the samples; they write nothing."""
+    told = processes.told(b"")
+    if told == FINISHED.encode():
+        return
+    with stop_signals() as stop:
+        opened = Opened(RunRecord(config.output_dir), told)
+        _train(config, data, _network(config), processes, opened, stop, lambda: None, Progress())
+
+
+def _train(
+    config: TrainConfig,
+    data: Data,
+    network: DeblurUNet,
+    processes: Processes,
+    opened: Opened,
+    stop: StopRequest,
+    on_epoch: Callable[[], None],
+    progress: Progress,
+) -> Counters:
+    order = RunOrder(data.epoch_images, config.batch_size, processes.rank, processes.count)
+    if not order.steps:
         raise SettingError(
             f"An epoch has {data.epoch_images} crops, less than one batch of {config.batch_size}. "
             f"Raise --epoch_images or lower --batch_size."
         )
-
-    # The network, from scratch or from earlier weights, and the tiles it will be validated and served with.
-    network = _network(config)
-    tiling = Tiling(config.tile_size, config.tile_overlap, network.size_rule)
-
-    # The record on disk; a tracker, if there is one, is fed from it.
-    commit, dirty = project.git_state()
-    settings = settings_of(config, data, network, device)
-    tags = {
-        "data_fingerprint": data.fingerprint,
-        "git_commit": commit or "unknown",
-        "git_dirty": str(dirty).lower(),
-        "torch": torch.__version__,
-        "python": sys.version.split()[0],
-    }
-    record = RunRecord.begin(config.output_dir, _run_name(config), settings, tags)
-    ship = shipper(config.tracking)
-    run_id = ship(record)  # a tracker that is not there is told now, not after a night
-
-    def ship_epoch(record: RunRecord) -> None:
-        """The record is on disk; a tracker that fails for a while costs a line, not the run."""
-        try:
-            ship(record)
-        except TrackerError as error:
-            progress.on_line(f"not shipped yet: {error}")
-
-    # Train.
-    order = RunOrder(data.epoch_images)
-    loader = _loader(config, data, order, device)
-    schedule = Schedule(
-        config.num_epochs,
-        config.learning_rate,
-        config.weight_decay,
-        config.clip_norm,
-        config.patience,
-        config.eval_every,
+    schedule = Schedule(**{field.name: getattr(config, field.name) for field in fields(Schedule)})
+    precision = pick_precision(config.precision, processes.device)
+    state = TrainingState(network, schedule, schedule.num_epochs * order.steps, processes.device, precision)
+    if opened.state:
+        state.load_state_dict(load_checkpoint(opened.state))
+    if opened.best_lost:
+        state.counters.best = None
+    if config.compile:
+        network.compile()  # the average, which is validated, was copied before
+    trainer = Trainer(
+        state,
+        processes.averaging(network),
+        _loader(config, data, order, processes),
+        order,
+        data.benchmark,
+        _tiling(config, network),
+        schedule,
+        opened.record,
+        accumulate=config.accumulate,
+        processes=processes,
+        stop=stop,
+        on_epoch=on_epoch,
+        progress=progress,
     )
-    with closing(record, ship) as check_signals:
-        outcome = fit(
-            network,
-            loader,
-            order,
-            data.benchmark,
-            tiling,
-            schedule,
-            record,
-            device,
-            ship_epoch,
-            progress,
-            check_signals,
-        )
+    return trainer.fit()
 
-        # Export the best, open the written file again, and score it as a user would see it.
-        best = network_of(load_checkpoint(record.folder / best_name(outcome.best_epoch, outcome.best_psnr_db)))
-        export_model(
-            best,
-            record.model_folder,
-            name=config.registered_model_name or "deblur",
-            tiling=tiling,
-            git_commit=commit,
-            run_id=run_id,
-        )
-        scores = verify_model(record.model_folder, data.benchmark, outcome.best_psnr_db)
-        progress.on_line(
-            f"exported {record.model_folder}; its file scores {scores.mean('psnr_db'):.3f} dB "
-            f"(validation {outcome.best_psnr_db:.3f} dB, input {scores.mean('psnr_input_db'):.3f} dB)"
-        )
-        record.log_epoch(outcome.best_epoch, verified_metrics(scores))
-        record.end(FINISHED, {"annealed": str(outcome.annealed).lower(), "best_epoch": str(outcome.best_epoch)})
 
-    # Register the proved file. From here on the run has succeeded, whatever the tracker says.
-    ship(record)
-    version = None
-    if config.registered_model_name and run_id:
-        from deblur.registry.versions import register
-
-        version = register(record.model_folder, best, config.registered_model_name, run_id)
-    for line in closing_lines(config, outcome, record, version):
-        progress.on_line(line)
-    return Result(record, outcome, scores, run_id, version)
+def pick_precision(name: str, device: torch.device) -> str:
+    """``auto`` takes bf16 where the hardware computes it, else f32."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "f32"
+    return "bf16" if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "f32"
 
 
 def settings_of(config: TrainConfig, data: Data, network: DeblurUNet, device: torch.device) -> dict[str, Any]:
@@ -175,6 +214,7 @@ def settings_of(config: TrainConfig, data: Data, network: DeblurUNet, device: to
         "residual": network.residual,
         "epoch_images": data.epoch_images,
         "device": str(device),
+        "precision": pick_precision(config.precision, device),
         "parameters": parameter_count(network),
         "val_images": len(data.benchmark.pairs),
     }
@@ -196,7 +236,7 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda")
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
@@ -206,19 +246,28 @@ def pick_device(name: str) -> torch.device:
         raise SettingError(f"--device {name} is not usable here ({str(error).splitlines()[0]}). Try cpu.") from error
 
 
-def closing_lines(config: TrainConfig, outcome: Outcome, record: RunRecord, version: str | None) -> Iterator[str]:
+def closing_lines(
+    config: TrainConfig, record: RunRecord, outcome: Counters | None, scores: Scores | None, unshipped: str | None
+) -> Iterator[str]:
     """The last lines of a run."""
-    yield f"best: {outcome.best_psnr_db:.2f} dB at epoch {outcome.best_epoch}, {record.best_checkpoint}"
-    if version:
-        from deblur.registry.versions import describe_version
-
-        yield f"registered: {describe_version(config.registered_model_name or '', version)}"
-    if outcome.skipped_steps:
+    if scores:
+        yield (
+            f"exported {record.model_folder}; its file scores {scores.mean('psnr_db'):.3f} dB (input "
+            f"{scores.mean('psnr_input_db'):.3f} dB)"
+        )
+    if outcome:
+        yield f"best: {outcome.best_psnr_db:.2f} dB at epoch {outcome.best_epoch}, {record.best_checkpoint}"
+    if outcome and outcome.skipped_steps:
         yield f"skipped: {outcome.skipped_steps} steps whose loss or gradients were not finite"
-    if not outcome.annealed:
+    if outcome and not outcome.annealed:
         yield (
             f"never annealed: stopped at epoch {outcome.epoch} of {config.num_epochs}, {config.patience} epochs after "
             f"the best, before the cosine had come down. A run with --num_epochs {outcome.best_epoch} would anneal."
+        )
+    if unshipped:
+        yield (
+            f"not all of the run is in the tracker ({unshipped}). Nothing is lost: 'deblur ship {record.folder}' sends "
+            "what is missing."
         )
 
 
@@ -232,16 +281,35 @@ def _network(config: TrainConfig) -> DeblurUNet:
     return network_from(Path(config.init))
 
 
-def _loader(config: TrainConfig, data: Data, order: RunOrder, device: torch.device) -> DataLoader[Batch]:
+def _tiling(config: TrainConfig, network: DeblurUNet) -> Tiling:
+    return Tiling(config.tile_size, config.tile_overlap, network.size_rule)
+
+
+def _tags(data: Data, processes: Processes) -> dict[str, str]:
+    """What a run was made with, besides its settings."""
+    commit, dirty = project.git_state()
+    return {
+        DATA: data.fingerprint,
+        "git_commit": commit or "unknown",
+        "git_dirty": str(dirty).lower(),
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "threads": str(torch.get_num_threads()),
+        "processes": str(processes.count),
+        "device": str(processes.device),
+    }
+
+
+def _loader(config: TrainConfig, data: Data, order: RunOrder, processes: Processes) -> DataLoader[Batch]:
     return DataLoader[Batch](
         data.train,
-        batch_size=config.batch_size,
+        batch_size=config.batch_size // processes.count // config.accumulate,
         sampler=order,
         num_workers=config.num_workers or 0,
-        drop_last=True,
         persistent_workers=bool(config.num_workers),
-        pin_memory=device.type == "cuda",
-        generator=torch.Generator().manual_seed(config.seed),
+        pin_memory=processes.device.type == "cuda",
+        generator=torch.Generator().manual_seed(config.seed),  # never torch's own, whose state is the run's
+        worker_init_fn=ignore_signals,
     )
 
 

@@ -12,10 +12,14 @@ from deblur.inference.model_folder import JSON_FILE
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.models.engine import TorchEngine
-from deblur.registry.record import FINISHED, RunRecord
+from deblur.registry.record import FINISHED, RUNNING, RunRecord
 from deblur.training.checkpoint import best_name, load_checkpoint, network_from, network_of
-from deblur.training.ending import closing, shipper
-from deblur.training.loop import validation_metrics, verified_metrics
+from deblur.training.ending import closing
+from deblur.training.shipping import Shipping, shipper
+from deblur.training.validation import validation_metrics, verified_metrics
+
+LAST_SHIPMENT_S = 30.0
+"""How long a finished run waits for its tracker."""
 
 
 def register_checkpoint(
@@ -29,8 +33,6 @@ def register_checkpoint(
         test_data: validation pairs; by default those it was trained with.
         val_images: how many of them, spread evenly; by default as in training.
     """
-    from deblur.registry.versions import register
-
     state = load_checkpoint(checkpoint)
     settings = state.get("settings", {})
     if test_data is None and settings.get("test_data", "None") != "None":
@@ -52,30 +54,65 @@ def register_checkpoint(
     folder = checkpoint.resolve().parent / "registered" / checkpoint.stem
     record = RunRecord.begin(folder, f"register {checkpoint.stem}", {"checkpoint": str(checkpoint)} | settings, tags)
     shutil.copy2(checkpoint, folder / best_name(int(state.get("epoch", 0)), float(state.get("psnr", 0.0))))
-    ship = shipper("on")
-    with closing(record, ship):
+    shipping = Shipping(record, shipper("on"))
+    with closing(record, shipping) as stop:
         trained = benchmark.score(Restorer(TorchEngine(network), tiling))
         record.log_epoch(int(state.get("epoch", 0)), validation_metrics(trained))
         export_model(network, record.model_folder, name=name, tiling=tiling, git_commit=commit)
-        scores = verify_model(record.model_folder, benchmark, trained.mean("psnr_db"))
+        scores = verify_model(record.model_folder, benchmark, trained.mean("psnr_db"), stop.check)
         record.log_epoch(int(state.get("epoch", 0)), verified_metrics(scores))
         record.end(FINISHED)
-    run_id = ship(record)
-    assert run_id is not None
-    return register(record.model_folder, network, name, run_id), scores
+    shipping.finish(LAST_SHIPMENT_S)
+    return register_record(record, name, shipping.run_id), scores
+
+
+def register_record(record: RunRecord, name: str, run_id: str | None) -> str:
+    """Register a record's verified model and note it there; returns the version.
+
+    Args:
+        record: of a finished run.
+        name: to register under.
+        run_id: the run in the tracker; None where the tracker did not take it.
+
+    Raises:
+        RegistrationError: the tracker or the registry does not answer; the same call makes it later.
+    """
+    from deblur.registry.versions import register
+
+    if run_id is None:
+        raise RegistrationError(
+            f"{name} is not registered: the tracker does not answer. The verified model is in {record.model_folder}; "
+            f"the same command, or 'deblur ship {record.folder} --name {name}', registers it later."
+        )
+    version = register(record.model_folder, network_from(record.model_folder), name, run_id)
+    record.log_version(name, version)
+    return version
+
+
+def described(name: str, version: str) -> str:
+    """A registered version, for people."""
+    from deblur.registry.versions import describe_version
+
+    return describe_version(name, version)
 
 
 def ship_record(folder: Path, name: str | None = None) -> tuple[str, str | None]:
-    """Send a record to MLflow, and register its verified model where a name is given; returns (run id, version)."""
-    from deblur.registry.tracking import ship
-    from deblur.registry.versions import register
+    """Send a record to MLflow, and register its verified model; returns (run id, version).
 
-    if not (folder / "run.json").is_file():
-        raise SettingError(f"{folder} holds no run (no run.json). Give the --output_dir of a training.")
+    Args:
+        folder: the output folder of a training.
+        name: to register under; by default the one the training was given, where that is still to be made.
+    """
+    from deblur.registry.tracking import ship
+
     record = RunRecord(folder)
+    if not record.exists:
+        raise SettingError(f"{folder} holds no run (no run.json). Give the --output_dir of a training.")
     run_id = ship(record)
-    if name is None:
+    name = name or (record.run["settings"].get("registered_model_name") if record.version is None else None)
+    has_model = (record.model_folder / JSON_FILE).is_file()
+    if name is None or (not has_model and record.run["status"] == RUNNING):
         return run_id, None
-    if not (record.model_folder / JSON_FILE).is_file():
+    if not has_model:
         raise RegistrationError(f"{folder} holds no model; the run ended before its export ({record.run['status']}).")
-    return run_id, register(record.model_folder, network_from(record.model_folder), name, run_id)
+    return run_id, register_record(record, name, run_id)

@@ -1,38 +1,57 @@
-"""SIGTERM and Ctrl-C end a run at a safe point: never in the middle of a write."""
+"""SIGTERM and Ctrl-C end a run at a safe point: never in the middle of a step or a write."""
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-@contextmanager
-def stop_signals() -> Iterator[Callable[[], None]]:
-    """Gives a function to call at safe points: it raises SystemExit (128 + signal) once a signal has come.
+@dataclass
+class StopRequest:
+    """The signal that asked this process to stop, once one has come."""
 
-    A second signal acts at once, as it would without this. Outside the main thread signals stay as they are.
+    signal: int | None = None
+
+    def came(self) -> bool:
+        """Whether one has come."""
+        return self.signal is not None
+
+    def check(self) -> None:
+        """To be called at safe points; raises SystemExit (128 + signal) once a signal has come."""
+        if self.signal is not None:
+            raise SystemExit(128 + self.signal)
+
+
+@contextmanager
+def stop_signals() -> Iterator[StopRequest]:
+    """Notes signals instead of acting on them; a second one acts at once, as it would without this.
+
+    Outside the main thread signals stay as they are.
     """
-    received: list[int] = []
+    request = StopRequest()
 
     def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
+        request.signal = number
         for each in SIGNALS:
             signal.signal(each, previous[each])
 
-    def check() -> None:
-        if received:
-            raise SystemExit(128 + received[0])
-
     if threading.current_thread() is not threading.main_thread():
-        yield check
+        yield request
         return
     previous = {each: signal.signal(each, note) for each in SIGNALS}
     try:
-        yield check
-        check()
+        yield request
+        request.check()
     finally:
         for each in SIGNALS:
             signal.signal(each, previous[each])
+
+
+def ignore_signals(worker: int) -> None:
+    """For processes that load data: Ctrl-C reaches the whole group, but only the trainer decides when to end."""
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)

@@ -1,0 +1,71 @@
+"""Several processes train one network: ``torchrun`` starts them, each takes its part of every step, one of them writes.
+
+Gradients are averaged by torch's DistributedDataParallel. What else the processes must agree on goes through here; for
+a single process every call is free.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import Tensor, distributed, nn
+
+PATIENCE = timedelta(hours=24)  # the others wait while one validates; torchrun ends them all when one fails
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all that train together."""
+
+    rank: int = 0
+    count: int = 1
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that validates, logs and saves."""
+        return self.rank == 0
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over processes; a value that is not a number anywhere is not a number everywhere."""
+        if self.count > 1:
+            distributed.all_reduce(values)
+            values /= self.count
+        return values
+
+    def told(self, data: bytes) -> bytes:
+        """The main process's ``data``, in every process."""
+        if self.count == 1:
+            return data
+        size = torch.tensor([len(data)], device=self.device)
+        distributed.broadcast(size, 0)
+        if not int(size):
+            return b""
+        payload = torch.empty(int(size), dtype=torch.uint8, device=self.device)
+        if self.is_main:
+            payload.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+        distributed.broadcast(payload, 0)
+        return payload.cpu().numpy().tobytes()
+
+    def averaging(self, module: nn.Module) -> nn.Module:
+        """The same module, its gradients averaged over processes."""
+        return module if self.count == 1 else nn.parallel.DistributedDataParallel(module)
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Processes]:
+    """This process's place among those that ``torchrun`` started; alone where it did not."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes(device=device)
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield Processes(distributed.get_rank(), count, device)
+    finally:
+        distributed.destroy_process_group()

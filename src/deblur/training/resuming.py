@@ -1,0 +1,150 @@
+"""Where a run begins: anew, or where the run in its output folder was left."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deblur.errors import FolderInUse, ModelError, SettingError
+from deblur.inference.model_folder import sha256_of
+from deblur.registry.record import BEST_PATTERN, FINISHED, RunRecord
+from deblur.training.checkpoint import has_state, load_checkpoint, recover_state
+from deblur.training.state import Counters
+
+LOCK_FILE = ".lock"
+DATA = "data_fingerprint"
+RESUME_FREELY = {
+    *("train_data", "test_data", "output_dir", "preset", "registered_model_name", "tracking"),
+    *("device", "num_workers", "compile", "save_minutes", "skip_bad", "nonfinite_limit"),
+    *("resume", "fresh", "dry_run"),
+}
+"""Settings that may change between the parts of a run: they decide where and how it runs, not what comes out."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A record, the saved state to go on from (empty: from the start), and lines that a person should read.
+
+    ``finished``: training, export and verification are done; at most the tracker and the registry lack something.
+    ``best_lost``: the state's best checkpoint is no more.
+    """
+
+    record: RunRecord
+    state: bytes = b""
+    lines: Sequence[str] = ()
+    finished: bool = False
+    best_lost: bool = False
+
+
+@contextmanager
+def sole_trainer(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; the system gives it back however this process ends.
+
+    Raises:
+        FolderInUse: another trainer holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise FolderInUse(
+            f"Another trainer works in {folder}. Wait for it, stop it, or give another --output_dir."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def open_run(
+    folder: Path,
+    name: str,
+    settings: dict[str, Any],
+    tags: dict[str, str],
+    *,
+    resume: bool = False,
+    fresh: bool = False,
+) -> Opened:
+    """Go on with the run in ``folder`` if it has the same settings and data, else begin one.
+
+    An earlier run that is not continued moves to ``earlier/`` inside the folder, whole.
+
+    Args:
+        folder: the output folder.
+        name: of a new run.
+        settings: resolved settings.
+        tags: of a new run, with the data's fingerprint.
+        resume: going on is demanded; changed data is then told but no reason to begin anew.
+        fresh: begin anew in any case.
+
+    Raises:
+        SettingError: ``resume``, and there is no run, or one with other settings.
+        ModelError: the run's states are all damaged.
+    """
+    record = RunRecord(folder)
+    if fresh or not record.exists:
+        if resume:
+            raise SettingError(f"--resume: {folder} holds no run. Leave --resume out to begin one.")
+        return Opened(RunRecord.begin(folder, name, settings, tags))
+    differences = changed(record.run["settings"], settings)
+    new_data = record.run["tags"].get(DATA) != tags.get(DATA)
+    if resume and differences:
+        raise SettingError(
+            f"--resume: the run in {folder} has other settings: {'; '.join(differences)}. Give those it was begun "
+            "with, or begin a new run from its weights with --init."
+        )
+    if not resume and (differences or new_data):
+        why = "; ".join(differences) or "other images; --resume would have gone on all the same"
+        lines = [f"a new run: the one in {folder} is set aside in earlier/ there ({why})"]
+        return Opened(RunRecord.begin(folder, name, settings, tags), b"", lines)
+    lines = ["the images have changed since this run began"] if new_data else []
+    return _reopen(record, settings, tags, lines)
+
+
+def changed(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """``name: earlier -> now`` for every setting that decides what comes out."""
+    names = sorted((earlier.keys() | now.keys()) - RESUME_FREELY)
+    pairs = [(name, str(earlier.get(name)), str(now.get(name))) for name in names]
+    return [f"{name}: {before} -> {after}" for name, before, after in pairs if before != after]
+
+
+def _reopen(record: RunRecord, settings: dict[str, Any], tags: dict[str, str], lines: list[str]) -> Opened:
+    if record.run["status"] == FINISHED:
+        lines = [f"the run in {record.folder} is finished; --fresh begins anew", *lines]
+        return Opened(record, b"", lines, finished=True)
+    if not has_state(record.folder):  # killed before its first state: the same run, from the start
+        record.reopen(settings, tags)
+        return Opened(record, b"", lines)
+    try:
+        saved = recover_state(record.folder)
+    except ModelError as error:
+        raise ModelError(f"{error} --fresh sets this run aside and begins anew.") from error
+    lines += [f"{damage}; the state before it is taken" for damage in saved.damaged]
+    lines += [f"not to the same bits: {what}" for what in changed(_machine(record.run["tags"]), _machine(tags))]
+    best_lost = _best_is_lost(record, Counters.of(load_checkpoint(saved.data)["counters"]))
+    if best_lost:
+        lines.append("the best checkpoint is missing or damaged (sha256 differs); the best is sought anew from here on")
+    record.reopen(settings, tags)
+    record.log_event("resumed", epoch=saved.epoch, step=saved.step, notes=lines)
+    lines = [f"resumed after epoch {saved.epoch}, step {saved.step}", *lines]
+    return Opened(record, saved.data, lines, best_lost=best_lost)
+
+
+def _best_is_lost(record: RunRecord, counters: Counters) -> bool:
+    """Best checkpoints that the state does not know, or that are damaged, move aside."""
+    own = {counters.best.file: counters.best.sha256} if counters.best else {}
+    strange = [
+        path
+        for path in record.folder.glob(BEST_PATTERN)
+        if path.name not in counters.superseded and own.get(path.name) != sha256_of(path)
+    ]
+    record.move_aside(strange)
+    return bool(own) and not (record.folder / next(iter(own))).is_file()
+
+
+def _machine(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name: tags.get(name, "") for name in ("torch", "threads", "processes", "device")}

@@ -1,0 +1,210 @@
+"""Everything that a run's next step depends on, saved and loaded as one: that is what makes resuming exact."""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from deblur.errors import NonFiniteTraining
+from deblur.models.unet import DeblurUNet
+from deblur.training.checkpoint import Best
+
+LEARNING_RATE_END = 1e-6
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long, how fast, when to look and when to give up."""
+
+    num_epochs: int
+    learning_rate: float
+    weight_decay: float
+    clip_norm: float
+    patience: int
+    eval_every: int
+    ema_decay: float = 0.999
+    nonfinite_limit: int = 20
+    save_minutes: float = 5.0
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Loss and gradient norm (before clipping), means over processes, and whether any process was told to stop."""
+
+    loss: float
+    grad_norm: float
+    finite: bool
+    overflow: bool
+    stop: bool
+
+
+@dataclass
+class EpochSums:
+    """What an epoch's means are made of, so that an epoch may end in another process than it began in."""
+
+    steps: int = 0
+    loss: float = 0.0
+    grad_norm: float = 0.0
+    images: int = 0
+    seconds: float = 0.0
+    waited_s: float = 0.0
+
+    def add(self, result: StepResult, images: int, seconds: float, waited_s: float) -> None:
+        """Count a step; one that was skipped has no say in the means."""
+        self.images += images
+        self.seconds += seconds
+        self.waited_s += waited_s
+        if result.finite:
+            self.steps += 1
+            self.loss += result.loss
+            self.grad_norm += result.grad_norm
+
+
+@dataclass
+class Counters:
+    """How far a run has come, and its best so far. ``epoch`` counts validated, recorded epochs."""
+
+    epoch: int = 0
+    step: int = 0
+    skipped_steps: int = 0
+    skipped_since_rollback: int = 0
+    rollbacks: int = 0
+    psnr_db: float = float("nan")
+    ssim: float = float("nan")
+    best: Best | None = None
+    superseded: list[str] = field(default_factory=list)
+    stopped_early: bool = False
+    sums: EpochSums = field(default_factory=EpochSums)
+
+    @property
+    def best_psnr_db(self) -> float:
+        """Of the best checkpoint; minus infinity before there is one."""
+        return self.best.psnr_db if self.best else float("-inf")
+
+    @property
+    def best_epoch(self) -> int:
+        """Of the best checkpoint; 0 before there is one."""
+        return self.best.epoch if self.best else 0
+
+    @property
+    def annealed(self) -> bool:
+        """Whether the learning rate came down to its end."""
+        return not self.stopped_early
+
+    def next_epoch(self, early: bool = False) -> None:
+        """An epoch is recorded; ``early``: it was the last, before the schedule's end."""
+        self.epoch += 1
+        self.sums = EpochSums()
+        self.stopped_early = early
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "Counters":
+        """The inverse of ``asdict``."""
+        best = values["best"]
+        known = {f.name: values[f.name] for f in fields(cls)}
+        return cls(**known | {"best": Best(**best) if best else None, "sums": EpochSums(**values["sums"])})
+
+
+class TrainingState:
+    """A network in training: its average, optimizer, schedule, scaler and counters.
+
+    Args:
+        network: moved to ``device`` in channels-last layout, where CPU and GPU convolutions are fastest.
+        schedule: learning rate, weight decay, EMA.
+        steps: of the whole run; the cosine ends with the last.
+        device: where to train.
+        precision: ``f32``, ``bf16`` or ``fp16``: what autocast computes convolutions in. Weights stay float32.
+    """
+
+    def __init__(
+        self, network: DeblurUNet, schedule: Schedule, steps: int, device: torch.device, precision: str = "f32"
+    ) -> None:
+        self.device, self.precision, self.steps = device, precision, steps
+        self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = AveragedModel(self.network, multi_avg_fn=warmed_up_ema(schedule.ema_decay))
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+        )
+        self.cosine = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps, eta_min=LEARNING_RATE_END)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+        self.counters = Counters()
+
+    @property
+    def served(self) -> DeblurUNet:
+        """The averaged network: what is validated, kept as the best, exported and registered."""
+        network = self.average.module
+        assert isinstance(network, DeblurUNet)
+        return network
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it, with the published keys.
+
+        Raises:
+            NonFiniteTraining: a weight or a moment is not a number; such a state is never saved.
+        """
+        counters = self.counters
+        state = {
+            "epoch": counters.epoch,
+            "step": counters.step,
+            "model_state_dict": self.network.state_dict(),
+            "ema_state_dict": self.served.state_dict(),
+            "ema_updates": int(self.average.n_averaged),
+            "optimizer_state_dict": self.optimizer.state_dict(),
+            "scheduler_state_dict": self.cosine.state_dict(),
+            "scaler_state_dict": self.scaler.state_dict(),
+            "torch_rng_state": torch.get_rng_state(),
+            "cuda_rng_states": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            "psnr": counters.psnr_db,
+            "ssim": counters.ssim,
+            "counters": asdict(counters),
+            "architecture": self.network.architecture,
+        }
+        for part in ("model_state_dict", "ema_state_dict", "optimizer_state_dict"):
+            require_finite(state[part], part)
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state, to the bit on the same machine."""
+        self.network.load_state_dict(state["model_state_dict"])
+        self.served.load_state_dict(state["ema_state_dict"])
+        self.average.n_averaged.fill_(state["ema_updates"])
+        self.optimizer.load_state_dict(state["optimizer_state_dict"])
+        self.cosine.load_state_dict(state["scheduler_state_dict"])
+        self.scaler.load_state_dict(state["scaler_state_dict"])
+        torch.set_rng_state(state["torch_rng_state"])
+        if self.device.type == "cuda" and len(state["cuda_rng_states"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(state["cuda_rng_states"])
+        self.counters = Counters.of(state["counters"])
+
+
+def warmed_up_ema(decay: float) -> Any:
+    """torch's exponential moving average whose decay grows with the updates n as (1 + n) / (10 + n), up to ``decay``.
+
+    A fixed decay would keep a short run's average near its first weights. 0 makes the average the weights themselves.
+    """
+
+    def update(averaged: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
+        n = int(updates)
+        average = get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))  # type: ignore[no-untyped-call]
+        average(averaged, current, updates)
+
+    return update
+
+
+def require_finite(values: Any, name: str) -> None:
+    """Walk dicts and lists of tensors.
+
+    Raises:
+        NonFiniteTraining: one holds a NaN or an infinity.
+    """
+    if isinstance(values, Tensor):
+        if values.is_floating_point() and not bool(torch.isfinite(values).all()):
+            raise NonFiniteTraining(f"{name} holds values that are not numbers. Lower --learning_rate.")
+    elif isinstance(values, dict):
+        for key, value in values.items():
+            require_finite(value, f"{name}.{key}")
+    elif isinstance(values, list | tuple):
+        for value in values:
+            require_finite(value, name)
