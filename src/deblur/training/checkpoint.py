@@ -99,7 +99,8 @@ def read_state(folder: Path) -> SavedState:
             if file:
                 data = (folder / file).read_bytes()
                 return SavedState(data, file, entry["epoch"], entry["step"], entry.get("best"), damaged)
-            damaged.append(f"{entry['file']} is not the file that {name} describes (sha256 differs, or it is missing)")
+            own = Path(name).with_suffix(".pth")  # what it names after the renames of a save
+            damaged.append(f"{own} is not the file that {name} describes (sha256 differs, or it is missing)")
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, TypeError) as error:
