@@ -21,6 +21,7 @@ from deblur.training.checkpoint import load_checkpoint, network_of, read_state
 from deblur.training.loop import Progress, Trainer
 from deblur.training.state import Counters, Schedule, TrainingState
 from deblur.training.stopping import StopRequest
+from tests.training.bits import bits_of, same_bits
 
 PUBLISHED_KEYS = {"epoch", "model_state_dict", "optimizer_state_dict", "psnr", "ssim"}
 
@@ -269,22 +270,6 @@ def test_without_decay_the_average_is_the_weights(tmp_path: Path, pair_folder: P
     trainer.fit()
     weights = zip(trainer.state.network.parameters(), trainer.state.served.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in weights)
-
-
-def bits_of(folder: Path) -> dict[str, Tensor]:
-    """Weights, average and moments of the newest state, by name."""
-    state = load_checkpoint(read_state(folder).data)
-    moments = {
-        f"moment {i} {key}": value
-        for i, values in state["optimizer_state_dict"]["state"].items()
-        for key, value in values.items()
-    }
-    weights = {f"{part} {k}": v for part in ("model_state_dict", "ema_state_dict") for k, v in state[part].items()}
-    return weights | moments | {"lr": torch.tensor(state["scheduler_state_dict"]["_last_lr"])}
-
-
-def same_bits(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -1,0 +1,42 @@
+"""A training in a process of its own, to be killed; ``step`` tells from outside how far it came."""
+
+import multiprocessing
+from ctypes import c_int
+from dataclasses import replace
+from pathlib import Path
+
+from deblur.training.config import presets
+from deblur.training.loop import Progress
+from deblur.training.recipe import run
+
+
+def train(pairs: Path, output: Path, workers: int, step: c_int) -> None:
+    """A dozen short epochs with a save after every step, then export and verification."""
+    multiprocessing.set_start_method("fork", force=True)  # as in a program of its own: loaders die with their trainer
+    config = replace(
+        presets()["small"],
+        train_data=pairs,
+        test_data=pairs,
+        output_dir=output,
+        width=8,
+        patch_size=32,
+        batch_size=4,
+        epoch_images=40,
+        num_epochs=12,
+        val_images=1,
+        tile_size=128,
+        tile_overlap=32,
+        learning_rate=1e-3,
+        precision="bf16",
+        accumulate=2,
+        save_minutes=0.0,
+        num_workers=workers,
+        tracking="off",
+    )
+    seen = [0]
+
+    def on_images(images: int) -> None:
+        seen[0] += images
+        step.value = seen[0] // config.batch_size
+
+    run(config.resolved(), progress=Progress(on_images=on_images))
