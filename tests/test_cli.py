@@ -1,6 +1,8 @@
 """The command line: exit codes, sentences instead of tracebacks, and a server that answers over a real socket."""
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -8,7 +10,7 @@ import sys
 import time
 import urllib.error
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from PIL import Image
 from deblur.cli import main
 from deblur.demo import free_port, post, served, wait_until_healthy
 from deblur.errors import ModelError
+from deblur.registry.record import RunRecord
+from deblur.training.checkpoint import read_state
+from tests.conftest import small_disk
 
 ROOT = Path(__file__).resolve().parents[1]
 RGB = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
@@ -119,20 +124,119 @@ def test_sigterm_finishes_the_request_that_runs(model_folder: Path) -> None:
         assert process.wait(timeout=25) in (0, -signal.SIGTERM)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals")
-def test_sigterm_closes_a_training_run(pair_folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "src" / "train.py"), "--preset", "small", "--tracking", "off"]
-    command += ["--train_data", str(pair_folder), "--test_data", str(pair_folder), "--output_dir", str(tmp_path / "o")]
-    command += ["--patch_size", "32", "--epoch_images", "8", "--val_images", "1", "--num_workers", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+def train_command(pairs: Path, output: Path, *more: str) -> list[str]:
+    command = [sys.executable, str(ROOT / "src" / "train.py"), "--preset", "small", "--width", "8"]
+    command += ["--train_data", str(pairs), "--test_data", str(pairs), "--output_dir", str(output)]
+    command += ["--patch_size", "32", "--epoch_images", "8", "--val_images", "1", "--tracking", "off"]
+    return [*command, "--num_epochs", "30", *more]
+
+
+@contextmanager
+def training(command: list[str], until: str) -> Iterator["subprocess.Popen[str]"]:
+    """A training that has said ``until``; its processes are one group, as in a terminal."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
-        for _ in range(600):
-            if (tmp_path / "o" / "last.pth").exists():
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(until):
                 break
-            time.sleep(0.1)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 128 + signal.SIGTERM
+        yield process
     finally:
         process.kill()
         process.communicate()
-    assert '"status": "KILLED"' in (tmp_path / "o" / "run.json").read_text()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_closes_a_run_and_the_same_command_goes_on(
+    pair_folder: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """The signal goes to the loading processes, too, as Ctrl-C in a terminal does."""
+    command = train_command(pair_folder, tmp_path / "o", "--num_workers", "2", "--eval_every", "7")
+    with training(command, "epoch 3/") as process:
+        os.killpg(process.pid, number)
+        started = time.monotonic()
+        _, error = process.communicate(timeout=30)
+        assert time.monotonic() - started < 30
+    assert process.returncode == 128 + number
+    assert "Traceback" not in error
+    record = RunRecord(tmp_path / "o")
+    assert record.run["status"] == "KILLED"
+    assert read_state(tmp_path / "o").step >= 3, "more than the last validation had saved"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "resumed after epoch" in done.stdout
+    assert [line["epoch"] for line in record.epochs if "lr" in line["metrics"]] == list(range(1, 31))
+    again = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
+    assert again.returncode == 0
+    assert "is finished; --fresh begins anew" in again.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_second_trainer_on_the_same_folder_is_refused(pair_folder: Path, tmp_path: Path) -> None:
+    command = train_command(pair_folder, tmp_path / "o")
+    with training(command, "epoch 1/"):
+        second = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert second.returncode == 6
+    assert f"Another trainer works in {tmp_path / 'o'}" in second.stderr.replace("\n", "")
+
+
+def test_a_full_disk_has_its_own_exit_code_and_the_run_goes_on_when_there_is_room(
+    pair_folder: Path, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", kilobytes=80_000) as disk:
+        command = train_command(pair_folder, disk / "o", "--num_epochs", "12", "--save_minutes", "0")
+        filler = disk / "filler"
+        with training(command, "epoch 2/") as process:
+            with suppress(OSError), filler.open("wb", buffering=0) as stream:
+                while True:
+                    stream.write(bytes(65_536))
+            _, error = process.communicate(timeout=60)
+        assert process.returncode == 4
+        assert "No space left on device" in error.replace("\n", " ")
+        assert "make room" in error.replace("\n", " ")
+        assert "Traceback" not in error
+        filler.unlink()
+        assert read_state(disk / "o").damaged == []
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "resumed after epoch" in done.stdout
+
+
+def test_numbers_that_stop_being_numbers_have_their_own_exit_code(pair_folder: Path, tmp_path: Path) -> None:
+    """An absurd learning rate: real training, real overflow."""
+    command = train_command(
+        pair_folder, tmp_path / "o", "--learning_rate", "1e30", "--num_epochs", "20", "--nonfinite_limit", "2"
+    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "Lower --learning_rate" in done.stderr.replace("\n", " ")
+    assert RunRecord(tmp_path / "o").run["status"] == "FAILED"
+    assert not (tmp_path / "o" / "model").exists()
+
+
+def test_a_broken_image_can_be_left_out_and_is_listed(pair_folder: Path, tmp_path: Path) -> None:
+    pairs = Path(shutil.copytree(pair_folder, tmp_path / "pairs"))
+    broken = pairs / "blur" / "coffee.png"
+    broken.write_bytes(broken.read_bytes()[:1500])
+    command = train_command(pairs, tmp_path / "o", "--num_epochs", "1", "--test_data", str(pair_folder))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "coffee.png" in done.stderr.replace("\n", "")
+    done = subprocess.run([*command, "--skip_bad", "1"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "left out: " in done.stdout
+    (event,) = [event for event in RunRecord(tmp_path / "o").events if event["event"] == "left_out"]
+    assert "coffee.png" in event["reason"]
+
+
+def test_bench_train_measures_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--width", "8", "--patch-size", "32", "--batch-size", "2", "--rounds", "1", "--steps", "1"]
+    assert main(["bench", "train", *small, "--workers", "0", "--json", str(tmp_path / "b.json")]) == 0
+    assert "of peak" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "b.json").read_text())
+    assert figures["speedup"] == pytest.approx(figures["plain"]["seconds"] / figures["ours"]["seconds"])
+    assert 0 <= figures["data_wait"] <= 1
+    assert 0 < figures["ours_peak_share"] < 2

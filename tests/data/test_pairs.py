@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from deblur.data.crops import RunOrder
-from deblur.data.pairs import PairCrops, PairPixels, evenly_chosen, find_pairs, fingerprint
+from deblur.data.pairs import PairCrops, PairPixels, evenly_chosen, find_pairs, fingerprint, whole_pairs
 from deblur.errors import DataError, PhotoError
 from tests.conftest import SHARED
 
@@ -49,6 +49,26 @@ def test_problems_are_named(pair_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "a" / "sharp" / "china.png").write_bytes(b"broken")
     with pytest.raises(PhotoError, match=r"china\.png"):
         [pair.load() for pair in find_pairs(tmp_path / "a")]
+
+
+def test_broken_pairs_are_found_before_training_and_left_out_up_to_a_cap(pair_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(pair_folder, tmp_path / "pairs"))
+    assert whole_pairs(find_pairs(folder), 0) == (find_pairs(folder), [])
+    (folder / "blur" / "china.png").write_bytes((folder / "blur" / "china.png").read_bytes()[:2000])
+    Image.new("RGB", (50, 50)).save(folder / "sharp" / "rocket.png")
+    good, bad = whole_pairs(find_pairs(folder), 2)
+    assert {pair.name for pair in find_pairs(folder)} - {pair.name for pair in good} == {"china.png", "rocket.png"}
+    assert "china.png" in bad[0]
+    assert "differ in size" in bad[1]
+    with pytest.raises(DataError, match=r"2 pairs are broken, 1 may be left out \(--skip_bad\).*china\.png"):
+        whole_pairs(find_pairs(folder), 1)
+
+
+def test_a_file_that_cannot_be_read_is_named(pair_folder: Path, tmp_path: Path) -> None:
+    pair = find_pairs(Path(shutil.copytree(pair_folder, tmp_path / "pairs")))[0]
+    pair.sharp.unlink()
+    with pytest.raises(DataError, match=rf"sharp/{pair.name} cannot be read \(No such file"):
+        pair.load()
 
 
 def coded_pair(name: str, number: int) -> PairPixels:

@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from deblur.cli import main
 from deblur.errors import SettingError
 from deblur.training.config import TrainConfig, presets
+from deblur.training.recipe import pick_precision
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = (
@@ -66,12 +68,23 @@ def test_a_preset_sets_defaults_and_flags_win(capsys: pytest.CaptureFixture[str]
         ({"width": 12}, "multiple of 8"),
         ({"learning_rate": 0.0}, "above 0"),
         ({"val_images": 0}, "at least 1"),
+        ({"ema_decay": 1.0}, "below 1"),
+        ({"skip_bad": -1}, "0 or more"),
+        ({"registered_model_name": "a/b"}, "without / and :"),
+        ({"batch_size": 8, "accumulate": 3}, "divide into 3 micro-batches"),
+        ({"resume": True, "fresh": True}, "one of them"),
         ({"tracking": "off", "registered_model_name": "x"}, "deblur ship"),
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, object], sentence: str) -> None:
     with pytest.raises(SettingError, match=sentence):
         TrainConfig(**settings).resolved()  # type: ignore[arg-type]
+
+
+def test_precision_is_what_the_hardware_has(capsys: pytest.CaptureFixture[str]) -> None:
+    here = "bf16" if torch.cpu._is_avx512_bf16_supported() else "f32"
+    assert pick_precision("auto", torch.device("cpu")) == here
+    assert pick_precision("fp16", torch.device("cpu")) == "fp16"
 
 
 def test_relative_paths_belong_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,10 @@
 """The settings of a training run, and presets of them."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -101,45 +102,7 @@ class TrainConfig:
         Raises:
             SettingError: a value out of range.
         """
-        at_least_one = (
-            "batch_size", "accumulate", "num_epochs", "patience", "eval_every", "epoch_images", "val_images"
-        )  # fmt: skip
-        for field in at_least_one:
-            value = getattr(self, field)
-            if value is not None and value < 1:
-                raise SettingError(f"--{field} is {value}; it must be at least 1.")
-        for field in ("learning_rate", "clip_norm"):
-            if not getattr(self, field) > 0:
-                raise SettingError(f"--{field} is {getattr(self, field)}; it must be above 0.")
-        for field in ("weight_decay", "skip_bad", "nonfinite_limit", "save_minutes"):
-            if getattr(self, field) < 0:
-                raise SettingError(f"--{field} is {getattr(self, field)}; it must not be negative.")
-        if not 0 <= self.ema_decay < 1:
-            raise SettingError(f"--ema_decay is {self.ema_decay}; it must be at least 0 and below 1.")
-        processes = int(os.environ.get("WORLD_SIZE", "1"))
-        if self.batch_size % (self.accumulate * processes):
-            raise SettingError(
-                f"--batch_size is {self.batch_size}; it must divide into {self.accumulate} micro-batches for each of "
-                f"{processes} processes."
-            )
-        if self.resume and self.fresh:
-            raise SettingError("--resume goes on with a run, --fresh begins anew: give one of them.")
-        if self.patch_size < 16 or self.patch_size % 16:
-            raise SettingError(f"--patch_size is {self.patch_size}; it must be a multiple of 16, at least 16.")
-        if self.width < 8 or self.width % 8:
-            raise SettingError(f"--width is {self.width}; it must be a multiple of 8.")
-        if self.num_workers is not None and self.num_workers < 0:
-            raise SettingError(f"--num_workers is {self.num_workers}; it must be 0 or more.")
-        if self.tracking == "off" and self.registered_model_name:
-            raise SettingError(
-                "--registered_model_name needs the registry, and --tracking is off. Leave the name out and register "
-                "later: 'deblur ship OUTPUT_DIR --name NAME'."
-            )
-        if self.registered_model_name is not None and set("/:") & set(self.registered_model_name):
-            raise SettingError(
-                f"--registered_model_name is {self.registered_model_name!r}; it must hold no / and no :."
-            )
-        Tiling(self.tile_size, self.tile_overlap, SizeRule(multiple_of=16, min_side_px=16))
+        self._check()
         cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         workers = min(max(cores, 1), 8) if self.num_workers is None else self.num_workers
         init_is_path = self.init is not None and not self.init.startswith("models:/")
@@ -151,6 +114,43 @@ class TrainConfig:
             output_dir=Path(os.path.abspath(self.output_dir)),
             init=os.path.abspath(self.init) if self.init and init_is_path else self.init,
         )
+
+    def _check(self) -> None:
+        for names, fits, allowed in RULES:
+            for name in names.split():
+                value = getattr(self, name)
+                if value is not None and not fits(value):
+                    raise SettingError(f"--{name} is {value}; it must be {allowed}.")
+        Tiling(self.tile_size, self.tile_overlap, SizeRule(multiple_of=16, min_side_px=16))
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        if self.batch_size % (self.accumulate * processes):
+            raise SettingError(
+                f"--batch_size is {self.batch_size}; it must divide into {self.accumulate} micro-batches for each of "
+                f"{processes} processes."
+            )
+        if self.resume and self.fresh:
+            raise SettingError("--resume goes on with a run, --fresh begins anew: give one of them.")
+        if self.tracking == "off" and self.registered_model_name:
+            raise SettingError(
+                "--registered_model_name needs the registry, and --tracking is off. Leave the name out and register "
+                "later: 'deblur ship OUTPUT_DIR --name NAME'."
+            )
+
+
+RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    (
+        "batch_size accumulate num_epochs patience eval_every epoch_images val_images",
+        lambda value: value >= 1,
+        "at least 1",
+    ),
+    ("learning_rate clip_norm", lambda value: value > 0, "above 0"),
+    ("weight_decay skip_bad nonfinite_limit save_minutes num_workers", lambda value: value >= 0, "0 or more"),
+    ("ema_decay", lambda value: 0 <= value < 1, "at least 0 and below 1"),
+    ("patch_size", lambda value: value >= 16 and value % 16 == 0, "a multiple of 16, at least 16"),
+    ("width", lambda value: value >= 8 and value % 8 == 0, "a multiple of 8"),
+    ("registered_model_name", lambda value: not set("/:") & set(value), "without / and :"),
+)
+"""Settings, what they must fulfil, and how that is told."""
 
 
 def _absolute(path: Path | None) -> Path | None:

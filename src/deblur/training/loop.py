@@ -102,16 +102,19 @@ class Trainer:
             DataError, PhotoError: an image is broken; the state is saved.
             DiskFull: no room; the last state is untouched.
         """
-        self._begin()
-        while self.state.counters.epoch < self.schedule.num_epochs and not self.state.counters.stopped_early:
-            try:
-                self._train_epoch()
-                self._close_epoch()
-            except NonFiniteTraining as error:
-                self._roll_back(error)
-            except (SystemExit, DataError, PhotoError):
-                self._save()
-                raise
+        try:
+            self._begin()
+            while self.state.counters.epoch < self.schedule.num_epochs and not self.state.counters.stopped_early:
+                try:
+                    self._train_epoch()
+                    self._close_epoch()
+                except NonFiniteTraining as error:
+                    self._roll_back(error)
+                except (SystemExit, DataError, PhotoError):
+                    self._save()
+                    raise
+        finally:
+            _end_workers(self.loader)
         if self.processes.is_main:
             self._drop(self.state.counters.superseded)
         return self.state.counters
@@ -237,7 +240,9 @@ class Trainer:
                 lambda pixels: self.restorer(pixels, on_tile=lambda done, total: self.stop.check()), write_panel
             )
         except ModelError as error:
-            raise NonFiniteTraining(f"Validation after epoch {epoch}: {error}") from error
+            raise NonFiniteTraining(
+                f"Validation after epoch {epoch}: {error} Lower --learning_rate, or train with --precision f32."
+            ) from error
 
     def _keep_best(self, epoch: int) -> None:
         """Write the averaged weights under the published name; the one before goes when no saved state names it."""
@@ -290,6 +295,14 @@ class Trainer:
         if self.processes.is_main:
             self.record.log_event("rolled_back", from_step=before.step, to_step=counters.step, reason=str(error))
         self.progress.on_line(f"back to step {counters.step} (epoch {counters.epoch}), on with other samples: {error}")
+
+
+def _end_workers(loader: DataLoader[Batch]) -> None:
+    """They ignore signals (see ``stopping.ignore_signals``), so that nothing else would end them after an error."""
+    iterator = getattr(loader, "_iterator", None)
+    if iterator is not None:
+        iterator._shutdown_workers()
+        loader._iterator = None
 
 
 def _batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
