@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from deblur.registry.record import FINISHED, RUNNING, RunRecord
+from deblur.registry.record import EVENTS_FILE, FINISHED, KILLED, METRICS_FILE, RUNNING, RunRecord
 
 
 def test_a_run_is_written_as_it_goes(tmp_path: Path) -> None:
@@ -45,3 +45,52 @@ def test_an_earlier_run_in_the_same_folder_is_set_aside_whole(tmp_path: Path) ->
     assert earlier.run["name"] == "first"
     assert len(earlier.epochs) == 1
     assert earlier.best_checkpoint is not None
+
+
+def test_what_a_run_does_twice_after_a_kill_is_recorded_once(tmp_path: Path) -> None:
+    record = RunRecord.begin(tmp_path, "run", {}, {})
+    record.log_epoch(1, {"psnr": 25.0})
+    first = record.epochs
+    record.log_epoch(1, {"psnr": 25.0})
+    assert record.epochs == first, "the first time stays, and so does what a tracker has"
+    record.log_epoch(1, {"psnr": 25.0, "verified_psnr": 24.9})
+    assert [line["metrics"] for line in record.epochs] == [{"psnr": 25.0}, {"verified_psnr": 24.9}]
+    record.log_panel("a", 1, Image.new("RGB", (4, 4), "red"))
+    (panel,) = record.panels()
+    before = panel[2].read_bytes()
+    record.log_panel("a", 1, Image.new("RGB", (4, 4), "blue"))
+    assert panel[2].read_bytes() == before
+
+
+def test_half_a_line_that_a_kill_left_is_neither_read_nor_kept(tmp_path: Path) -> None:
+    record = RunRecord.begin(tmp_path, "run", {}, {})
+    record.log_epoch(1, {"psnr": 25.0})
+    record.log_event("resumed", step=3)
+    for file in (METRICS_FILE, EVENTS_FILE):
+        with (tmp_path / file).open("a") as stream:
+            stream.write('{"epoch": 2, "metr')
+    assert len(record.epochs) == len(record.events) == 1
+    record.log_epoch(2, {"psnr": 26.0})
+    record.log_event("rolled_back")
+    assert [line["epoch"] for line in record.epochs] == [1, 2]
+    assert [event["event"] for event in record.events] == ["resumed", "rolled_back"]
+
+
+def test_a_closed_run_is_opened_again(tmp_path: Path) -> None:
+    record = RunRecord.begin(tmp_path, "run", {"num_workers": 1}, {"threads": "2"})
+    record.end(KILLED)
+    before = record.run
+    record.reopen({"num_workers": 4}, {"threads": "8"})
+    after = record.run
+    assert (after["status"], after["id"], after["started_ms"]) == (RUNNING, before["id"], before["started_ms"])
+    assert "ended_ms" not in after
+    assert (after["settings"], after["tags"]) == ({"num_workers": 4}, {"threads": "8"})
+
+
+def test_what_the_tracker_lacks_is_counted(tmp_path: Path) -> None:
+    record = RunRecord.begin(tmp_path, "run", {}, {})
+    for epoch in (1, 2, 3):
+        record.log_epoch(epoch, {"psnr": 25.0})
+    assert record.unshipped == "3 of 3 lines of metrics"
+    (tmp_path / "shipped.json").write_text('{"epochs": 2}')
+    assert record.unshipped == "1 of 3 lines of metrics"

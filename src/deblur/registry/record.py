@@ -89,6 +89,13 @@ class RunRecord:
         path = self.folder / REGISTERED_FILE
         return json.loads(path.read_text(encoding="utf-8"))["version"] if path.is_file() else None
 
+    @property
+    def unshipped(self) -> str:
+        """What the tracker lacks, for people."""
+        path, lines = self.folder / SHIPPED_FILE, len(self.epochs)
+        shipped = json.loads(path.read_text(encoding="utf-8"))["epochs"] if path.is_file() else 0
+        return f"{lines - shipped} of {lines} lines of metrics"
+
     def panels(self) -> list[tuple[str, int, Path]]:
         """(photo, epoch, file) of every panel, in the order in which they were made."""
         files = (self.folder / PANELS).glob("*/*.png")

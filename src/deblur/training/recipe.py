@@ -266,8 +266,8 @@ def closing_lines(
         )
     if unshipped:
         yield (
-            f"not all of the run is in the tracker ({unshipped}). Nothing is lost: 'deblur ship {record.folder}' sends "
-            "what is missing."
+            f"not all of the run is in the tracker ({record.unshipped}; {unshipped}). Nothing is lost: "
+            f"'deblur ship {record.folder}' sends what is missing."
         )
 
 
