@@ -125,7 +125,7 @@ class TrainingState:
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedModel(self.network, multi_avg_fn=warmed_up_ema(schedule.ema_decay))
         self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+            self.network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True
         )
         self.cosine = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps, eta_min=LEARNING_RATE_END)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
