@@ -20,7 +20,7 @@ from tests.training.bits import bits_of, same_bits
 from tests.training.killable import train
 
 KILLS = int(os.environ.get("DEBLUR_KILLS", "6"))
-LONGEST_LIFE_S = 2.0
+LONGEST_LIFE_S = 3.0
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 
