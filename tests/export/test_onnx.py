@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deblur.data.pairs import find_pairs
-from deblur.errors import RegistrationError
+from deblur.errors import DiskFull, RegistrationError
 from deblur.evaluation.scores import Benchmark
 from deblur.export.onnx import export_model, verify_model
 from deblur.inference.engine import OnnxEngine
@@ -16,7 +16,7 @@ from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.models.engine import TorchEngine
 from deblur.models.unet import DeblurUNet
-from tests.conftest import sharpening_network
+from tests.conftest import sharpening_network, small_disk
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (15, 33), (101, 67), (128, 128), (129, 257)])
@@ -68,3 +68,11 @@ def test_verification_scores_the_file_and_writes_it_down(tmp_path: Path, pair_fo
         verify_model(tmp_path, benchmark, trained + 0.03)
     with pytest.raises(RegistrationError, match="apart"):
         verify_model(tmp_path, benchmark, float("nan"))
+
+
+def test_a_full_disk_is_told_and_no_model_is_left_that_claims_to_be_verified(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", kilobytes=700) as disk:
+        network = sharpening_network()
+        with pytest.raises(DiskFull, match="No space left"):
+            export_model(network, disk / "m", name="m", tiling=Tiling(128, 32, network.size_rule))
+        assert not (disk / "m" / "model.json").exists()

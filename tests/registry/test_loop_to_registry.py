@@ -257,6 +257,63 @@ def test_a_file_that_scores_differently_is_not_registered(
         ship_record(tmp_path / "bad", "spoilt")
 
 
+def test_a_model_that_was_altered_after_its_verification_is_not_registered(pair_folder: Path, tmp_path: Path) -> None:
+    result = ran(settings(pair_folder, tmp_path / "o", tracking="off", num_epochs=1))
+    onnx = result.record.model_folder / "model.onnx"
+    data = bytearray(onnx.read_bytes())
+    data[len(data) // 2] ^= 64
+    onnx.write_bytes(data)
+    with pytest.raises(ModelError, match="not the file that"):
+        ship_record(tmp_path / "o", "altered")
+    with pytest.raises(ModelError, match="not the file that"):
+        network_from(result.record.model_folder)
+    assert not connect().search_registered_models("name = 'altered'")
+
+
+def test_the_record_goes_to_whatever_tracker_is_asked_for(
+    pair_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = ran(settings(pair_folder, tmp_path / "o", num_epochs=1))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
+    run_id = ship(result.record)
+    assert run_id != result.run_id
+    assert connect().get_run(run_id).info.status == "FINISHED"
+    (tmp_path / "o" / "shipped.json").write_text('{"epochs": ')
+    assert ship(result.record) == run_id, "where it is not known how far it came, all is sent again, to the same run"
+    assert len(connect().get_metric_history(run_id, "psnr")) == 1
+
+
+def test_two_processes_do_not_send_the_same_record_at_once(finished: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    from filelock import FileLock
+
+    from deblur.registry import tracking
+
+    monkeypatch.setattr(tracking, "LOCK_TIMEOUT_S", 0)
+    with FileLock(finished.record.folder / tracking.SHIP_LOCK), pytest.raises(TrackerError, match="Another process"):
+        ship(finished.record)
+
+
+def test_what_init_named_is_not_needed_again(pair_folder: Path, tmp_path: Path, finished: Result) -> None:
+    weights = Path(shutil.copytree(finished.record.model_folder, tmp_path / "weights"))
+    config = settings(pair_folder, tmp_path / "o", init=str(weights), tracking="off", num_epochs=2, width=32)
+
+    class Stop(Exception):
+        pass
+
+    def stop_after_one(line: str) -> None:
+        if line.startswith("epoch 1/"):
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(config, progress=Progress(on_line=stop_after_one))
+    shutil.rmtree(weights)
+    lines: list[str] = []
+    result = ran(config, progress=Progress(on_line=lines.append))
+    assert lines[0].startswith("resumed after epoch 1")
+    assert result.outcome is not None
+    assert result.outcome.epoch == 2
+
+
 @pytest.fixture
 def server(registry: Path, finished: Result) -> Iterator[str]:
     """A real ``mlflow server`` over the same store."""

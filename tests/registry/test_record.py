@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
+from deblur.errors import SettingError
 from deblur.registry.record import EVENTS_FILE, FINISHED, KILLED, METRICS_FILE, RUNNING, RunRecord
 
 
@@ -94,3 +96,44 @@ def test_what_the_tracker_lacks_is_counted(tmp_path: Path) -> None:
     assert record.unshipped == "3 of 3 lines of metrics"
     (tmp_path / "shipped.json").write_text('{"epochs": 2}')
     assert record.unshipped == "1 of 3 lines of metrics"
+
+
+def test_a_kill_while_an_earlier_run_is_set_aside_does_not_split_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = RunRecord.begin(tmp_path, "first", {}, {})
+    first.log_epoch(1, {"psnr": 1.0})
+    for name in ("last.pth", "last.json", "next.pth"):
+        (tmp_path / name).write_bytes(b"state")
+    started, moves, real = first.run["started_ms"], [], Path.rename
+
+    def killed(self: Path, target: Path) -> Path:
+        moves.append(self)
+        if len(moves) == 3:
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            RunRecord.begin(tmp_path, "second", {}, {})
+    RunRecord.begin(tmp_path, "second", {}, {})
+    (aside,) = (tmp_path / "earlier").iterdir()
+    assert aside.name == str(started)
+    names = {path.name for path in aside.iterdir()}
+    assert names == {"run.json", "metrics.jsonl", "last.pth", "last.json", "next.pth"}
+
+
+def test_what_is_set_aside_replaces_nothing(tmp_path: Path) -> None:
+    record = RunRecord.begin(tmp_path, "run", {}, {})
+    for content in (b"one", b"two", b"three"):
+        (tmp_path / "a.pth").write_bytes(content)
+        record.move_aside([tmp_path / "a.pth"])
+    assert sorted(path.read_bytes() for path in (tmp_path / "earlier").rglob("a.pth*")) == [b"one", b"three", b"two"]
+
+
+def test_a_broken_record_is_told_in_a_sentence(tmp_path: Path) -> None:
+    record = RunRecord.begin(tmp_path, "run", {}, {})
+    (tmp_path / "run.json").write_text('{"id": "ab')
+    with pytest.raises(SettingError, match=r"run\.json is broken"):
+        _ = record.run

@@ -1,6 +1,9 @@
 """The loop: it learns, keeps the best, skips what is not a number, stops early and says what that means."""
 
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +23,7 @@ from deblur.registry.record import RunRecord
 from deblur.training.checkpoint import load_checkpoint, network_of, read_state
 from deblur.training.loop import Progress, Trainer
 from deblur.training.state import Counters, Schedule, TrainingState
-from deblur.training.stopping import StopRequest
+from deblur.training.stopping import StopRequest, stop_signals
 from tests.training.bits import bits_of, same_bits
 
 PUBLISHED_KEYS = {"epoch", "model_state_dict", "optimizer_state_dict", "psnr", "ssim"}
@@ -328,3 +331,66 @@ def test_a_broken_image_ends_the_run_by_name_and_loses_nothing(tmp_path: Path, p
     broken.unlink()
     with pytest.raises(DataError, match=rf"{broken.name} cannot be read \(No such file"):
         trainer_of(record, crops, pairs[:1], images=8).fit()
+
+
+def test_after_going_back_the_whole_allowance_is_there_again(tmp_path: Path, pair_folder: Path) -> None:
+    """However often states were saved on the way, and so whatever count the last one holds."""
+    pairs = find_pairs(pair_folder)
+    images, epochs = 40, 2
+    bad = set(range(8, 60)) | {images * epochs + 1, images * epochs + 9}
+    crops = Poisoned(PairCrops(pairs, 32, 0), bad)
+    settings = {"images": images, "num_epochs": epochs, "nonfinite_limit": 3, "save_minutes": 0}
+    outcome, _ = short_run(tmp_path, crops, pairs[:1], **settings)
+    assert (outcome.epoch, outcome.rollbacks) == (2, 1)
+
+
+def test_no_epoch_is_recorded_that_going_back_makes_unhappen(tmp_path: Path, pair_folder: Path) -> None:
+    pairs = find_pairs(pair_folder)
+    crops = Poisoned(PairCrops(pairs, 32, 0), set(range(16, 32)))
+    settings = {"images": 16, "num_epochs": 4, "nonfinite_limit": 1, "eval_every": 4}
+    outcome, record = short_run(tmp_path, crops, pairs[:1], **settings)
+    assert (outcome.epoch, outcome.rollbacks) == (4, 1)
+    assert [line["epoch"] for line in record.epochs] == [1, 2, 3, 4]
+    first, _ = short_run(tmp_path / "first", PairCrops(pairs, 32, 0), pairs[:1], **(settings | {"num_epochs": 1}))
+    assert first.epoch == 1
+    before = RunRecord(tmp_path / "first").epochs[0]["metrics"]["train_loss"]
+    assert record.epochs[0]["metrics"]["train_loss"] != before, "these are the figures of the samples after going back"
+
+
+def test_a_best_that_was_lost_after_the_last_epoch_is_made_again(tmp_path: Path, pair_folder: Path) -> None:
+    pairs = find_pairs(pair_folder)
+    crops = PairCrops(pairs, 32, 0)
+    _, record = short_run(tmp_path, crops, pairs[:1], num_epochs=2)
+    assert record.best_checkpoint is not None
+    record.best_checkpoint.unlink()
+    trainer = trainer_of(record, crops, pairs[:1], num_epochs=2)
+    trainer.state.load_state_dict(load_checkpoint(read_state(tmp_path).data))
+    trainer.state.counters.best = None
+    outcome = trainer.fit()
+    assert outcome.best_epoch == 2
+    assert torch.equal(
+        network_of(load_checkpoint(tmp_path / outcome.best.file)).head.weight,  # type: ignore[union-attr]
+        trainer.state.served.head.weight,
+    )
+
+
+class Stuck(Poisoned):
+    """A set whose disk hangs at sample 12, where a signal comes."""
+
+    def __getitem__(self, key: int) -> tuple[Tensor, Tensor]:
+        if key == 12:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        return super().__getitem__(key)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_signal_is_obeyed_while_waiting_for_data(tmp_path: Path, pair_folder: Path) -> None:
+    pairs = find_pairs(pair_folder)
+    record = RunRecord.begin(tmp_path, "test", {}, {})
+    started = time.monotonic()
+    with stop_signals() as stop, pytest.raises(SystemExit) as caught:
+        trainer_of(record, Stuck(PairCrops(pairs, 32, 0), set()), pairs[:1], images=24, stop=stop).fit()
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert time.monotonic() - started < 20
+    assert read_state(tmp_path).step == 3

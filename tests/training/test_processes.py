@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deblur.data.crops import RunOrder
+from deblur.data.pairs import PairCrops, find_pairs
 from deblur.registry.record import RunRecord
 from deblur.training.checkpoint import read_state
 from tests.training.bits import bits_of, same_bits
@@ -91,16 +93,15 @@ def test_one_process_writes_and_speaks(together: tuple[Path, str]) -> None:
 
 def test_two_processes_go_on_to_the_same_bits(together: tuple[Path, str], pair_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "o"
-    every_step = ("--accumulate", "2", "--save_minutes", "0")
-    done = train(pair_folder, folder, 2, *every_step)
+    done = train(pair_folder, folder, 2, "--accumulate", "2")
     assert done.returncode == 0, done.stderr
-    # Back to the state before the last: as after a kill between two saves.
+    # Back to the state before the last: as after a kill in the third epoch.
     (folder / "last.pth").unlink()
     run = RunRecord(folder).run
     (folder / "run.json").write_text(json.dumps(run | {"status": "RUNNING"}))
-    again = train(pair_folder, folder, 2, *every_step)
+    again = train(pair_folder, folder, 2, "--accumulate", "2")
     assert again.returncode == 0, again.stderr
-    assert "resumed after epoch 2, step 8" in again.stdout
+    assert "resumed after epoch 2, step 6" in again.stdout
     assert same_bits(bits_of(folder), bits_of(together[0]))
 
 
@@ -120,6 +121,21 @@ def test_a_signal_to_one_process_stops_all_with_the_state_saved(pair_folder: Pat
     assert process.returncode != 0
     assert RunRecord(folder).run["status"] == "KILLED"
     assert read_state(folder).step >= 6
+
+
+def test_a_broken_image_in_one_process_ends_both_and_loses_no_step(pair_folder: Path, tmp_path: Path) -> None:
+    """Of two samples a step the second process takes the odd ones; the pair of sample 5 comes in no sample before."""
+    pairs = Path(shutil.copytree(pair_folder, tmp_path / "pairs"))
+    broken = pairs / "blur" / PairCrops(find_pairs(pairs), 32, 0).name_of(5)
+    broken.write_bytes(broken.read_bytes()[:1500])
+    done = train(pairs, tmp_path / "o", 2, "--batch_size", "2", "--test_data", str(pair_folder))
+    assert done.returncode != 0
+    error = done.stderr.replace("\n", " ")
+    assert broken.name in error
+    assert "Another process met a broken image" in error
+    assert "Connection closed by peer" not in error
+    assert RunRecord(tmp_path / "o").run["status"] == "FAILED"
+    assert read_state(tmp_path / "o").step == 2
 
 
 def test_a_setting_that_does_not_divide_is_refused(pair_folder: Path, tmp_path: Path) -> None:

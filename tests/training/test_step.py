@@ -102,9 +102,3 @@ def test_weights_and_gradients_lie_channels_last() -> None:
     weight = state.network.encoder[0][3].weight  # type: ignore[index]
     assert weight.is_contiguous(memory_format=torch.channels_last)
     assert weight.grad.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_a_stop_is_told_with_the_step() -> None:
-    state = new_state()
-    assert optimizer_step(state, state.network, [batch_of(2)], 1.0, stop=lambda: True).stop
-    assert not optimizer_step(state, state.network, [batch_of(2)], 1.0).stop

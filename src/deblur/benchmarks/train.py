@@ -189,15 +189,17 @@ def _plain(width: int, batch: Batch, device: torch.device) -> tuple[Callable[[],
 
 
 def _timed(step: Callable[[], None], device: torch.device) -> tuple[float, float | None]:
-    """Seconds, and on a GPU the most memory held, in MiB."""
+    """Seconds, and on a GPU the most memory taken beyond what lay there before, in MiB."""
+    held = 0
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+        held = torch.cuda.memory_allocated(device)
     synchronize(device)
     started = time.perf_counter()
     step()
     synchronize(device)
     seconds = time.perf_counter() - started
-    return seconds, torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
+    return seconds, (torch.cuda.max_memory_allocated(device) - held) / 2**20 if device.type == "cuda" else None
 
 
 def _samples(train_data: Path | None, patch_px: int) -> Dataset[tuple[Tensor, Tensor]]:
@@ -209,23 +211,25 @@ def _samples(train_data: Path | None, patch_px: int) -> Dataset[tuple[Tensor, Te
 def _loaded(
     state: TrainingState, samples: Dataset[tuple[Tensor, Tensor]], batch_size: int, steps: int, workers: int
 ) -> tuple[float, float]:
-    """Images a second with real loading, and the share of time that steps wait; what warms up is left out."""
-    order = RunOrder((steps + 2) * batch_size, batch_size)
+    """Images a second with real loading, and the share of time that steps wait; what lay ready at first is left out."""
+    ready = 2 + 2 * workers  # each worker loads two batches ahead
+    order = RunOrder((steps + ready) * batch_size, batch_size)
     loader = DataLoader[Batch](
         samples,
         batch_size,
         sampler=order,
         num_workers=workers,
+        pin_memory=state.device.type == "cuda",
         generator=torch.Generator(),
     )
     batches: Iterator[Batch] = iter(loader)
     waited = total = 0.0
-    for number in range(steps + 2):
+    for number in range(steps + ready):
         started = time.perf_counter()
         batch = next(batches)
         got = time.perf_counter()
         optimizer_step(state, state.network, [batch], SCHEDULE.clip_norm)
-        if number >= 2:
+        if number >= ready:
             waited += got - started
             total += time.perf_counter() - started
     return steps * batch_size / total, waited / total

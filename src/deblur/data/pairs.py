@@ -131,6 +131,8 @@ def whole_pairs(pairs: Sequence[PairFiles], at_most: int) -> tuple[list[PairFile
     bad = [trouble for trouble in troubles if trouble]
     if len(bad) > at_most:
         raise DataError(f"{len(bad)} pairs are broken, {at_most} may be left out (--skip_bad): {'; '.join(bad[:20])}")
+    if len(bad) == len(pairs):
+        raise DataError(f"All {len(bad)} pairs are broken: {'; '.join(bad[:20])}")
     return [pair for pair, trouble in zip(pairs, troubles, strict=True) if not trouble], bad
 
 
@@ -141,8 +143,11 @@ def fingerprint(pairs: Sequence[Pair]) -> str:
         digest.update(pair.name.encode())
         if isinstance(pair, PairFiles):
             for path in (pair.blurry, pair.sharp):
-                with path.open("rb") as stream:
-                    digest.update(path.stat().st_size.to_bytes(8, "big") + stream.read(65_536))
+                try:
+                    with path.open("rb") as stream:
+                        digest.update(path.stat().st_size.to_bytes(8, "big") + stream.read(65_536))
+                except OSError as error:
+                    raise DataError(f"{path} cannot be read ({error.strerror}).") from error
         else:
             for image in pair.load():
                 digest.update(image.tobytes())

@@ -13,6 +13,7 @@ from deblur.errors import RegistrationError
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.inference.engine import OnnxEngine
 from deblur.inference.model_folder import (
+    JSON_FILE,
     ONNX_FILE,
     Golden,
     ModelInfo,
@@ -23,6 +24,7 @@ from deblur.inference.model_folder import (
 )
 from deblur.inference.tiling import Tiling
 from deblur.models.unet import DeblurUNet
+from deblur.whole_file import told_when_full
 
 VERIFY_TOLERANCE_DB = 0.02
 GOLDEN_SEED, GOLDEN_SIDE_PX = 2026, 64
@@ -41,6 +43,7 @@ def export_model(
     """Write ``model`` into ``folder``, with batch, height and width left open; returns what ``model.json`` says."""
     folder.mkdir(parents=True, exist_ok=True)
     onnx = folder / ONNX_FILE
+    (folder / JSON_FILE).unlink(missing_ok=True)  # what it says is true of the old file only
     _write_onnx(model.eval().cpu(), onnx)
     cell_means = golden_cell_means(OnnxEngine(onnx), GOLDEN_SEED, GOLDEN_SIDE_PX)
     info = ModelInfo(
@@ -109,4 +112,5 @@ def _write_onnx(model: DeblurUNet, path: Path) -> None:
             verbose=False,
         )
         assert program is not None
-        program.save(path, external_data=False)
+        with told_when_full(path):
+            program.save(path, external_data=False)

@@ -17,6 +17,7 @@ from deblur.errors import ModelError
 from deblur.inference.engine import Batch, Engine, OnnxEngine
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import SizeRule, Tiling
+from deblur.whole_file import whole_file
 
 ONNX_FILE, JSON_FILE = "model.onnx", "model.json"
 FORMAT = 1
@@ -96,7 +97,8 @@ def sha256_of(path: Path) -> str:
 
 def write_info(folder: Path, info: ModelInfo) -> None:
     """Write ``model.json``."""
-    (folder / JSON_FILE).write_text(json.dumps(asdict(info), indent=2) + "\n", encoding="utf-8")
+    with whole_file(folder / JSON_FILE) as stream:
+        stream.write((json.dumps(asdict(info), indent=2) + "\n").encode("utf-8"))
 
 
 def read_info(folder: Path) -> ModelInfo:

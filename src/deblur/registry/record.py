@@ -14,25 +14,28 @@ Training needs nothing else: without a tracker the record is complete, and ``deb
 is resumed keeps its record; what it does again after a kill is not recorded twice.
 """
 
+import itertools
 import json
 import os
 import time
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from deblur.errors import SettingError
 from deblur.whole_file import told_when_full, whole_file
 
 RUN_FILE, METRICS_FILE, EVENTS_FILE = "run.json", "metrics.jsonl", "events.jsonl"
 SHIPPED_FILE, REGISTERED_FILE = "shipped.json", "registered.json"
 PANELS, MODEL = "panels", "model"
 BEST_PATTERN = "best_model_epoch_*_psnr_*.pth"
-STATE_FILES = ("last.pth", "last.json", "previous.pth", "previous.json")
-OWN_FILES = (RUN_FILE, METRICS_FILE, EVENTS_FILE, SHIPPED_FILE, REGISTERED_FILE, PANELS, MODEL, BEST_PATTERN)
+STATE_FILES = ("next.pth", "last.pth", "last.json", "previous.pth", "previous.json")
+OWN_FILES = (METRICS_FILE, EVENTS_FILE, SHIPPED_FILE, REGISTERED_FILE, PANELS, MODEL, BEST_PATTERN)
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
 
 
@@ -60,7 +63,13 @@ class RunRecord:
     @property
     def run(self) -> dict[str, Any]:
         """What ``run.json`` says."""
-        values: dict[str, Any] = json.loads((self.folder / RUN_FILE).read_text(encoding="utf-8"))
+        try:
+            values: dict[str, Any] = json.loads((self.folder / RUN_FILE).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise SettingError(
+                f"{self.folder / RUN_FILE} is broken ({error}). Move it away: the run's other files are set aside with "
+                "the next start."
+            ) from error
         return values
 
     @property
@@ -83,17 +92,19 @@ class RunRecord:
         """Where the exported model lies."""
         return self.folder / MODEL
 
-    @property
-    def version(self) -> str | None:
-        """The registered version of this run's model, once there is one."""
+    def version_of(self, name: str | None) -> str | None:
+        """This run's model as a version of ``name``, once it is registered under it."""
         path = self.folder / REGISTERED_FILE
-        return json.loads(path.read_text(encoding="utf-8"))["version"] if path.is_file() else None
+        registered = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return registered["version"] if name and registered.get("name") == name else None
 
     @property
     def unshipped(self) -> str:
         """What the tracker lacks, for people."""
         path, lines = self.folder / SHIPPED_FILE, len(self.epochs)
-        shipped = json.loads(path.read_text(encoding="utf-8"))["epochs"] if path.is_file() else 0
+        shipped = 0
+        with suppress(OSError, ValueError, KeyError):
+            shipped = json.loads(path.read_text(encoding="utf-8"))["epochs"]
         return f"{lines - shipped} of {lines} lines of metrics"
 
     def panels(self) -> list[tuple[str, int, Path]]:
@@ -142,15 +153,21 @@ class RunRecord:
 
     def _set_aside(self) -> None:
         """Move what an earlier run left, and checkpoints that somebody put here, out of the way."""
-        self.move_aside(path for pattern in (*OWN_FILES, *STATE_FILES) for path in self.folder.glob(pattern))
+        patterns = (
+            *OWN_FILES,
+            *STATE_FILES,
+            RUN_FILE,
+        )  # run.json last: after a kill the rest follows to the same place
+        self.move_aside([path for pattern in patterns for path in self.folder.glob(pattern)])
 
     def move_aside(self, paths: Iterable[Path]) -> None:
         """Move files into ``earlier/STARTED`` inside the folder; nothing is deleted."""
         started = self.run["started_ms"] if self.exists else now_ms()
         earlier = self.folder / "earlier" / str(started)
-        for path in list(paths):
+        for path in paths:
             earlier.mkdir(parents=True, exist_ok=True)
-            path.rename(earlier / path.name)
+            free = (path.name if n == 0 else f"{path.name}.{n}" for n in itertools.count())
+            path.rename(next(earlier / name for name in free if not (earlier / name).exists()))
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 EXPERIMENT = "deblur"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on runs, not on traces
 RECORD_TAG = "deblur.record"
+ABOUT_STARTING = ("resume", "fresh", "dry_run")
+SHIP_LOCK, LOCK_TIMEOUT_S = ".ship.lock", 30
 PREVIEW_SIDE_PX = 256
 TIMEOUT_S, RETRIES = 10, 1  # instead of MLflow's 120 s and minutes of retries
 
@@ -71,10 +74,14 @@ def ship(record: RunRecord) -> str:
         TrackerError: the tracker refused or did not answer; call again, nothing is sent twice.
     """
     client = connect()
+    from filelock import FileLock, Timeout
     from mlflow.exceptions import MlflowException
 
     try:
-        return _ship(client, record)
+        with FileLock(record.folder / SHIP_LOCK, timeout=LOCK_TIMEOUT_S):
+            return _ship(client, record)
+    except Timeout as error:
+        raise TrackerError(f"Another process is sending {record.folder}. Try again when it is done.") from error
     except (MlflowException, OSError) as error:  # failed uploads come as requests' exceptions, which are OSErrors
         raise TrackerError(
             f"The run could not be sent to MLflow: {error} The record is in {record.folder}; "
@@ -87,18 +94,23 @@ def _ship(client: "MlflowClient", record: RunRecord) -> str:
 
     run, path = record.run, record.folder / SHIPPED_FILE
     shipped: dict[str, Any] = {"epochs": 0, "panels": [], "event_bytes": 0, "status": RUNNING}
-    if path.exists():
-        shipped |= json.loads(path.read_text(encoding="utf-8"))
+    with suppress(OSError, ValueError):  # not there, or broken: everything is sent again, which is safe
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        shipped = earlier if earlier["tracker"] == client.tracking_uri else shipped
 
     def note(**progress: Any) -> None:
         shipped.update(progress)
         write_json(path, shipped)
 
     if "run_id" not in shipped:
-        note(run_id=_find_run(client, run) or _create_run(client, run), params=False)
+        note(tracker=client.tracking_uri, run_id=_find_run(client, run) or _create_run(client, run))
     run_id = str(shipped["run_id"])
-    if not shipped.get("params", True):
-        client.log_batch(run_id, params=[Param(key, str(value)) for key, value in run["settings"].items()])
+    if not shipped.get("params"):
+        there = client.get_run(run_id).data.params
+        missing = {
+            key: value for key, value in run["settings"].items() if key not in there and key not in ABOUT_STARTING
+        }
+        client.log_batch(run_id, params=[Param(key, str(value)) for key, value in missing.items()])
         note(params=True)
     if run["status"] == RUNNING != shipped["status"]:  # resumed
         client.update_run(run_id, RUNNING)

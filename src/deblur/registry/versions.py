@@ -11,7 +11,7 @@ from urllib.parse import quote
 import numpy as np
 
 from deblur.errors import ModelError, RegistrationError
-from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, read_info, sha256_of, stamp_version
+from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, open_model, read_info, sha256_of, stamp_version
 from deblur.registry.tracking import connect, local_store
 from deblur.serving.registry_client import parse_model_uri
 
@@ -34,16 +34,22 @@ def register(folder: Path, network: "DeblurUNet", name: str, run_id: str) -> str
     beats its blurry input. A version that the run has already, from a call whose answer was lost, is completed.
 
     Raises:
+        ModelError: a file was altered after its export.
         RegistrationError: the folder was never verified, or the registry refused or did not answer.
     """
     from mlflow.exceptions import MlflowException
 
-    info = read_info(folder)
+    info = open_model(folder).info  # sha256, contract and golden input: what is registered is what was verified
     if info.psnr_db is None or info.psnr_input_db is None:
         raise RegistrationError(f"{folder} was exported but never verified; nothing unverified is registered.")
     try:
-        version = _version_of(connect(), name, run_id) or _log_version(folder, network, name, run_id)
-        _set_aliases(connect(), name, version, info.psnr_db, info.psnr_input_db, info.sha256)
+        client = connect()
+        run = client.get_run(run_id).info
+        try:
+            version = _version_of(client, name, run_id) or _log_version(folder, network, name, run_id)
+        finally:  # logging a model opens the run again
+            client.set_terminated(run_id, run.status, run.end_time)
+        _set_aliases(client, name, version, info.psnr_db, info.psnr_input_db, info.sha256)
     except (MlflowException, OSError) as error:  # failed uploads come as requests' exceptions, which are OSErrors
         raise RegistrationError(
             f"{name} could not be registered: {error} The verified model is in {folder}; "

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from deblur.errors import ModelError
-from deblur.inference.model_folder import ONNX_FILE, read_info, sha256_of
+from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, read_info, sha256_of
 from deblur.models import build
 from deblur.models.unet import DeblurUNet
 from deblur.registry.record import write_json
@@ -65,7 +65,7 @@ def save_state(folder: Path, state: dict[str, Any], best: Best | None = None) ->
     """Make ``state`` (with its ``epoch`` and ``step``) the newest in ``folder`` and keep the one before it.
 
     Raises:
-        DiskFull: no room; both old states are still there.
+        DiskFull: no room; the old state still counts.
     """
     data = _packed(state)
     part = folder / "next.pth"
@@ -168,7 +168,10 @@ def network_from(path: Path) -> DeblurUNet:
     if path.is_dir() and has_state(path):
         return network_of(load_checkpoint(read_state(path).data))
     if path.is_dir():
-        return _filled(build(read_info(path).architecture), _weights_in(path / ONNX_FILE), str(path))
+        info = read_info(path)
+        if not (path / ONNX_FILE).is_file() or sha256_of(path / ONNX_FILE) != info.sha256:
+            raise ModelError(f"{path / ONNX_FILE} is missing or not the file that {JSON_FILE} describes.")
+        return _filled(build(info.architecture), _weights_in(path / ONNX_FILE), str(path))
     return network_of(load_checkpoint(path))
 
 

@@ -144,7 +144,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "at least 1",
     ),
     ("learning_rate clip_norm", lambda value: value > 0, "above 0"),
-    ("weight_decay skip_bad nonfinite_limit save_minutes num_workers", lambda value: value >= 0, "0 or more"),
+    ("weight_decay skip_bad nonfinite_limit save_minutes num_workers seed", lambda value: value >= 0, "0 or more"),
     ("ema_decay", lambda value: 0 <= value < 1, "at least 0 and below 1"),
     ("patch_size", lambda value: value >= 16 and value % 16 == 0, "a multiple of 16, at least 16"),
     ("width", lambda value: value >= 8 and value % 8 == 0, "a multiple of 8"),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from deblur.errors import DiskFull
-from deblur.registry.record import FAILED, KILLED, RunRecord
+from deblur.registry.record import FAILED, KILLED, RUNNING, RunRecord
 from deblur.training.shipping import Shipping
 from deblur.training.stopping import StopRequest, stop_signals
 
@@ -15,12 +15,14 @@ GOODBYE_S = 10.0
 @contextmanager
 def closing(record: RunRecord, shipping: Shipping) -> Iterator[StopRequest]:
     """Whatever ends the run, the record and the tracker say how; gives what signals ask (see ``stopping``)."""
-    try:
-        with stop_signals() as stop:
+    with stop_signals() as stop:
+        try:
             yield stop
-    except BaseException as error:
-        stopped = isinstance(error, SystemExit | KeyboardInterrupt)
-        with suppress(DiskFull):  # what ended the run is what must be told
-            record.end(KILLED if stopped else FAILED)
-        shipping.finish(GOODBYE_S)
-        raise
+            stop.check()
+        except BaseException as error:
+            if record.run["status"] == RUNNING:
+                stopped = isinstance(error, SystemExit | KeyboardInterrupt)
+                with suppress(DiskFull):  # what ended the run is what must be told
+                    record.end(KILLED if stopped else FAILED)
+            shipping.finish(GOODBYE_S)
+            raise

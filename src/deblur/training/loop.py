@@ -8,14 +8,14 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
 from deblur.data.crops import RunOrder
 from deblur.data.pairs import evenly_chosen
-from deblur.errors import DataError, DeblurError, ModelError, NonFiniteTraining, PhotoError
+from deblur.errors import DataError, DeblurError, ModelError, NonFiniteTraining, PhotoError, SettingError
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
@@ -35,7 +35,11 @@ from deblur.training.step import Batch, optimizer_step
 from deblur.training.stopping import StopRequest
 from deblur.training.validation import PANEL_PHOTOS, describe, panel_writer, validation_metrics
 
-GO_ON, EARLY, NON_FINITE, STOP = b"go on", b"early", b"non-finite", b"stop"
+GO_ON, NON_FINITE, ENDED = b"go on", b"non-finite", b"ended"
+REMEDY = (
+    "Begin a new run with a lower --learning_rate or --precision f32; --init with this folder starts it from the last "
+    "good weights."
+)
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class Trainer:
         self.restorer = Restorer(TorchEngine(state.served, state.device), tiling)
         self.saved_at = time.monotonic()
         self.superseded_when_saved = list(state.counters.superseded)
+        self.unsaved: list[tuple[int, dict[str, float]]] = []
 
     def fit(self) -> Counters:
         """Train; returns how the run ended.
@@ -101,33 +106,67 @@ class Trainer:
             SystemExit: a signal came; the state is saved.
             DataError, PhotoError: an image is broken; the state is saved.
             DiskFull: no room; the last state is untouched.
+            SettingError: the device has not enough memory.
         """
         try:
-            self._begin()
+            self._main_does(self._begin)
             while self.state.counters.epoch < self.schedule.num_epochs and not self.state.counters.stopped_early:
                 try:
                     self._train_epoch()
-                    self._close_epoch()
+                    self._main_does(self._record_epoch)
+                    if not self.processes.is_main:
+                        self.state.counters.next_epoch()
+                    (self.state.counters.stopped_early,) = self.processes.any(self.state.counters.stopped_early)
                 except NonFiniteTraining as error:
                     self._roll_back(error)
                 except (SystemExit, DataError, PhotoError):
                     self._save()
                     raise
+            self._main_does(self._end)
+        except torch.OutOfMemoryError as error:
+            raise SettingError(
+                f"{self.state.device} has not enough memory for this step. Raise --accumulate (the same result in less "
+                "memory), or lower --batch_size or --patch_size."
+            ) from error
         finally:
             _end_workers(self.loader)
-        if self.processes.is_main:
-            self._drop(self.state.counters.superseded)
         return self.state.counters
+
+    def _main_does(self, work: Callable[[], None]) -> None:
+        """Only the main process works; the others wait, and end as it does."""
+        verdict = GO_ON
+        raised: BaseException | None = None
+        if self.processes.is_main:
+            try:
+                work()
+            except BaseException as error:
+                raised = error
+                verdict = NON_FINITE if isinstance(error, NonFiniteTraining) else ENDED
+        verdict = self.processes.told(verdict)
+        if raised:
+            raise raised
+        if verdict == NON_FINITE:
+            raise NonFiniteTraining("The main process found values that are not numbers.")
+        if verdict == ENDED:
+            raise DeblurError("The main process has ended; its own message says why.")
 
     def _begin(self) -> None:
         """A state to come back to and panels of doing nothing yet, where the run is new."""
-        counters = self.state.counters
         self.progress.on_start(self.schedule.num_epochs * self.order.steps * self.order.batch_size)
-        self.progress.on_images(counters.step * self.order.batch_size)
-        if counters.step == 0 and self.processes.is_main:
+        self.progress.on_images(self.state.counters.step * self.order.batch_size)
+        if self.state.counters.step == 0:
             self._save()
-            shown = evenly_chosen(self.benchmark.pairs, PANEL_PHOTOS)
-            self._score(Benchmark(shown), 0)
+            self._score(Benchmark(evenly_chosen(self.benchmark.pairs, PANEL_PHOTOS)), 0)
+
+    def _end(self) -> None:
+        """A best there must be, also where it was lost after the last validation."""
+        counters = self.state.counters
+        if counters.best is None:
+            metrics = validation_metrics(self._score(self.benchmark, counters.epoch))
+            counters.psnr_db, counters.ssim = metrics["psnr"], metrics["ssim"]
+            self._keep_best(counters.epoch)
+            self._save()
+        self._drop(counters.superseded)
 
     def _train_epoch(self) -> None:
         """What is left of the pass of random crops that the counters stand in."""
@@ -139,64 +178,61 @@ class Trainer:
         batches = _batches(self.loader)
         for step in range(first_step, self.order.steps):
             started = time.perf_counter()
-            micro_batches = list(itertools.islice(batches, self.accumulate))
+            micro_batches = self._next(batches)
             waited_s = time.perf_counter() - started
-            result = optimizer_step(
-                self.state, self.module, micro_batches, self.schedule.clip_norm, self.processes, self.stop.came
-            )
+            result = optimizer_step(self.state, self.module, micro_batches, self.schedule.clip_norm, self.processes)
             counters.step += 1
             counters.sums.add(result, self.order.batch_size, time.perf_counter() - started, waited_s)
             self.progress.on_images(self.order.batch_size)
-            if not (result.finite or result.overflow):
+            if not result.finite:
                 self._skip(step, result)
-            if result.stop:
-                raise SystemExit(128 + (self.stop.signal or signal.SIGTERM))
-            if time.monotonic() - self.saved_at >= 60 * self.schedule.save_minutes and step + 1 < self.order.steps:
+            if time.monotonic() - self.saved_at >= 60 * self.schedule.save_minutes:
                 self._save()
+
+    def _next(self, batches: Iterator[Batch]) -> list[Batch]:
+        """A step's micro-batches; a signal or a broken image in one process ends all, between two steps."""
+        micro_batches: list[Batch] = []
+        trouble: DeblurError | None = None
+        try:
+            self.stop.waiting = self.processes.count == 1
+            if self.stop.waiting:
+                self.stop.check()
+            micro_batches = list(itertools.islice(batches, self.accumulate))
+        except (DataError, PhotoError) as error:
+            trouble = error
+        finally:
+            self.stop.waiting = False
+        stop, broken = self.processes.any(self.stop.signal is not None, trouble is not None)
+        if trouble:
+            raise trouble
+        if broken:
+            raise DataError("Another process met a broken image; its own message names it.")
+        if stop:
+            raise SystemExit(128 + (self.stop.signal or signal.SIGTERM))
+        return micro_batches
 
     def _skip(self, step: int, result: StepResult) -> None:
         """Count and name what a step that changed nothing was made of; too many of them end the attempt."""
         counters = self.state.counters
         counters.skipped_steps += 1
-        counters.skipped_since_rollback += 1
+        counters.skipped_since_rollback += not result.overflow
         names = [self.loader.dataset.name_of(key) for key in self.order.keys_of(step)]  # type: ignore[attr-defined]
-        epoch = counters.epoch + 1
         if self.processes.is_main:
-            values = {"loss": str(result.loss), "grad_norm": str(result.grad_norm)}
-            self.record.log_event("skipped_step", epoch=epoch, step=counters.step, samples=names, **values)
+            values = {"loss": str(result.loss), "grad_norm": str(result.grad_norm), "samples": names}
+            event = "overflow_step" if result.overflow else "skipped_step"
+            self.record.log_event(event, epoch=counters.epoch + 1, step=counters.step, **values)
+        if result.overflow:
+            return  # the scaler has lowered fp16's scale
         self.progress.on_line(
-            f"step {counters.step} (epoch {epoch}) skipped: loss {result.loss:g}, gradient norm {result.grad_norm:g}; "
-            f"samples: {', '.join(names)}"
+            f"step {counters.step} (epoch {counters.epoch + 1}) skipped: loss {result.loss:g}, gradient norm "
+            f"{result.grad_norm:g}; samples: {', '.join(names)}"
         )
         if counters.skipped_since_rollback > self.schedule.nonfinite_limit:
             raise NonFiniteTraining(
                 f"Loss or gradients were not finite in {counters.skipped_since_rollback} steps (--nonfinite_limit "
                 f"{self.schedule.nonfinite_limit}). The last good state and the samples are in {self.record.folder} "
-                f"({EVENTS_FILE}). Lower --learning_rate, or train with --precision f32."
+                f"({EVENTS_FILE}). {REMEDY}"
             )
-
-    def _close_epoch(self) -> None:
-        """The main process validates and records; all learn what comes of it."""
-        verdict = GO_ON
-        raised: NonFiniteTraining | SystemExit | None = None
-        if self.processes.is_main:
-            try:
-                self._record_epoch()
-            except NonFiniteTraining as error:
-                verdict, raised = NON_FINITE, error
-            except SystemExit as error:
-                verdict, raised = STOP, error
-            if self.state.counters.stopped_early:
-                verdict = EARLY
-        verdict = self.processes.told(verdict)
-        if raised:
-            raise raised
-        if verdict == NON_FINITE:
-            raise NonFiniteTraining("The main process found values that are not numbers.")
-        if verdict == STOP:
-            raise SystemExit(128 + signal.SIGTERM)
-        if not self.processes.is_main:
-            self.state.counters.next_epoch(early=verdict == EARLY)
 
     def _record_epoch(self) -> None:
         """Score whole validation images, through the path that users get; keep the best; record; save."""
@@ -208,19 +244,16 @@ class Trainer:
         metrics = self._training_metrics()
         improved = False
         if validated:
-            scores = self._score(self.benchmark, epoch)
-            metrics |= validation_metrics(scores)
+            metrics |= validation_metrics(self._score(self.benchmark, epoch))
             counters.psnr_db, counters.ssim = metrics["psnr"], metrics["ssim"]
             improved = metrics["psnr"] > counters.best_psnr_db
         metrics["seconds"] = counters.sums.seconds + time.perf_counter() - started
         if improved:
             self._keep_best(epoch)
         counters.next_epoch(early=validated and not is_last and epoch - counters.best_epoch >= schedule.patience)
-        snapshot = self.state.state_dict()  # not finite: raises before anything says that this epoch was good
-        self.record.log_epoch(epoch, metrics)
-        if validated:
-            self._save(snapshot)
-        self.on_epoch()
+        self.unsaved.append((epoch, metrics))
+        if validated and not self._save():
+            raise NonFiniteTraining(f"After epoch {epoch} the weights hold values that are not numbers. {REMEDY}")
         self.progress.on_line(describe(epoch, schedule.num_epochs, metrics, improved))
 
     def _training_metrics(self) -> dict[str, float]:
@@ -240,9 +273,7 @@ class Trainer:
                 lambda pixels: self.restorer(pixels, on_tile=lambda done, total: self.stop.check()), write_panel
             )
         except ModelError as error:
-            raise NonFiniteTraining(
-                f"Validation after epoch {epoch}: {error} Lower --learning_rate, or train with --precision f32."
-            ) from error
+            raise NonFiniteTraining(f"Validation after epoch {epoch}: {error} {REMEDY}") from error
 
     def _keep_best(self, epoch: int) -> None:
         """Write the averaged weights under the published name; the one before goes when no saved state names it."""
@@ -263,19 +294,27 @@ class Trainer:
             counters.superseded.append(counters.best.file)
         counters.best = Best(file, digest, epoch, counters.psnr_db)
 
-    def _save(self, snapshot: dict[str, Any] | None = None) -> None:
-        """Commit the state, where this is the main process and every number in it is one."""
+    def _save(self) -> bool:
+        """Record the epochs since the last save and commit the state; False where a number in it is not one.
+
+        No epoch is recorded that going back could make unhappen.
+        """
         self.saved_at = time.monotonic()
         if not self.processes.is_main:
-            return
+            return True
         try:
-            snapshot = snapshot or self.state.state_dict()
+            snapshot = self.state.state_dict()
         except NonFiniteTraining:
-            return  # the steps to come are not finite either, and are dealt with there
-        counters = self.state.counters
-        save_state(self.record.folder, snapshot, counters.best)
+            return False  # in mid-epoch the steps to come are not finite either, and are dealt with there
+        for epoch, metrics in self.unsaved:
+            self.record.log_epoch(epoch, metrics)
+        save_state(self.record.folder, snapshot, self.state.counters.best)
         self._drop(self.superseded_when_saved)
-        self.superseded_when_saved = list(counters.superseded)
+        self.superseded_when_saved = list(self.state.counters.superseded)
+        if self.unsaved:
+            self.unsaved.clear()
+            self.on_epoch()
+        return True
 
     def _drop(self, files: Sequence[str]) -> None:
         """Best checkpoints of this run that a better one has superseded."""
@@ -292,6 +331,9 @@ class Trainer:
         self.state.load_state_dict(load_checkpoint(self.processes.told(saved)))
         counters = self.state.counters
         counters.rollbacks, counters.skipped_steps = before.rollbacks + 1, before.skipped_steps
+        counters.skipped_since_rollback = 0
+        self.superseded_when_saved = list(counters.superseded)
+        self.unsaved.clear()
         if self.processes.is_main:
             self.record.log_event("rolled_back", from_step=before.step, to_step=counters.step, reason=str(error))
         self.progress.on_line(f"back to step {counters.step} (epoch {counters.epoch}), on with other samples: {error}")
@@ -302,6 +344,9 @@ def _end_workers(loader: DataLoader[Batch]) -> None:
     iterator = getattr(loader, "_iterator", None)
     if iterator is not None:
         iterator._shutdown_workers()
+        for worker in iterator._workers:
+            if worker.is_alive():
+                worker.kill()
         loader._iterator = None
 
 
@@ -313,3 +358,9 @@ def _batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
         if not str(error).startswith("Caught "):
             raise
         raise type(error)(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DataError(
+            "A process that loads images was ended from outside, most often for lack of memory. Lower --num_workers."
+        ) from error

@@ -36,6 +36,14 @@ class Processes:
             values /= self.count
         return values
 
+    def any(self, *flags: bool) -> list[bool]:
+        """For each flag, whether it is up in any process."""
+        if self.count == 1:
+            return list(flags)
+        ups = torch.tensor([float(flag) for flag in flags], device=self.device)
+        distributed.all_reduce(ups)
+        return [up > 0 for up in ups.tolist()]
+
     def told(self, data: bytes) -> bytes:
         """The main process's ``data``, in every process."""
         if self.count == 1:

@@ -92,7 +92,6 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress = Prog
         DeblurError: settings, data, training or registration failed. The record on disk says how far it came, and the
             same settings go on from there.
     """
-    torch.manual_seed(config.seed)
     with joined(pick_device(config.device)) as processes:
         if processes.is_main:
             with sole_trainer(config.output_dir):
@@ -103,7 +102,7 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress = Prog
 
 def _lead(config: TrainConfig, data: Data, processes: Processes, progress: Progress) -> Result:
     # The network, from scratch or from earlier weights, and the tiles it will be validated and served with.
-    network = _network(config)
+    network = _network_like(config, RunRecord(config.output_dir))
     tiling = _tiling(config, network)
 
     # The record on disk, new or gone on with; a tracker, if there is one, is fed from it.
@@ -112,10 +111,15 @@ def _lead(config: TrainConfig, data: Data, processes: Processes, progress: Progr
     tags = _tags(data, processes)
     opened = open_run(config.output_dir, _run_name(config), settings, tags, resume=config.resume, fresh=config.fresh)
     record = opened.record
+    known = [event.get("reason") for event in record.events]
     for trouble in data.left_out:
-        record.log_event("left_out", reason=trouble)
-    for line in (*opened.lines, *(f"left out: {trouble}" for trouble in data.left_out)):
+        progress.on_line(f"left out: {trouble}")
+        if trouble not in known:
+            record.log_event("left_out", reason=trouble)
+    for line in opened.lines:
         progress.on_line(line)
+    if not (opened.state or opened.finished):
+        network = _network(config)
     shipping = Shipping(record, ship, progress.on_line)
     shipping.wake()
     processes.told(FINISHED.encode() if opened.finished else opened.state)
@@ -139,10 +143,13 @@ def _lead(config: TrainConfig, data: Data, processes: Processes, progress: Progr
     unshipped = shipping.finish(LAST_SHIPMENT_S)
     for line in closing_lines(config, record, outcome, scores, unshipped):
         progress.on_line(line)
-    if config.registered_model_name and record.version is None:
-        version = register_record(record, config.registered_model_name, shipping.run_id)
-        progress.on_line(f"registered: {described(config.registered_model_name, version)}")
-    return Result(record, outcome, scores, shipping.run_id, record.version)
+    wished = config.registered_model_name
+    if wished and record.version_of(wished) is None:
+        with stop_signals() as stop:  # the first signal waits until the registration is whole
+            version = register_record(record, wished, shipping.run_id)
+        progress.on_line(f"registered: {described(wished, version)}")
+        stop.check()
+    return Result(record, outcome, scores, shipping.run_id, record.version_of(wished))
 
 
 def _follow(config: TrainConfig, data: Data, processes: Processes) -> None:
@@ -152,7 +159,8 @@ def _follow(config: TrainConfig, data: Data, processes: Processes) -> None:
         return
     with stop_signals() as stop:
         opened = Opened(RunRecord(config.output_dir), told)
-        _train(config, data, _network(config), processes, opened, stop, lambda: None, Progress())
+        network = build(load_checkpoint(told)["architecture"]) if told else _network(config)
+        _train(config, data, network, processes, opened, stop, lambda: None, Progress())
 
 
 def _train(
@@ -236,10 +244,12 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            return pick_device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.zeros(1, device=device)
         return device
     except (RuntimeError, AssertionError) as error:
@@ -272,6 +282,8 @@ def closing_lines(
 
 
 def _network(config: TrainConfig) -> DeblurUNet:
+    """Fresh, or with the weights that --init names."""
+    torch.manual_seed(config.seed)
     if config.init is None:
         return build({"name": "DeblurUNet", "width": config.width, "residual": config.residual})
     if config.init.startswith("models:/"):
@@ -279,6 +291,16 @@ def _network(config: TrainConfig) -> DeblurUNet:
 
         return network_from(fetch(config.init))
     return network_from(Path(config.init))
+
+
+def _network_like(config: TrainConfig, earlier: RunRecord) -> DeblurUNet:
+    """The network of a run that may go on: what --init named is not asked for again, for it may be gone by now."""
+    if config.init is None or config.fresh or not earlier.exists:
+        return _network(config)
+    settings = earlier.run["settings"]
+    if settings.get("init") != config.init:
+        return _network(config)
+    return build({"name": "DeblurUNet", "width": settings["width"], "residual": settings["residual"]})
 
 
 def _tiling(config: TrainConfig, network: DeblurUNet) -> Tiling:

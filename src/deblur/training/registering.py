@@ -12,7 +12,7 @@ from deblur.inference.model_folder import JSON_FILE
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.models.engine import TorchEngine
-from deblur.registry.record import FINISHED, RUNNING, RunRecord
+from deblur.registry.record import FINISHED, RunRecord
 from deblur.training.checkpoint import best_name, load_checkpoint, network_from, network_of
 from deblur.training.ending import closing
 from deblur.training.shipping import Shipping, shipper
@@ -56,7 +56,9 @@ def register_checkpoint(
     shutil.copy2(checkpoint, folder / best_name(int(state.get("epoch", 0)), float(state.get("psnr", 0.0))))
     shipping = Shipping(record, shipper("on"))
     with closing(record, shipping) as stop:
-        trained = benchmark.score(Restorer(TorchEngine(network), tiling))
+        trained = benchmark.score(
+            Restorer(TorchEngine(network), tiling), lambda score, blurry, restored, sharp: stop.check()
+        )
         record.log_epoch(int(state.get("epoch", 0)), validation_metrics(trained))
         export_model(network, record.model_folder, name=name, tiling=tiling, git_commit=commit)
         scores = verify_model(record.model_folder, benchmark, trained.mean("psnr_db"), stop.check)
@@ -81,7 +83,8 @@ def register_record(record: RunRecord, name: str, run_id: str | None) -> str:
 
     if run_id is None:
         raise RegistrationError(
-            f"{name} is not registered: the tracker does not answer. The verified model is in {record.model_folder}; "
+            f"{name} is not registered: the tracker has not taken the run. The verified model is in "
+            f"{record.model_folder}; "
             f"the same command, or 'deblur ship {record.folder} --name {name}', registers it later."
         )
     version = register(record.model_folder, network_from(record.model_folder), name, run_id)
@@ -109,9 +112,11 @@ def ship_record(folder: Path, name: str | None = None) -> tuple[str, str | None]
     if not record.exists:
         raise SettingError(f"{folder} holds no run (no run.json). Give the --output_dir of a training.")
     run_id = ship(record)
-    name = name or (record.run["settings"].get("registered_model_name") if record.version is None else None)
+    wished = record.run["settings"].get("registered_model_name")
     has_model = (record.model_folder / JSON_FILE).is_file()
-    if name is None or (not has_model and record.run["status"] == RUNNING):
+    if name is None and wished and has_model and record.version_of(wished) is None:
+        name = wished
+    if name is None:
         return run_id, None
     if not has_model:
         raise RegistrationError(f"{folder} holds no model; the run ended before its export ({record.run['status']}).")

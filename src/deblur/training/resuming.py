@@ -46,7 +46,10 @@ def sole_trainer(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(f"--output_dir {folder} cannot be made a folder ({error.strerror}).") from error
     lock = FileLock(folder / LOCK_FILE)
     try:
         lock.acquire(timeout=0)

@@ -12,6 +12,7 @@ from deblur.models.unet import DeblurUNet
 from deblur.training.checkpoint import Best
 
 LEARNING_RATE_END = 1e-6
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,12 @@ class Schedule:
 
 @dataclass(frozen=True)
 class StepResult:
-    """Loss and gradient norm (before clipping), means over processes, and whether any process was told to stop."""
+    """Loss and gradient norm (before clipping), means over processes; ``overflow``: only fp16's scale was too high."""
 
     loss: float
     grad_norm: float
     finite: bool
     overflow: bool
-    stop: bool
 
 
 @dataclass
@@ -123,7 +123,8 @@ class TrainingState:
     ) -> None:
         self.device, self.precision, self.steps = device, precision, steps
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = AveragedModel(self.network, multi_avg_fn=warmed_up_ema(schedule.ema_decay))
+        self.ema_decay = schedule.ema_decay
+        self.average = AveragedModel(self.network, multi_avg_fn=self._averaged)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True
         )
@@ -178,19 +179,14 @@ class TrainingState:
             torch.cuda.set_rng_state_all(state["cuda_rng_states"])
         self.counters = Counters.of(state["counters"])
 
+    def _averaged(self, averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
+        """torch's exponential moving average, its decay growing with the updates n as (1 + n) / (10 + n).
 
-def warmed_up_ema(decay: float) -> Any:
-    """torch's exponential moving average whose decay grows with the updates n as (1 + n) / (10 + n), up to ``decay``.
-
-    A fixed decay would keep a short run's average near its first weights. 0 makes the average the weights themselves.
-    """
-
-    def update(averaged: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
-        n = int(updates)
-        average = get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))  # type: ignore[no-untyped-call]
+        A fixed decay would keep a short run's average near its first weights.
+        """
+        n = int(self.average.n_averaged)  # on the CPU; ``updates`` is a copy of it on the device
+        average = get_ema_multi_avg_fn(min(self.ema_decay, (1 + n) / (10 + n)))  # type: ignore[no-untyped-call]
         average(averaged, current, updates)
-
-    return update
 
 
 def require_finite(values: Any, name: str) -> None:

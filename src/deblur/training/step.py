@@ -3,7 +3,7 @@
 import contextlib
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,6 @@ def optimizer_step(
     batches: Sequence[Batch],
     clip_norm: float,
     processes: Processes = Processes(),
-    stop: Callable[[], bool] = lambda: False,
 ) -> StepResult:
     """Take one step over ``batches``; several of one size give the gradients of their union.
 
@@ -37,7 +36,6 @@ def optimizer_step(
         batches: the step's micro-batches.
         clip_norm: largest gradient norm, applied after unscaling.
         processes: that take this step together.
-        stop: whether this process was told to stop, asked when the gradients are there; all processes learn of it.
     """
     state.optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=state.device)
@@ -48,8 +46,7 @@ def optimizer_step(
             total += loss.detach()
     state.scaler.unscale_(state.optimizer)
     norm = nn.utils.clip_grad_norm_(state.network.parameters(), clip_norm)
-    shared = processes.mean(torch.stack([total, norm, total.new_tensor(float(stop()))]))
-    loss_value, norm_value, stop_share = shared.tolist()  # the one wait for the device in a step
+    loss_value, norm_value = processes.mean(torch.stack([total, norm])).tolist()  # the step's one wait for the device
     finite = math.isfinite(loss_value) and math.isfinite(norm_value)
     overflow = not finite and math.isfinite(loss_value) and state.scaler.get_scale() > 1
     if finite:
@@ -59,7 +56,7 @@ def optimizer_step(
     with warnings.catch_warnings():  # torch warns where the very first step is skipped
         warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
         state.cosine.step()
-    return StepResult(loss_value, norm_value, finite, overflow, stop_share > 0)
+    return StepResult(loss_value, norm_value, finite, overflow)
 
 
 def _loss(state: TrainingState, module: nn.Module, blurry: Tensor, sharp: Tensor) -> Tensor:

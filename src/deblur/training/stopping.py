@@ -12,9 +12,13 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @dataclass
 class StopRequest:
-    """The signal that asked this process to stop, once one has come."""
+    """The signal that asked this process to stop, once one has come.
+
+    While ``waiting`` (for data, where nothing is half done) a signal acts at once, with the same exception.
+    """
 
     signal: int | None = None
+    waiting: bool = False
 
     def came(self) -> bool:
         """Whether one has come."""
@@ -38,6 +42,8 @@ def stop_signals() -> Iterator[StopRequest]:
         request.signal = number
         for each in SIGNALS:
             signal.signal(each, previous[each])
+        if request.waiting:
+            request.check()
 
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -45,7 +51,6 @@ def stop_signals() -> Iterator[StopRequest]:
     previous = {each: signal.signal(each, note) for each in SIGNALS}
     try:
         yield request
-        request.check()
     finally:
         for each in SIGNALS:
             signal.signal(each, previous[each])
