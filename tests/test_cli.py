@@ -212,7 +212,7 @@ def test_numbers_that_stop_being_numbers_have_their_own_exit_code(pair_folder: P
     )
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 3, done.stdout + done.stderr
-    assert "Lower --learning_rate" in done.stderr.replace("\n", " ")
+    assert "lower --learning_rate" in done.stderr.replace("\n", " ")
     assert RunRecord(tmp_path / "o").run["status"] == "FAILED"
     assert not (tmp_path / "o" / "model").exists()
 

@@ -314,6 +314,19 @@ def test_what_init_named_is_not_needed_again(pair_folder: Path, tmp_path: Path, 
     assert result.outcome.epoch == 2
 
 
+def test_a_new_run_starts_from_the_weights_in_its_own_folder(pair_folder: Path, tmp_path: Path) -> None:
+    first = settings(pair_folder, tmp_path / "o", tracking="off", num_epochs=1)
+    before = ran(first).outcome
+    after = ran(
+        settings(
+            pair_folder, tmp_path / "o", tracking="off", num_epochs=1, init=str(tmp_path / "o"), learning_rate=1e-9
+        )
+    )
+    assert before is not None
+    assert after.outcome is not None
+    assert after.outcome.best_psnr_db == pytest.approx(before.best_psnr_db, abs=0.01)
+
+
 @pytest.fixture
 def server(registry: Path, finished: Result) -> Iterator[str]:
     """A real ``mlflow server`` over the same store."""

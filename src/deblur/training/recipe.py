@@ -102,7 +102,8 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress = Prog
 
 def _lead(config: TrainConfig, data: Data, processes: Processes, progress: Progress) -> Result:
     # The network, from scratch or from earlier weights, and the tiles it will be validated and served with.
-    network = _network_like(config, RunRecord(config.output_dir))
+    unfilled = _architecture_of(config, RunRecord(config.output_dir))
+    network = unfilled or _network(config)
     tiling = _tiling(config, network)
 
     # The record on disk, new or gone on with; a tracker, if there is one, is fed from it.
@@ -118,7 +119,7 @@ def _lead(config: TrainConfig, data: Data, processes: Processes, progress: Progr
             record.log_event("left_out", reason=trouble)
     for line in opened.lines:
         progress.on_line(line)
-    if not (opened.state or opened.finished):
+    if unfilled and not (opened.state or opened.finished):
         network = _network(config)
     shipping = Shipping(record, ship, progress.on_line)
     shipping.wake()
@@ -293,13 +294,16 @@ def _network(config: TrainConfig) -> DeblurUNet:
     return network_from(Path(config.init))
 
 
-def _network_like(config: TrainConfig, earlier: RunRecord) -> DeblurUNet:
-    """The network of a run that may go on: what --init named is not asked for again, for it may be gone by now."""
+def _architecture_of(config: TrainConfig, earlier: RunRecord) -> DeblurUNet | None:
+    """The network, without its weights, of an earlier run with the same --init.
+
+    It may go on from its own state, and what --init named may be gone by now.
+    """
     if config.init is None or config.fresh or not earlier.exists:
-        return _network(config)
+        return None
     settings = earlier.run["settings"]
     if settings.get("init") != config.init:
-        return _network(config)
+        return None
     return build({"name": "DeblurUNet", "width": settings["width"], "residual": settings["residual"]})
 
 
