@@ -11,7 +11,7 @@ import binascii
 import json
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib import resources
 from urllib.parse import quote
 
@@ -129,16 +129,16 @@ class _Api:
         times = [time.perf_counter()]
         photo = images.decode(data, self._limits.decode)
         times.append(time.perf_counter())
-        restored = replace(photo, pixels=model.restorer(photo.pixels, wish.strength))
+        model.restorer.in_place(photo.rgb, wish.strength)
         times.append(time.perf_counter())
-        encoded = images.encode(restored, wish.output_format, wish.quality)
+        encoded = images.encode(photo, wish.output_format, wish.quality)
         times.append(time.perf_counter())
         stages = ("decode", "restore", "encode")
         timing = ", ".join(
             f"{stage};dur={1e3 * (b - a):.0f}" for stage, a, b in zip(stages, times, times[1:], strict=False)
         )
         photo_format = images.OUTPUT_FORMATS[wish.output_format] if wish.output_format else photo.format
-        return Answer(encoded, photo_format, model.info.label, len(model.restorer.plan(photo.pixels)), timing)
+        return Answer(encoded, photo_format, model.info.label, len(model.restorer.plan(photo.rgb)), timing)
 
 
 def _wish_of(request: Request) -> Wish:
