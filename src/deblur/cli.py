@@ -219,12 +219,36 @@ def bench_infer(
     return 0
 
 
+def bench_tiles(
+    model: str,
+    pairs: Path,
+    tiles: tuple[int, ...] = (128, 192, 256, 384, 512, 768, 1024),
+    halo: int = 0,
+    precision: Literal["auto", "f32", "bf16"] = "f32",
+    json: Path | None = None,
+) -> int:
+    """What the size of the tile does to the picture: PSNR, seams and colour, against the whole image as one tile.
+
+    Args:
+        model: A model folder or models:/NAME@champion.
+        pairs: Folder of pairs.
+        tiles: Tile sizes, px.
+        halo: How much of the overlap is thrown away instead of blended, on either side, px.
+        precision: What the network computes in.
+        json: Write every figure to this file.
+    """
+    from deblur.benchmarks.tiles import bench
+
+    bench(_locate(model), pairs, tiles, halo, precision, json, console)
+    return 0
+
+
 def bench() -> int:
     """Measure this machine: 'deblur bench --help' lists what can be measured."""
     return 2  # reached only through its help text: main hands 'bench' to BENCHES
 
 
-BENCHES: dict[str, Callable[..., int]] = {"infer": bench_infer}
+BENCHES: dict[str, Callable[..., int]] = {"infer": bench_infer, "tiles": bench_tiles}
 
 VERBS: dict[str, Callable[..., int]] = {
     "train": train,
