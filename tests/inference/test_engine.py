@@ -1,6 +1,8 @@
 """Engines: one call, whatever runs it; the same answer for any number of threads; calls that can be ended."""
 
 import importlib.util
+import subprocess
+import sys
 import threading
 import time
 from itertools import product
@@ -75,6 +77,16 @@ def test_compiled_shapes_are_kept_and_the_one_not_used_longest_goes(model_folder
     engine(np.zeros(shapes[-1], np.float32))
     assert set(engine._compiled) == {shapes[0], *shapes[2:]}
     assert engine._compiled[shapes[0]] is kept
+
+
+def test_openvino_reports_to_nobody(model_folder: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from deblur.inference.openvino import OpenVinoEngine\n"
+        "OpenVinoEngine(Path(sys.argv[1])); print(sys.modules['openvino_telemetry'], 'openvino' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(model_folder / "model.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "None True"
 
 
 def test_two_restorations_share_an_engine(model_folder: Path) -> None:

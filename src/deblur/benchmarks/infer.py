@@ -5,13 +5,14 @@ alike; figures are medians over the rounds. Memory, and the time from process st
 processes of their own.
 """
 
-import importlib.util
 import json
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,9 +25,9 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from deblur.benchmarks.machine import describe_machine, matmul_flops_per_s
-from deblur.benchmarks.one_photo import WAYS
+from deblur.benchmarks.one_photo import WAYS, Restore
 from deblur.data.photos import installed_photos
-from deblur.errors import ModelError
+from deblur.errors import ModelError, SettingError
 from deblur.export.onnx import export_model
 from deblur.images import Photo, Rgb8, decode, encode
 from deblur.inference.engine import Batch, Engine, Run, begin, open_engine
@@ -37,11 +38,11 @@ from deblur.models.unet import DeblurUNet
 from deblur.training.checkpoint import network_from
 
 PUBLISHED, MONAI, TORCH_SAME_TILES = tuple(WAYS)[:3]
-F32, BF16 = tuple(WAYS)[-2:]
+F32, BF16, AUTO = tuple(WAYS)[-3:]
 FULL_HD = (1080, 1920)
 SMALL_PHOTO = (512, 512)
 """What the first answer is measured on."""
-SCALED_WAYS = (PUBLISHED, "ours, torch f32", F32, BF16)
+SCALED_WAYS = (PUBLISHED, "ours, torch f32", AUTO)
 """The ways in the picture."""
 SLOW_UP_TO_MEGAPIXELS = 4.0
 """Torch is not asked for larger photos: its time grows in proportion, and its memory is known by then."""
@@ -88,11 +89,16 @@ def bench(
         picture: where the drawing goes, a PNG.
         tracking: whether to log to MLflow, too.
         console: where the table goes.
+
+    Raises:
+        SettingError: nothing to measure.
     """
+    if runs < 1 or not megapixels or min(megapixels) <= 0:
+        raise SettingError(f"--runs is {runs} and --megapixels {megapixels}; they must be above 0.")
     with tempfile.TemporaryDirectory(prefix="deblur-bench-") as scratch:
         folder = folder or _random_model(Path(scratch) / "model")
         figures: dict[str, Any] = {
-            "machine": describe_machine(),
+            "machine": describe_machine() | {p: version(p) for p in ("openvino", "onnxruntime") if find_spec(p)},
             "model": read_info(folder).architecture,
             "photo": list(FULL_HD),
             "runs": runs,
@@ -114,20 +120,18 @@ def bench(
 
 
 def ratios(figures: dict[str, Any]) -> dict[str, float]:
-    """What the seconds come to: how much faster than whom, and how near the machine's limit."""
+    """What the seconds come to: how much faster than whom, and how near the machine's limit in the same precision."""
     seconds = {way: median(values) for way, values in figures["seconds"].items()}
     whole, network = median(figures["file_to_file_s"]), median(figures["network_s"])
-    limit_s = figures["flops_of_the_image"] / median(figures["matmul_bf16_flops_per_s"])
+    limit_s = figures["flops_of_the_image"] / median(figures[f"matmul_{figures['auto_precision']}_flops_per_s"])
+    pairs = [(PUBLISHED, way) for way in (BF16, F32, AUTO)] + [(MONAI, BF16), (MONAI, TORCH_SAME_TILES)]
     found = {
-        "published loop / ours bf16": seconds[PUBLISHED] / seconds[BF16],
-        "published loop / ours f32": seconds[PUBLISHED] / seconds[F32],
-        "all but the network, share of file to file": (whole - network) / whole,
-        "network bf16 / matrix limit": network / limit_s,
+        f"{slow} / {fast}": seconds[slow] / seconds[fast] for slow, fast in pairs if {slow, fast} <= seconds.keys()
     }
-    if MONAI in seconds:
-        found["MONAI / ours bf16"] = seconds[MONAI] / seconds[BF16]
-        found["MONAI / our torch engine, same tiles"] = seconds[MONAI] / seconds[TORCH_SAME_TILES]
-    return found
+    return found | {
+        "all but the network, share of file to file": (whole - network) / whole,
+        "network / matrix limit": network / limit_s,
+    }
 
 
 def photo_of(shape: tuple[int, int]) -> Rgb8:
@@ -161,10 +165,10 @@ def draw(scaling: list[dict[str, Any]], picture: Path) -> None:
 
 
 def _compare(folder: Path, runs: int, console: Console) -> dict[str, Any]:
-    """Rounds over all ways on a 1920x1080 photo, its file to file in bf16, and the machine's matrix products."""
+    """Rounds over all ways on a 1920x1080 photo, its way from file to file, and the machine's matrix products."""
     rgb = photo_of(FULL_HD)
-    ways = {way: WAYS[way](folder) for way in _possible_ways(console)}
-    stopwatch = Stopwatch(open_engine(folder / ONNX_FILE, "openvino", "bf16"))
+    ways = _opened(folder, console)
+    stopwatch = Stopwatch(open_engine(folder / ONNX_FILE))
     restorer = Restorer(stopwatch, read_info(folder).tiling)
     for way, restore in {**ways, "file to file": restorer.in_place}.items():
         restore(photo_of(SMALL_PHOTO) if "torch" in way else rgb.copy())  # compiled, caches filled
@@ -184,16 +188,20 @@ def _compare(folder: Path, runs: int, console: Console) -> dict[str, Any]:
         found["network_s"].append(stopwatch.seconds)
     flops = flops_per_pixel(network_from(folder).eval()) * rgb.shape[0] * rgb.shape[1]
     plan = plan_tiles(*FULL_HD, restorer.tiling)
-    return {"seconds": seconds, "flops_of_the_image": flops, "computed_share": plan.computed_share, **found}
+    described = {"flops_of_the_image": flops, "computed_share": plan.computed_share}
+    described["auto_precision"] = getattr(stopwatch.engine, "precision", "f32")
+    return {"seconds": seconds, **described, **found}
 
 
-def _possible_ways(console: Console) -> list[str]:
-    """Those whose packages are installed, and that this processor can compute; a word for the others."""
-    possible = list(WAYS)
-    if importlib.util.find_spec("monai") is None:
-        console.print(f"without '{MONAI}': pip install --no-deps monai brings it.")
-        possible.remove(MONAI)
-    return possible
+def _opened(folder: Path, console: Console) -> dict[str, Restore]:
+    """The ways that this machine can go, and a word on each that it cannot."""
+    opened = {}
+    for way, open_way in WAYS.items():
+        try:
+            opened[way] = open_way(folder)
+        except SettingError as error:
+            console.print(f"without '{way}': {error}", style="dim", soft_wrap=True)
+    return opened
 
 
 def _file_to_file(file: bytes, restorer: Restorer) -> None:
@@ -211,7 +219,7 @@ def _seconds(work: Callable[..., object], *arguments: object) -> float:
 def _first_answer(folder: Path, scratch: Path, runs: int) -> dict[str, list[float]]:
     """From the start of a process to the answer to its first photo, and its peak memory by then."""
     photo = _written(photo_of(SMALL_PHOTO), scratch)
-    answers = [_in_a_process(BF16, folder, photo) for _ in range(runs)]
+    answers = [_in_a_process(AUTO, folder, photo) for _ in range(runs)]
     return {key: [answer[key] for answer in answers] for key in ("answered_s", "peak_mb")}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from deblur.errors import SettingError
 from deblur.images import Rgb8, from_rgb8, read, to_rgb8, write
 from deblur.inference.engine import Batch, EngineName, Precision, open_engine
 from deblur.inference.model_folder import open_model
@@ -78,8 +79,12 @@ def published_loop(folder: Path) -> Restore:
 
 def monai(folder: Path) -> Restore:
     """MONAI's sliding_window_inference in torch float32: 512 px, 12.5 % overlap, gaussian weights."""
-    from monai.inferers import sliding_window_inference
-
+    try:
+        from monai.inferers import sliding_window_inference
+    except ImportError as error:
+        raise SettingError(
+            "MONAI is not installed, and only this comparison wants it: pip install --no-deps monai"
+        ) from error
     from deblur.training.checkpoint import network_from
 
     network = network_from(folder).eval()
@@ -103,6 +108,7 @@ WAYS: dict[str, Callable[[Path], Restore]] = {
     "ours, ONNX Runtime f32": ours("onnxruntime", "f32"),
     "ours, OpenVINO f32": ours("openvino", "f32"),
     "ours, OpenVINO bf16": ours("openvino", "bf16"),
+    "ours": ours("auto", "auto"),
 }
 
 

@@ -63,8 +63,10 @@ def open_engine(
 
     Raises:
         ModelError: not a model, or one of another kind than ours.
-        SettingError: the engine is not installed, or this machine cannot compute in ``precision``.
+        SettingError: the engine is not installed, this machine cannot compute in ``precision``, or no thread is left.
     """
+    if threads is not None and threads < 1:
+        raise SettingError(f"--threads is {threads}; it must be at least 1.")
     installed = importlib.util.find_spec("openvino") is not None
     if name == "openvino" and not installed:
         raise SettingError("OpenVINO is not installed: pip install openvino, or take --engine onnxruntime.")

@@ -21,6 +21,8 @@ from deblur.inference.tiling import SizeRule, Tiling
 ONNX_FILE, JSON_FILE = "model.onnx", "model.json"
 FORMAT = 1
 GOLDEN_TOLERANCE = 1e-3
+GOLDEN_TOLERANCE_BF16 = 1e-2
+"""bf16 has 8 bits of mantissa: its rounding moved the cell means of DeblurUNet by 1e-4 (trained) to 1.4e-3 (random)."""
 GOLDEN_CELL_PX = 16
 
 OpenEngine = Callable[[Path], Engine]
@@ -153,7 +155,10 @@ def open_model(folder: Path, open_engine: OpenEngine = open_engine, tiling: Tili
         raise
     except Exception as error:  # the engine's own exceptions share no public base
         raise ModelError(f"{onnx} does not run on its golden input ({type(error).__name__}).") from error
-    if not distance <= info.golden.tolerance:
+    tolerance = info.golden.tolerance
+    if getattr(engine, "precision", "f32") == "bf16":
+        tolerance = max(tolerance, GOLDEN_TOLERANCE_BF16)
+    if not distance <= tolerance:
         raise ModelError(f"{onnx} computes something else than at export (golden input off by {distance:.2g}).")
     return Model(info, Restorer(engine, tiling or info.tiling))
 
