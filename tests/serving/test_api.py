@@ -209,7 +209,7 @@ def test_more_requests_than_places_are_told_to_come_back(model_folder: Path) -> 
         return batch
 
     model = Model(read_info(model_folder), Restorer(engine, Tiling(128, 32)))
-    app = create_app(ModelStore(Path, lambda folder: model), Limits(slots=1))
+    app = create_app(ModelStore(Path, lambda folder: model), Limits(slots=1, waiting=2))
     refused = threading.Semaphore(0)
 
     with TestClient(app) as client, ThreadPoolExecutor(8) as pool:
@@ -244,7 +244,7 @@ def test_the_work_stops_when_the_client_leaves_and_its_place_is_free(model_folde
             raise RuntimeError("cancelled")
 
     model = Model(read_info(model_folder), Restorer(Endless(), Tiling(128, 32)))
-    app = create_app(ModelStore(Path, lambda folder: model), Limits(slots=1))
+    app = create_app(ModelStore(Path, lambda folder: model), Limits(slots=1, waiting=0))
     sent: list[str] = []
 
     async def leave_while_it_computes() -> None:
@@ -261,7 +261,7 @@ def test_the_work_stops_when_the_client_leaves_and_its_place_is_free(model_folde
             sent.append(str(message["type"]))
 
         scope = {"type": "http", "method": "POST", "path": "/api/deblur", "headers": [], "query_string": b""}
-        for _ in range(4):  # more than there are places
+        for _ in range(4):  # there is one place
             computing.clear()
             cancelled.clear()
             messages[:] = [{"type": "http.request", "body": png(), "more_body": False}]

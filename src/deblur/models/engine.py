@@ -24,7 +24,8 @@ class TorchEngine:
         precision: Precision = "f32",
         threads: int | None = None,
     ) -> None:
-        self.model, self.device = model.to(device), torch.device(device)
+        self.device = torch.device(device)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         gpu_has_bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
         self.autocast = precision == "bf16" or (precision == "auto" and gpu_has_bf16)
         if threads:

@@ -86,7 +86,7 @@ def create_app(store: ModelStore, limits: Limits | None = None, *, with_post: bo
 
 class _Api:
     def __init__(self, store: ModelStore, limits: Limits) -> None:
-        self._store, self._limits, self._gate = store, limits, Gate(limits.slots)
+        self._store, self._limits, self._gate = store, limits, Gate(limits.slots, limits.waiting)
 
     async def deblur(self, request: Request) -> Response:
         wish = _wish_of(request)
