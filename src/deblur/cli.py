@@ -10,6 +10,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -20,12 +21,37 @@ from rich.markup import escape
 from deblur.errors import DeblurError, SettingError
 
 if TYPE_CHECKING:
-    from deblur.inference.model_folder import Model, OpenEngine
+    from deblur.inference.model_folder import Model, ModelInfo, OpenEngine
+    from deblur.inference.tiling import Tiling
     from deblur.training.config import TrainConfig
 
-Engine = Literal["auto", "onnxruntime", "torch"]
+Engine = Literal["auto", "openvino", "onnxruntime", "torch"]
 TRAINING_PACKAGES = ("torch", "mlflow", "skimage", "scipy", "onnx", "onnxscript", "filelock")
 console = Console(highlight=False)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Which model restores, and how it runs."""
+
+    model: str | None = None
+    """A model folder or models:/NAME@champion; by default DEBLUR_MODEL, else the champion of the local registry, else
+    the bundled model."""
+    engine: Engine = "auto"
+    """What runs the network; auto takes openvino on x86-64, else onnxruntime, and torch for a device other than cpu."""
+    precision: Literal["auto", "f32", "bf16"] = "auto"
+    """What it computes in; auto takes bf16 where engine and processor have it."""
+    threads: int | None = None
+    """Threads of the network; by default one a core."""
+    device: str = "cpu"
+    """cpu, cuda or mps; other than cpu needs torch."""
+    tile: int | None = None
+    """Cut into squares of this many px (512 as published) instead of tiles fitted to the photo."""
+    overlap: int | None = None
+    """Overlap of neighbouring tiles, px; by default what the model was validated with."""
+
+
+Opened = Annotated[Opening, tyro.conf.arg(name="")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,9 +89,7 @@ def _complain(sentence: str) -> None:
 def restore(
     photo: tyro.conf.Positional[Path],
     out: tyro.conf.Positional[Path | None] = None,
-    model: str | None = None,
-    engine: Engine = "auto",
-    device: str = "cpu",
+    opening: Opened = Opening(),
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
     """Restore a photo, or every photo in a folder.
@@ -73,10 +97,7 @@ def restore(
     Args:
         photo: A photo, or a folder of photos.
         out: Where to; by default PHOTO.deblurred.EXT, or the folder FOLDER.deblurred.
-        model: A model folder or models:/NAME@champion; by default DEBLUR_MODEL, else the champion of the local
-            registry, else the bundled model.
-        engine: What runs the network; auto takes onnxruntime, and torch for a device other than cpu.
-        device: cpu, cuda or mps; other than cpu needs torch.
+        opening: Model and engine.
         overwrite: Replace files that exist.
     """
     from rich.progress import Progress
@@ -85,7 +106,7 @@ def restore(
 
     if not photo.exists():
         raise SettingError(f"There is no {photo}.")
-    restorer = _open(model, engine, device).restorer
+    restorer = _opener(opening)(_locate(opening.model)).restorer
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(escape(photo.name), total=None)
         if photo.is_file():
@@ -108,31 +129,20 @@ def restore(
     return 1 if failed or not reports else 0
 
 
-def serve(
-    model: str | None = None,
-    host: str = "127.0.0.1",
-    port: int = 7071,
-    engine: Engine = "auto",
-    device: str = "cpu",
-) -> int:
+def serve(opening: Opened = Opening(), host: str = "127.0.0.1", port: int = 7071) -> int:
     """Serve the HTTP API: POST a photo to /api/deblur.
 
     Args:
-        model: A model folder or models:/NAME@champion; by default DEBLUR_MODEL, else the champion of the local
-            registry, else the bundled model.
+        opening: Model and engine.
         host: Address to listen on.
         port: Port to listen on.
-        engine: What runs the network; auto takes onnxruntime, and torch for a device other than cpu.
-        device: cpu, cuda or mps; other than cpu needs torch.
     """
     import uvicorn
 
-    from deblur.inference.model_folder import open_model
     from deblur.serving.api import create_app
     from deblur.serving.model_store import ModelStore
 
-    opener = _engine_opener(engine, device)
-    store = ModelStore(lambda: _locate(model), lambda folder: open_model(folder, opener))
+    store = ModelStore(lambda: _locate(opening.model), _opener(opening))
     console.print(f"serving on http://{host}:{port}  (POST /api/deblur, GET /api/health)")
     uvicorn.run(create_app(store), host=host, port=port, log_level="warning", timeout_graceful_shutdown=20)
     return 0
@@ -191,11 +201,6 @@ def train() -> int:
     return 2  # reached only through its help text: main hands 'train' to _train
 
 
-def bench() -> int:
-    """Measure this machine: 'deblur bench --help' lists what."""
-    return 2  # reached only through its help text: main hands 'bench' to BENCHES
-
-
 def bench_train(
     width: int = 32,
     batch_size: int | None = None,
@@ -247,7 +252,60 @@ def bench_train(
     return 0
 
 
-BENCHES: dict[str, Callable[..., int]] = {"train": bench_train}
+def bench_infer(
+    model: str | None = None,
+    megapixels: tuple[float, ...] = (0.5, 1.0, 2.0736, 8.0),
+    runs: int = 5,
+    json: Path | None = None,
+    picture: Path | None = None,
+    tracking: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> int:
+    """What this machine makes of inference: ours, the published loop and MONAI, beside the machine's own limit.
+
+    Args:
+        model: A model folder or models:/NAME@champion; by default DeblurUNet of full width with random weights.
+        megapixels: Sizes of the photos for time and memory; 2.0736 is 1920x1080, on which the table is measured.
+        runs: Runs of each row; the table says medians.
+        json: Write every figure to this file.
+        picture: Draw time and memory against megapixels into this PNG.
+        tracking: Log the figures to MLflow, too.
+    """
+    from deblur.benchmarks.infer import bench
+
+    bench(_locate(model) if model else None, megapixels, runs, json, picture, tracking, console)
+    return 0
+
+
+def bench_tiles(
+    model: str,
+    pairs: Path,
+    tiles: tuple[int, ...] = (128, 192, 256, 384, 512, 768, 1024),
+    halo: int = 0,
+    precision: Literal["auto", "f32", "bf16"] = "f32",
+    json: Path | None = None,
+) -> int:
+    """What the size of the tile does to the picture: PSNR, seams and colour, against the whole image as one tile.
+
+    Args:
+        model: A model folder or models:/NAME@champion.
+        pairs: Folder of pairs.
+        tiles: Tile sizes, px.
+        halo: How much of the overlap is thrown away instead of blended, on either side, px.
+        precision: What the network computes in.
+        json: Write every figure to this file.
+    """
+    from deblur.benchmarks.tiles import bench
+
+    bench(_locate(model), pairs, tiles, halo, precision, json, console)
+    return 0
+
+
+def bench() -> int:
+    """Measure this machine: 'deblur bench --help' lists what can be measured."""
+    return 2  # reached only through its help text: main hands 'bench' to BENCHES
+
+
+BENCHES: dict[str, Callable[..., int]] = {"train": bench_train, "infer": bench_infer, "tiles": bench_tiles}
 
 VERBS: dict[str, Callable[..., int]] = {
     "train": train,
@@ -302,25 +360,40 @@ def _print_settings(config: "TrainConfig") -> None:
         console.print(f"{key:24}{value}", markup=False, soft_wrap=True)
 
 
-def _open(model: str | None, engine: Engine, device: str) -> "Model":
-    from deblur.inference.model_folder import open_model
+def _opener(opening: Opening) -> "Callable[[Path], Model]":
+    from deblur.inference.model_folder import open_model, read_info
 
-    opener = _engine_opener(engine, device)
-    return open_model(_locate(model), opener)
+    open_engine = _engine_opener(opening)
+    return lambda folder: open_model(folder, open_engine, _tiling(opening, read_info(folder)))
 
 
-def _engine_opener(engine: Engine, device: str) -> "OpenEngine":
-    from deblur.inference.engine import OnnxEngine
+def _tiling(opening: Opening, info: "ModelInfo") -> "Tiling":
+    """The model's own tiling, or the squares that were asked for."""
+    own = info.tiling
+    if opening.tile is None and opening.overlap is None:
+        return own
+    from deblur.inference.tiling import Tiling
 
-    if engine == "onnxruntime" and device != "cpu":
-        raise SettingError(f"--engine onnxruntime runs on the CPU here; for --device {device} take --engine torch.")
-    if engine == "onnxruntime" or (engine == "auto" and device == "cpu"):
-        return OnnxEngine
+    overlap_px = own.overlap_px if opening.overlap is None else opening.overlap
+    halo_px = min(own.halo_px, overlap_px // 2)
+    return Tiling(opening.tile or own.tile_px, overlap_px, own.rule, halo_px, fitted=opening.tile is None)
+
+
+def _engine_opener(opening: Opening) -> "OpenEngine":
+    from deblur.inference.engine import open_engine
+
+    engine, device = opening.engine, opening.device
+    if engine in ("openvino", "onnxruntime") and device != "cpu":
+        raise SettingError(f"--engine {engine} runs on the CPU here; for --device {device} take --engine torch.")
+    if engine != "torch" and device == "cpu":
+        return lambda onnx_file: open_engine(onnx_file, engine, opening.precision, opening.threads)
     from deblur.models.engine import TorchEngine
     from deblur.training.checkpoint import network_from
     from deblur.training.recipe import pick_device
 
-    return lambda onnx_file: TorchEngine(network_from(onnx_file.parent), pick_device(device))
+    return lambda onnx_file: TorchEngine(
+        network_from(onnx_file.parent), pick_device(device), opening.precision, opening.threads
+    )
 
 
 def _locate(model: str | None) -> Path:

@@ -27,7 +27,7 @@ from deblur.data.photos import HELD_BACK, ShakenCrops, SharpPhoto, installed_pho
 from deblur.errors import DataError, ModelError
 from deblur.evaluation.panels import centre_crop, side_by_side, stacked
 from deblur.evaluation.scores import Benchmark
-from deblur.images import Photo, decode, encode, from_rgb8, to_rgb8
+from deblur.images import Photo, decode, encode
 from deblur.metrics import Interval, mean_interval, psnr_db
 from deblur.models import parameter_count
 from deblur.models.unet import DeblurUNet
@@ -99,7 +99,7 @@ def run_demo(folder: Path | None, console: Console) -> Interval:
     with served(f"models:/{NAME}/{result.version}") as url:
         console.print(f"3/4 POSTing {len(split.report)} held-back photos, {len(SHAKES_PX)} shakes each, to {url}")
         restored = [
-            Restored(photo.name, pair, to_rgb8(decode(post(url, encode(Photo(from_rgb8(pair.blurry))))).pixels))
+            Restored(photo.name, pair, decode(post(url, encode(Photo(pair.blurry)))).rgb)
             for photo, shakes in zip(split.report, blurred(split.report, SHAKES_PX, REPORT_SEED), strict=True)
             for pair in shakes
         ]

@@ -24,7 +24,7 @@ def test_the_file_equals_the_network_on_odd_sizes(model_folder: Path, shape: tup
     tiling = Tiling(128, 32, DeblurUNet.size_rule)
     pixels = np.random.default_rng(1).random((*shape, 3), dtype=np.float32)
     in_torch = Restorer(TorchEngine(sharpening_network()), tiling)(pixels)
-    in_onnx = open_model(model_folder).restorer(pixels)
+    in_onnx = open_model(model_folder, OnnxEngine).restorer(pixels)
     assert np.abs(in_torch - in_onnx).max() <= 1e-4
 
 
@@ -39,7 +39,7 @@ def test_the_plain_network_of_full_width_is_exported_too(tmp_path: Path) -> None
     network = DeblurUNet()
     info = export_model(network, tmp_path, name="full", tiling=Tiling(512, 64, network.size_rule))
     tiles = np.random.default_rng(1).random((1, 3, 80, 112), dtype=np.float32)
-    engine = open_model(tmp_path).restorer.engine
+    engine = open_model(tmp_path, OnnxEngine).restorer.engine
     assert np.abs(engine(tiles) - TorchEngine(network)(tiles)).max() <= 1e-4
     assert info.architecture == {"name": "DeblurUNet", "width": 32, "residual": False}
 

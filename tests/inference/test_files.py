@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblur.errors import SettingError
+from deblur.errors import RequestError, SettingError
 from deblur.inference.files import restore_file, restore_folder
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
@@ -52,6 +52,14 @@ def test_the_suffix_decides_the_format(photo: Path, tmp_path: Path) -> None:
         assert image.format == "JPEG"
     with pytest.raises(SettingError, match="suffix"):
         restore_file(RESTORER, photo, tmp_path / "out.xyz")
+
+
+def test_a_photo_that_the_format_cannot_hold_leaves_nothing_behind(tmp_path: Path) -> None:
+    photo = tmp_path / "wide.png"
+    Image.new("RGB", (16_384, 1)).save(photo)
+    with pytest.raises(RequestError, match="16383"):
+        restore_file(RESTORER, photo, tmp_path / "wide.webp")
+    assert [p.name for p in tmp_path.iterdir()] == ["wide.png"]
 
 
 def test_a_folder_is_restored_around_its_bad_files(tmp_path: Path) -> None:

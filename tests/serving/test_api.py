@@ -1,5 +1,6 @@
 """The HTTP API: a real photo in every spelling, and every mistake answered with a sentence."""
 
+import asyncio
 import base64
 import json
 import threading
@@ -16,6 +17,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from deblur.errors import ModelError
+from deblur.inference.engine import Run
 from deblur.inference.model_folder import Model, open_model, read_info
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
@@ -207,7 +209,7 @@ def test_more_requests_than_places_are_told_to_come_back(model_folder: Path) -> 
         return batch
 
     model = Model(read_info(model_folder), Restorer(engine, Tiling(128, 32)))
-    app = create_app(ModelStore(Path, lambda folder: model), Limits(slots=1))
+    app = create_app(ModelStore(Path, lambda folder: model), Limits(slots=1, waiting=2))
     refused = threading.Semaphore(0)
 
     with TestClient(app) as client, ThreadPoolExecutor(8) as pool:
@@ -223,6 +225,51 @@ def test_more_requests_than_places_are_told_to_come_back(model_folder: Path) -> 
         assert all(refused.acquire(timeout=20) for _ in range(5))
         go.set()
         assert sorted(results) == [200, 200, 200, 503, 503, 503, 503, 503]
+
+
+def test_the_work_stops_when_the_client_leaves_and_its_place_is_free(model_folder: Path) -> None:
+    """The network would take for ever; the connection ends while it computes its first tile."""
+    computing, cancelled = threading.Event(), threading.Event()
+
+    class Endless:
+        def __call__(self, batch: np.ndarray, /) -> np.ndarray:
+            raise AssertionError("the restorer begins a run of its own")
+
+        def begin(self) -> Run:
+            return Run(self._compute, cancelled.set)
+
+        def _compute(self, batch: np.ndarray) -> np.ndarray:
+            computing.set()
+            assert cancelled.wait(30)
+            raise RuntimeError("cancelled")
+
+    model = Model(read_info(model_folder), Restorer(Endless(), Tiling(128, 32)))
+    app = create_app(ModelStore(Path, lambda folder: model), Limits(slots=1, waiting=0))
+    sent: list[str] = []
+
+    async def leave_while_it_computes() -> None:
+        messages: list[dict[str, object]] = []
+
+        async def receive() -> dict[str, object]:
+            if messages:
+                return messages.pop()
+            while not computing.is_set():
+                await asyncio.sleep(0.01)
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, object]) -> None:
+            sent.append(str(message["type"]))
+
+        scope = {"type": "http", "method": "POST", "path": "/api/deblur", "headers": [], "query_string": b""}
+        for _ in range(4):  # there is one place
+            computing.clear()
+            cancelled.clear()
+            messages[:] = [{"type": "http.request", "body": png(), "more_body": False}]
+            await asyncio.wait_for(app(scope, receive, send), 10)  # type: ignore[arg-type]
+            assert cancelled.is_set()
+
+    asyncio.run(leave_while_it_computes())
+    assert sent.count("http.response.start") == 4
 
 
 def test_without_post_no_spelling_of_the_path_takes_a_photo(model_folder: Path) -> None:

@@ -75,13 +75,13 @@ def verify_model(
         folder: from :func:`export_model`.
         benchmark: the validation images.
         trained_psnr_db: what validation measured with the network in torch.
-        check: called after every image; an exception it raises stops the work.
+        check: called between tiles and inside them; an exception it raises stops the work.
 
     Raises:
         RegistrationError: the file's PSNR is more than 0.02 dB away from ``trained_psnr_db``.
     """
-    model = open_model(folder)
-    scores = benchmark.score(model.restorer, lambda score, blurry, restored, sharp: check())
+    model = open_model(folder, OnnxEngine)  # float32: it is the file that is verified, not a machine's bf16
+    scores = benchmark.score(lambda pixels: model.restorer(pixels, check=check))
     psnr_db = scores.mean("psnr_db")
     if not abs(psnr_db - trained_psnr_db) <= VERIFY_TOLERANCE_DB:
         raise RegistrationError(

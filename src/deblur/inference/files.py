@@ -1,7 +1,7 @@
 """Restore photos on disk: nothing is overwritten unasked, nothing is half-written, one bad file stops no other."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from deblur import images
@@ -111,8 +111,10 @@ def _restore(restorer: Restorer, photo: Path, place: Callable[[str], Path], over
         data = images.read(photo)
         target = place(data.format)
         _check_target(photo, target, overwrite)
-        restored = replace(data, pixels=restorer(data.pixels, on_tile=on_tile))
-        _write_whole(target, images.encode(restored, FORMAT_OF_SUFFIX.get(target.suffix.lower())))
+        restorer.in_place(data.rgb, on_tile=on_tile)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(target) as stream:  # a killed program leaves no half photo under the final name
+            images.write(data, stream, FORMAT_OF_SUFFIX.get(target.suffix.lower()))
     except OSError as error:
         raise SettingError(f"{error.filename or photo} cannot be read or written ({error.strerror}).") from error
     return target
@@ -129,10 +131,3 @@ def _check_target(photo: Path, target: Path, overwrite: bool) -> None:
         raise SettingError(f"{target} is the photo itself; name another output.")
     if target.exists() and not overwrite:
         raise SettingError(f"{target} exists. Name another output, or say --overwrite.")
-
-
-def _write_whole(target: Path, data: bytes) -> None:
-    """A killed program leaves no half photo under the final name."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(target) as stream:
-        stream.write(data)

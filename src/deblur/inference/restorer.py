@@ -1,14 +1,30 @@
-"""The restorer: an engine and a tiling make a function from pixels to restored pixels."""
+"""The restorer: an engine and a tiling make a function from pixels to restored pixels.
 
-from collections.abc import Callable
+A pipeline with bounded memory: while the network computes a tile, the one before is blended and the next is cut out;
+rows that no later tile touches leave the accumulator, which holds one row of tiles.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deblur.errors import ModelError, RequestError
-from deblur.images import Pixels
-from deblur.inference.engine import Engine
-from deblur.inference.tiling import Plan, Tiling, blend_tiles, plan_tiles
+from deblur.images import Pixels, Rgb8, from_rgb8, to_rgb8
+from deblur.inference.engine import Batch, Engine, begin
+from deblur.inference.tiling import Plan, Tiling, plan_tiles
+
+CHECK_EVERY_S = 0.05
+OnTile = Callable[[int, int], None]
+Planes = NDArray[np.float32]
+"""``(3, h, w)`` float32."""
+
+
+def _ignore(done: int, total: int) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +38,16 @@ class Restorer:
     engine: Engine
     tiling: Tiling
 
-    def plan(self, pixels: Pixels) -> Plan:
+    def plan(self, pixels: Pixels | Rgb8) -> Plan:
         """The tiles that ``pixels`` will be cut into."""
         return plan_tiles(pixels.shape[0], pixels.shape[1], self.tiling)
 
     def __call__(
-        self, pixels: Pixels, strength: float = 1.0, on_tile: Callable[[int, int], None] = lambda done, total: None
+        self,
+        pixels: Pixels,
+        strength: float = 1.0,
+        on_tile: OnTile = _ignore,
+        check: Callable[[], None] = lambda: None,
     ) -> Pixels:
         """``(H, W, 3)`` float32 in ``[0, 1]`` -> the same, restored and clamped.
 
@@ -35,24 +55,127 @@ class Restorer:
             pixels: the blurry image.
             strength: 0 to 1; the result is ``blurry + strength * (restored - blurry)``.
             on_tile: told (tiles done, tiles in all) after each tile; an exception it raises stops the work.
+            check: called between tiles and every 50 ms inside one; an exception it raises stops the work at once.
 
         Raises:
             RequestError: ``strength`` out of range.
             ModelError: the model returned something that is not a number.
         """
+        result = np.empty_like(pixels)
+
+        def keep(rows: slice, restored: Planes) -> None:
+            result[rows] = _mixed(pixels[rows], restored, strength)
+
+        self._restore(pixels, strength, keep, on_tile, check)
+        return result
+
+    def in_place(
+        self,
+        rgb: Rgb8,
+        strength: float = 1.0,
+        on_tile: OnTile = _ignore,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Restore ``(H, W, 3)`` uint8 where it lies: rows are overwritten as soon as no tile needs them any more.
+
+        The same as ``to_rgb8(restorer(from_rgb8(rgb)))`` with a fraction of the memory: what is needed beside ``rgb``
+        depends on the tile and the image's width. After an exception ``rgb`` is half restored. Arguments and errors
+        are those of calling the restorer.
+        """
+
+        def overwrite(rows: slice, restored: Planes) -> None:
+            rgb[rows] = to_rgb8(_mixed(rgb[rows], restored, strength))
+
+        self._restore(rgb, strength, overwrite, on_tile, check)
+
+    def _restore(
+        self,
+        pixels: Pixels | Rgb8,
+        strength: float,
+        finish: Callable[[slice, Planes], None],
+        on_tile: OnTile,
+        check: Callable[[], None],
+    ) -> None:
+        """Blend tile after tile; ``finish`` is given the rows that are complete, from top to bottom."""
         if not 0.0 <= strength <= 1.0:
             raise RequestError(f"strength is {strength:g}; allowed are 0 to 1.")
         plan = self.plan(pixels)
-        restored = pixels
-        for done, restored in enumerate(blend_tiles(pixels, plan, self._restore_tile), start=1):  # noqa: B007
-            on_tile(done, len(plan))
-        return np.clip(pixels + np.float32(strength) * (restored - pixels), 0.0, 1.0, dtype=np.float32)
+        rows, columns, done = plan.rows, plan.columns, 0
+        column_weights = columns.weights()
+        blended = np.zeros((3, rows.tile_px, columns.length_px), np.float32)
+        with closing(_restored_tiles(self.engine, _tiles(pixels, plan), check)) as tiles:
+            for top, finished, wy in zip(rows.starts, rows.finished_px, rows.weights(), strict=True):
+                for left, wx in zip(columns.starts, column_weights, strict=True):
+                    h, w = len(wy), len(wx)
+                    blended[:, :h, left : left + w] += next(tiles)[:, :h, :w] * (wy[:, None] * wx)
+                    done += 1
+                    on_tile(done, len(plan))
+                finish(slice(top, finished), blended[:, : finished - top])
+                begun = rows.tile_px - (finished - top)  # rows that the next tiles go on with
+                blended[:, :begun] = blended[:, finished - top :]
+                blended[:, begun:] = 0
 
-    def _restore_tile(self, tile: Pixels) -> Pixels:
-        batch = np.ascontiguousarray(tile.transpose(2, 0, 1)[None])
-        restored = self.engine(batch)
-        if restored.shape != batch.shape:
-            raise ModelError(f"The model answered {restored.shape} to a tile of {batch.shape}.")
-        if not np.isfinite(restored).all():
-            raise ModelError("The model's output holds values that are not numbers.")
-        return restored[0].transpose(1, 2, 0)
+
+def _tiles(pixels: Pixels | Rgb8, plan: Plan) -> Iterator[Batch]:
+    """Cut out tile after tile, row by row, as ``(1, 3, h, w)``; what the image lacks is filled by reflection."""
+    h, w = plan.rows.tile_px, plan.columns.tile_px
+    for top in plan.rows.starts:
+        for left in plan.columns.starts:
+            planes = _as_float(pixels[top : top + h, left : left + w].transpose(2, 0, 1))
+            lacking = ((0, 0), (0, h - planes.shape[1]), (0, w - planes.shape[2]))
+            yield np.ascontiguousarray(np.pad(planes, lacking, mode="reflect")[None])
+
+
+def _restored_tiles(engine: Engine, tiles: Iterator[Batch], check: Callable[[], None]) -> Generator[Planes]:
+    """The network's answers, in order. It has its next tile before the answer is waited for, so it never idles."""
+    run = begin(engine)
+    with ThreadPoolExecutor(1, "network") as network:
+        answers: list[Future[Batch]] = []
+        try:
+            for tile in tiles:
+                answers.append(network.submit(_checked, run.call, tile))
+                if len(answers) == 2:
+                    yield _result(answers[0], check)
+                    answers.pop(0)
+            for answer in answers:
+                yield _result(answer, check)
+        except BaseException:  # also when the consumer stops
+            _end(run.cancel, answers)
+            raise
+
+
+def _result(answer: Future[Batch], check: Callable[[], None]) -> Planes:
+    """Wait for an answer; ``check`` may raise in the meantime."""
+    check()
+    while not wait([answer], CHECK_EVERY_S).done:
+        check()
+    return answer.result()[0]
+
+
+def _end(cancel: Callable[[], None], answers: list[Future[Batch]]) -> None:
+    """Cancel until nothing runs: a call that began just now may have missed the first word."""
+    while any(not answer.cancel() and not answer.done() for answer in answers):
+        cancel()
+        wait(answers, CHECK_EVERY_S)
+
+
+def _checked(call: Callable[[Batch], Batch], batch: Batch) -> Batch:
+    restored = call(batch)
+    if restored.shape != batch.shape:
+        raise ModelError(f"The model answered {restored.shape} to a tile of {batch.shape}.")
+    if not np.isfinite(restored).all():
+        raise ModelError("The model's output holds values that are not numbers.")
+    return restored
+
+
+def _mixed(blurry: Pixels | Rgb8, restored: Planes, strength: float) -> Pixels:
+    """Blurry and restored, by strength, clamped: ``(h, w, 3)``."""
+    pixels = restored.transpose(1, 2, 0)
+    if strength < 1.0:
+        before = _as_float(blurry)
+        pixels = before + np.float32(strength) * (pixels - before)
+    return np.clip(pixels, 0.0, 1.0, dtype=np.float32)
+
+
+def _as_float(pixels: Pixels | Rgb8) -> Pixels:
+    return from_rgb8(pixels) if pixels.dtype == np.uint8 else pixels  # type: ignore[arg-type,return-value]

@@ -1,21 +1,27 @@
-"""Tiles: restore any image with a network that sees one tile at a time.
+"""The planner: which tiles a photo is cut into, so that a network that sees one tile at a time restores any size.
 
-The one idea: along each axis, consecutive tiles meet in a ramp. Tile ``i`` is weighted by the ramp it shares with its
+Two ideas. Along each axis, consecutive tiles meet in a ramp. Tile ``i`` is weighted by the ramp it shares with its
 left neighbour minus the ramp it shares with its right one, ``w_i = r_i - r_{i+1}`` with ``r_0 = 1`` and ``r_n = 0``.
 The sum telescopes, so the weights add up to 1 at every pixel whatever the tiles, and nothing is ever divided.
+
+And the tile is fitted to the image: for every number of tiles along an axis there is one smallest tile side, so the
+plan that computes the fewest pixels is found by trying the numbers. All tiles of a plan have one shape (an engine
+compiles a shape once) and begin on multiples of the network's stride (its pooling then cuts them as it cuts the image).
 
 Legend: ``px`` pixels, ``H, W`` height and width of the image, ``h, w`` of a tile.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deblur.errors import SettingError
-from deblur.images import Pixels
+
+AREA_SLACK = 1.2
+"""A fitted tile has at most this many times ``tile_px ** 2`` pixels: 1920 x 1080 then takes 8 tiles instead of 10."""
 
 
 @dataclass(frozen=True)
@@ -36,27 +42,30 @@ class SizeRule:
 
 @dataclass(frozen=True)
 class Tiling:
-    """How to cut images: tile side, the overlap of neighbours, and the network's size rule.
+    """How to cut images: size of a tile, the overlap of neighbours, and the network's size rule.
 
     ``overlap_px = 2 * halo_px + feather``: the halo is context whose output is thrown away, the feather is blended.
+    ``fitted`` tiles have about ``tile_px ** 2`` pixels and the sides that suit the image best; others are squares of
+    ``tile_px``, as published.
     """
 
     tile_px: int = 512
     overlap_px: int = 64
     rule: SizeRule = SizeRule()
     halo_px: int = 0
+    fitted: bool = True
 
     def __post_init__(self) -> None:
-        if not self.rule.accepts(self.tile_px):
+        if self.tile_px < 1 or not self.rule.accepts(self.tile_px):
             raise SettingError(
-                f"A tile of {self.tile_px} px does not fit the model, which needs a multiple of "
-                f"{self.rule.multiple_of} and at least {self.rule.min_side_px} px. "
-                f"Try {self.rule.fit(max(self.tile_px, 1))}."
+                f"A tile of {self.tile_px} px does not suit this network, which takes multiples of "
+                f"{self.rule.multiple_of} px, at least {self.rule.min_side_px}. Try {self.rule.fit(self.tile_px)}."
             )
-        if not 0 <= self.overlap_px <= self.tile_px // 2:
+        most_px = self.tile_px // 2 if self.tile_px >= 2 * self.rule.multiple_of else 0
+        if not 0 <= self.overlap_px <= most_px:
             raise SettingError(
                 f"An overlap of {self.overlap_px} px does not fit tiles of {self.tile_px} px; "
-                f"allowed are 0 to {self.tile_px // 2}."
+                f"allowed are 0 to {most_px}."
             )
         if not 0 <= 2 * self.halo_px <= self.overlap_px:
             raise SettingError(f"A halo of {self.halo_px} px needs an overlap of at least {2 * self.halo_px} px.")
@@ -69,7 +78,10 @@ class Tiling:
 
 @dataclass(frozen=True)
 class Axis:
-    """Tiles along one axis of an image ``length_px`` long: all ``tile_px`` long, evenly spread from end to end."""
+    """Tiles along one axis of an image ``length_px`` long: all ``tile_px`` long, evenly spread from end to end.
+
+    The last tile may reach past the image, by less than the network's stride (or its smallest side).
+    """
 
     length_px: int
     tile_px: int
@@ -77,17 +89,22 @@ class Axis:
     feather_px: int
 
     def weights(self) -> list[NDArray[np.float32]]:
-        """One array of ``min(tile_px, length_px)`` blend weights a tile; at every pixel they sum to 1."""
-        covered = min(self.tile_px, self.length_px)
+        """One array of blend weights a tile, for its pixels inside the image; at every pixel they sum to 1."""
         position = np.arange(self.length_px) + 0.5
         ramps = [np.ones(self.length_px)]
         for left, right in zip(self.starts, self.starts[1:], strict=False):
-            middle = (left + right + self.tile_px) / 2
+            middle = (left + self.tile_px + right) // 2
             ramps.append(np.clip((position - middle) / max(self.feather_px, 1) + 0.5, 0.0, 1.0))
         ramps.append(np.zeros(self.length_px))
         return [
-            (ramps[i] - ramps[i + 1])[start : start + covered].astype(np.float32) for i, start in enumerate(self.starts)
+            (ramps[i] - ramps[i + 1])[start : start + self.tile_px].astype(np.float32)
+            for i, start in enumerate(self.starts)
         ]
+
+    @property
+    def finished_px(self) -> tuple[int, ...]:
+        """Up to where the image is complete after each tile: where the next one begins, and in the end all of it."""
+        return (*self.starts[1:], self.length_px)
 
 
 @dataclass(frozen=True)
@@ -101,48 +118,61 @@ class Plan:
         return len(self.rows.starts) * len(self.columns.starts)
 
     @property
+    def computed_px(self) -> int:
+        """Pixels the network computes."""
+        return len(self) * self.rows.tile_px * self.columns.tile_px
+
+    @property
     def computed_share(self) -> float:
         """Pixels the network computes, as a multiple of the pixels in the image."""
-        pixels = self.rows.length_px * self.columns.length_px
-        return len(self) * self.rows.tile_px * self.columns.tile_px / pixels
-
-
-def plan_axis(length_px: int, tiling: Tiling) -> Axis:
-    """The fewest tiles that cover ``length_px`` with at least ``overlap_px`` between neighbours, spread evenly.
-
-    An axis that fits in one tile gets one tile just large enough for the network.
-    """
-    if length_px < 1:
-        raise SettingError(f"An image needs at least one pixel a side; this one has {length_px}.")
-    if length_px <= tiling.tile_px:
-        return Axis(length_px, tiling.rule.fit(length_px), (0,), tiling.feather_px)
-    last = length_px - tiling.tile_px
-    count = 1 + ceil(last / (tiling.tile_px - tiling.overlap_px))
-    starts = tuple(round(i * last / (count - 1)) for i in range(count))
-    return Axis(length_px, tiling.tile_px, starts, tiling.feather_px)
+        return self.computed_px / (self.rows.length_px * self.columns.length_px)
 
 
 def plan_tiles(height_px: int, width_px: int, tiling: Tiling) -> Plan:
-    """The tiles of an image ``height_px`` x ``width_px``."""
-    return Plan(plan_axis(height_px, tiling), plan_axis(width_px, tiling))
+    """The tiles of an image ``height_px`` x ``width_px``: of all plans that ``tiling`` allows, the fewest pixels.
 
+    An image that fits in one tile gets one tile just large enough for the network.
 
-def blend_tiles(pixels: Pixels, plan: Plan, restore_tile: Callable[[Pixels], Pixels]) -> Iterator[Pixels]:
-    """Restore tile by tile; yields the blended image after every tile, complete after the last.
-
-    ``restore_tile`` maps ``(h, w, 3)`` to the same shape, with the plan's one tile shape. What an image smaller than
-    the tile lacks is filled by reflection. A caller that stops iterating stops the work.
+    Raises:
+        SettingError: an image without pixels.
     """
-    if pixels.shape[:2] != (plan.rows.length_px, plan.columns.length_px):
-        raise ValueError(f"pixels are {pixels.shape[:2]}, the plan is for another size")
-    tile_h, tile_w = plan.rows.tile_px, plan.columns.tile_px
-    blended = np.zeros_like(pixels)
-    row_weights, column_weights = plan.rows.weights(), plan.columns.weights()
-    for top, wy in zip(plan.rows.starts, row_weights, strict=True):
-        for left, wx in zip(plan.columns.starts, column_weights, strict=True):
-            tile = pixels[top : top + tile_h, left : left + tile_w]
-            h, w = tile.shape[:2]
-            padded = np.pad(tile, ((0, tile_h - h), (0, tile_w - w), (0, 0)), mode="reflect")
-            restored = restore_tile(padded)[:h, :w]
-            blended[top : top + h, left : left + w] += restored * (wy[:, None] * wx)[..., None]
-            yield blended
+    if min(height_px, width_px) < 1:
+        raise SettingError(f"An image needs at least one pixel a side; this one is {height_px} x {width_px}.")
+    if not tiling.fitted:
+        return Plan(_axis(height_px, tiling.tile_px, tiling), _axis(width_px, tiling.tile_px, tiling))
+    area_px = AREA_SLACK * tiling.tile_px**2
+    plans = (
+        Plan(rows, columns)
+        for rows, columns in product(_fitted_axes(height_px, tiling), _fitted_axes(width_px, tiling))
+        if rows.tile_px * columns.tile_px <= area_px
+    )
+    return min(plans, key=lambda plan: (plan.computed_px, len(plan)))
+
+
+def _fitted_axes(length_px: int, tiling: Tiling) -> list[Axis]:
+    """For each number of tiles, up to twice what squares would need, those with the smallest side."""
+    padded_px, overlap_px = tiling.rule.fit(length_px), _overlap(tiling)
+    counts = range(1, 2 * _count(padded_px, tiling.tile_px, overlap_px) + 1)
+    sides = {tiling.rule.fit(ceil((padded_px + (count - 1) * overlap_px) / count)) for count in counts}
+    return [_axis(length_px, side_px, tiling) for side_px in sides]
+
+
+def _axis(length_px: int, tile_px: int, tiling: Tiling) -> Axis:
+    """The fewest tiles of ``tile_px`` that keep the overlap, spread evenly on the network's stride."""
+    padded_px, stride_px = tiling.rule.fit(length_px), tiling.rule.multiple_of
+    if padded_px <= tile_px:
+        return Axis(length_px, padded_px, (0,), tiling.feather_px)
+    last = (padded_px - tile_px) // stride_px
+    count = _count(padded_px, tile_px, _overlap(tiling))
+    starts = tuple(i * last // (count - 1) * stride_px for i in range(count))
+    return Axis(length_px, tile_px, starts, tiling.feather_px)
+
+
+def _count(padded_px: int, tile_px: int, overlap_px: int) -> int:
+    """How many tiles of ``tile_px`` cover ``padded_px`` when neighbours overlap by ``overlap_px``."""
+    return 1 if padded_px <= tile_px else ceil((padded_px - overlap_px) / (tile_px - overlap_px))
+
+
+def _overlap(tiling: Tiling) -> int:
+    """The overlap asked for, in whole strides, because tiles begin on them."""
+    return ceil(tiling.overlap_px / tiling.rule.multiple_of) * tiling.rule.multiple_of

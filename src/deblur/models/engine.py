@@ -3,20 +3,38 @@
 import numpy as np
 import torch
 
-from deblur.inference.engine import Batch
+from deblur.inference.engine import Batch, Precision
 from deblur.models.unet import DeblurUNet
 
 
 class TorchEngine:
-    """Runs a network in evaluation mode on its device; satisfies ``inference.engine.Engine``."""
+    """Runs a network in evaluation mode on its device; satisfies ``inference.engine.Engine``.
 
-    def __init__(self, model: DeblurUNet, device: torch.device | str = "cpu") -> None:
-        self.model, self.device = model.to(device), torch.device(device)
+    Args:
+        model: the network.
+        device: where it runs.
+        precision: bf16 computes under autocast; auto is bf16 on a GPU that has it, else f32.
+        threads: threads of torch in this process; None leaves them.
+    """
+
+    def __init__(
+        self,
+        model: DeblurUNet,
+        device: torch.device | str = "cpu",
+        precision: Precision = "f32",
+        threads: int | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        gpu_has_bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        self.autocast = precision == "bf16" or (precision == "auto" and gpu_has_bf16)
+        if threads:
+            torch.set_num_threads(threads)
 
     def __call__(self, batch: Batch, /) -> Batch:
         was_training = self.model.training
         self.model.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             restored = self.model(torch.from_numpy(batch).to(self.device)).float().cpu().numpy()
         self.model.train(was_training)
         return np.asarray(restored, dtype=np.float32)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import numpy as np
 
 from deblur.errors import ModelError, RegistrationError
+from deblur.inference.engine import OnnxEngine
 from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, open_model, read_info, sha256_of, stamp_version
 from deblur.registry.tracking import connect, local_store
 from deblur.serving.registry_client import parse_model_uri
@@ -39,7 +40,9 @@ def register(folder: Path, network: "DeblurUNet", name: str, run_id: str) -> str
     """
     from mlflow.exceptions import MlflowException
 
-    info = open_model(folder).info  # sha256, contract and golden input: what is registered is what was verified
+    info = open_model(
+        folder, OnnxEngine
+    ).info  # sha256, contract and golden input: what is registered is what was verified
     if info.psnr_db is None or info.psnr_input_db is None:
         raise RegistrationError(f"{folder} was exported but never verified; nothing unverified is registered.")
     try:

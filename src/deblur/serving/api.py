@@ -6,12 +6,14 @@ GET  /api/model         what ``model.json`` says
 GET  /api/openapi.json  this, for programs
 """
 
+import asyncio
 import base64
 import binascii
 import json
+import threading
 import time
-from collections.abc import AsyncGenerator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import asdict, dataclass
 from importlib import resources
 from urllib.parse import quote
 
@@ -31,6 +33,8 @@ from deblur.serving.problems import on_any_exception, on_client_gone, on_deblur_
 
 RAW_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", "")
 """Besides ``image/*``: what clients send with raw bytes (curl --data-binary says x-www-form-urlencoded)."""
+
+WATCH_EVERY_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -82,15 +86,15 @@ def create_app(store: ModelStore, limits: Limits | None = None, *, with_post: bo
 
 class _Api:
     def __init__(self, store: ModelStore, limits: Limits) -> None:
-        self._store, self._limits, self._gate = store, limits, Gate(limits.slots)
+        self._store, self._limits, self._gate = store, limits, Gate(limits.slots, limits.waiting)
 
     async def deblur(self, request: Request) -> Response:
         wish = _wish_of(request)
         data, as_json = await _image_of(request, self._limits)
         async with self._gate.slot():
             try:
-                answer = await run_in_threadpool(self._restore, data, wish)
-            except errors.DeblurError:
+                answer = await _while_connected(request, lambda check: self._restore(data, wish, check))
+            except (errors.DeblurError, ClientDisconnect):
                 raise
             except Exception as error:  # answered here: Starlette raises on after its own answer, which Azure forwards
                 return await on_any_exception(request, error)
@@ -123,22 +127,42 @@ class _Api:
         document = (resources.files("deblur.serving") / "openapi.json").read_bytes()
         return Response(document, media_type="application/json")
 
-    def _restore(self, data: bytes, wish: Wish) -> Answer:
-        """Runs in a worker thread: bytes in, bytes out."""
+    def _restore(self, data: bytes, wish: Wish, check: Callable[[], None]) -> Answer:
+        """Runs in a worker thread: bytes in, bytes out. What ``check`` raises ends it, inside a tile too."""
         model = self._store.get()
         times = [time.perf_counter()]
         photo = images.decode(data, self._limits.decode)
         times.append(time.perf_counter())
-        restored = replace(photo, pixels=model.restorer(photo.pixels, wish.strength))
+        model.restorer.in_place(photo.rgb, wish.strength, check=check)
         times.append(time.perf_counter())
-        encoded = images.encode(restored, wish.output_format, wish.quality)
+        encoded = images.encode(photo, wish.output_format, wish.quality)
         times.append(time.perf_counter())
         stages = ("decode", "restore", "encode")
         timing = ", ".join(
             f"{stage};dur={1e3 * (b - a):.0f}" for stage, a, b in zip(stages, times, times[1:], strict=False)
         )
         photo_format = images.OUTPUT_FORMATS[wish.output_format] if wish.output_format else photo.format
-        return Answer(encoded, photo_format, model.info.label, len(model.restorer.plan(photo.pixels)), timing)
+        return Answer(encoded, photo_format, model.info.label, len(model.restorer.plan(photo.rgb)), timing)
+
+
+async def _while_connected(request: Request, work: Callable[[Callable[[], None]], Answer]) -> Answer:
+    """Run ``work`` in a worker thread; once the client has left, the check it is given raises ClientDisconnect."""
+    gone = threading.Event()
+
+    def check() -> None:
+        if gone.is_set():
+            raise ClientDisconnect
+
+    async def watch() -> None:
+        while not await request.is_disconnected():
+            await asyncio.sleep(WATCH_EVERY_S)
+        gone.set()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        return await run_in_threadpool(work, check)
+    finally:
+        watcher.cancel()
 
 
 def _wish_of(request: Request) -> Wish:

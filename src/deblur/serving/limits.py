@@ -19,7 +19,10 @@ class Limits:
 
     body_mb: float = 20.0
     decode: DecodeLimits = DecodeLimits()
-    slots: int = field(default_factory=lambda: os.cpu_count() or 1)
+    slots: int = 1
+    """Photos at once. The engine uses every core for one, so a second only makes both wait."""
+    waiting: int = field(default_factory=lambda: 2 * (os.cpu_count() or 1))
+    """Requests that may wait for a slot; the next is refused."""
 
     @property
     def body_bytes(self) -> int:
@@ -28,10 +31,10 @@ class Limits:
 
 
 class Gate:
-    """Lets ``slots`` requests work and twice as many wait; the next is refused at once."""
+    """Lets ``slots`` requests work and ``waiting`` wait; the next is refused at once."""
 
-    def __init__(self, slots: int) -> None:
-        self._slots, self._inside, self._room = Semaphore(slots), 0, 3 * slots
+    def __init__(self, slots: int, waiting: int) -> None:
+        self._slots, self._inside, self._room = Semaphore(slots), 0, slots + waiting
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:

@@ -269,9 +269,7 @@ class Trainer:
         """Scores of the averaged weights, with panels of a few photos; stops between tiles when asked to."""
         write_panel = panel_writer(self.record, epoch, len(benchmark.pairs))
         try:
-            return benchmark.score(
-                lambda pixels: self.restorer(pixels, on_tile=lambda done, total: self.stop.check()), write_panel
-            )
+            return benchmark.score(lambda pixels: self.restorer(pixels, check=self.stop.check), write_panel)
         except ModelError as error:
             raise NonFiniteTraining(f"Validation after epoch {epoch}: {error} {REMEDY}") from error
 

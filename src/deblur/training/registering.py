@@ -56,9 +56,8 @@ def register_checkpoint(
     shutil.copy2(checkpoint, folder / best_name(int(state.get("epoch", 0)), float(state.get("psnr", 0.0))))
     shipping = Shipping(record, shipper("on"))
     with closing(record, shipping) as stop:
-        trained = benchmark.score(
-            Restorer(TorchEngine(network), tiling), lambda score, blurry, restored, sharp: stop.check()
-        )
+        restorer = Restorer(TorchEngine(network), tiling)
+        trained = benchmark.score(lambda pixels: restorer(pixels, check=stop.check))
         record.log_epoch(int(state.get("epoch", 0)), validation_metrics(trained))
         export_model(network, record.model_folder, name=name, tiling=tiling, git_commit=commit)
         scores = verify_model(record.model_folder, benchmark, trained.mean("psnr_db"), stop.check)

@@ -1,0 +1,285 @@
+"""``deblur bench infer``: our inference, the published loop and MONAI on one photo, beside the machine's own limit.
+
+Every round runs each way once and multiplies matrices in between, so that what else the machine does falls on all
+alike; figures are medians over the rounds. Memory, and the time from process start to the first answer, are of
+processes of their own.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from torch.utils.flop_counter import FlopCounterMode
+
+from deblur.benchmarks.machine import describe_machine, matmul_flops_per_s
+from deblur.benchmarks.one_photo import WAYS, Restore
+from deblur.data.photos import installed_photos
+from deblur.errors import ModelError, SettingError
+from deblur.export.onnx import export_model
+from deblur.images import Photo, Rgb8, decode, encode
+from deblur.inference.engine import Batch, Engine, Run, begin, open_engine
+from deblur.inference.model_folder import ONNX_FILE, read_info
+from deblur.inference.restorer import Restorer
+from deblur.inference.tiling import Tiling, plan_tiles
+from deblur.models.unet import DeblurUNet
+from deblur.training.checkpoint import network_from
+
+PUBLISHED, MONAI, TORCH_SAME_TILES = tuple(WAYS)[:3]
+F32, BF16, AUTO = tuple(WAYS)[-3:]
+FULL_HD = (1080, 1920)
+SMALL_PHOTO = (512, 512)
+"""What the first answer is measured on."""
+SCALED_WAYS = (PUBLISHED, "ours, torch f32", AUTO)
+"""The ways in the picture."""
+SLOW_UP_TO_MEGAPIXELS = 4.0
+"""Torch is not asked for larger photos: its time grows in proportion, and its memory is known by then."""
+
+
+class Stopwatch:
+    """An engine that keeps the time its calls take."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.seconds = engine, 0.0
+
+    def __call__(self, batch: Batch, /) -> Batch:
+        return self.begin().call(batch)
+
+    def begin(self) -> Run:
+        """A run of the engine, timed."""
+        run = begin(self.engine)
+
+        def call(batch: Batch) -> Batch:
+            started = time.perf_counter()
+            restored = run.call(batch)
+            self.seconds += time.perf_counter() - started
+            return restored
+
+        return Run(call, run.cancel)
+
+
+def bench(
+    folder: Path | None,
+    megapixels: Sequence[float],
+    runs: int,
+    json_file: Path | None,
+    picture: Path | None,
+    tracking: bool,
+    console: Console,
+) -> dict[str, Any]:
+    """Measure, print the table, write what was asked for; returns every figure (what ``json_file`` holds).
+
+    Args:
+        folder: a model folder; None takes DeblurUNet of full width with random weights, which cost the same time.
+        megapixels: sizes for the scaling of time and memory.
+        runs: rounds.
+        json_file: where the figures go.
+        picture: where the drawing goes, a PNG.
+        tracking: whether to log to MLflow, too.
+        console: where the table goes.
+
+    Raises:
+        SettingError: nothing to measure.
+    """
+    if runs < 1 or not megapixels or min(megapixels) <= 0:
+        raise SettingError(f"--runs is {runs} and --megapixels {megapixels}; they must be above 0.")
+    with tempfile.TemporaryDirectory(prefix="deblur-bench-") as scratch:
+        folder = folder or _random_model(Path(scratch) / "model")
+        figures: dict[str, Any] = {
+            "machine": describe_machine() | {p: version(p) for p in ("openvino", "onnxruntime") if find_spec(p)},
+            "model": read_info(folder).architecture,
+            "photo": list(FULL_HD),
+            "runs": runs,
+        }
+        figures |= _compare(folder, runs, console)
+        figures["first_answer"] = _first_answer(folder, Path(scratch), runs)
+        figures["scaling"] = _scaling(folder, Path(scratch), megapixels, console)
+    figures["ratios"] = ratios(figures)
+    _print(figures, console)
+    if json_file:
+        json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    if picture:
+        draw(figures["scaling"], picture)
+    if tracking:
+        from deblur.registry.benchmarks import log_benchmark
+
+        log_benchmark("bench infer", figures, [file for file in (json_file, picture) if file])
+    return figures
+
+
+def ratios(figures: dict[str, Any]) -> dict[str, float]:
+    """What the seconds come to: how much faster than whom, and how near the machine's limit in the same precision."""
+    seconds = {way: median(values) for way, values in figures["seconds"].items()}
+    whole, network = median(figures["file_to_file_s"]), median(figures["network_s"])
+    limit_s = figures["flops_of_the_image"] / median(figures[f"matmul_{figures['auto_precision']}_flops_per_s"])
+    pairs = [(PUBLISHED, way) for way in (BF16, F32, AUTO)] + [(MONAI, BF16), (MONAI, TORCH_SAME_TILES)]
+    found = {
+        f"{slow} / {fast}": seconds[slow] / seconds[fast] for slow, fast in pairs if {slow, fast} <= seconds.keys()
+    }
+    return found | {
+        "all but the network, share of file to file": (whole - network) / whole,
+        "network / matrix limit": network / limit_s,
+    }
+
+
+def photo_of(shape: tuple[int, int]) -> Rgb8:
+    """A photograph of that height and width, enlarged from one that is installed."""
+    (china,) = (photo.pixels for photo in installed_photos() if photo.name == "china")
+    return np.array(Image.fromarray(china).resize(shape[::-1], Image.Resampling.BICUBIC))
+
+
+def flops_per_pixel(network: torch.nn.Module) -> float:
+    """Floating-point operations a pixel (a multiplication and an addition are two), counted at 256x256."""
+    counter = FlopCounterMode(display=False)
+    with counter, torch.inference_mode():
+        network(torch.rand(1, 3, 256, 256))
+    return counter.get_total_flops() / 256**2
+
+
+def draw(scaling: list[dict[str, Any]], picture: Path) -> None:
+    """Seconds and peak memory against megapixels, a line a way."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for panel, field, label in zip(panels, ("restore_s", "peak_mb"), ("seconds", "peak memory, MB"), strict=True):
+        for way in dict.fromkeys(point["way"] for point in scaling):
+            points = [point for point in scaling if point["way"] == way]
+            panel.plot([p["megapixels"] for p in points], [p[field] for p in points], marker="o", label=way)
+        panel.set(xlabel="megapixels", ylabel=label, xlim=(0, None), ylim=(0, None))
+        panel.grid(alpha=0.3)
+    panels[0].legend()
+    figure.savefig(picture, dpi=120, format="png")
+
+
+def _compare(folder: Path, runs: int, console: Console) -> dict[str, Any]:
+    """Rounds over all ways on a 1920x1080 photo, its way from file to file, and the machine's matrix products."""
+    rgb = photo_of(FULL_HD)
+    ways = _opened(folder, console)
+    stopwatch = Stopwatch(open_engine(folder / ONNX_FILE))
+    restorer = Restorer(stopwatch, read_info(folder).tiling)
+    for way, restore in {**ways, "file to file": restorer.in_place}.items():
+        restore(photo_of(SMALL_PHOTO) if "torch" in way else rgb.copy())  # compiled, caches filled
+    file = _png(rgb)
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    found: dict[str, list[float]] = {
+        key: [] for key in ("file_to_file_s", "network_s", "matmul_f32_flops_per_s", "matmul_bf16_flops_per_s")
+    }
+    for number in range(1, runs + 1):
+        for way, restore in ways.items():
+            console.print(f"round {number} of {runs}: {way}", style="dim")
+            found["matmul_f32_flops_per_s"].append(matmul_flops_per_s(torch.float32))
+            found["matmul_bf16_flops_per_s"].append(matmul_flops_per_s(torch.bfloat16))
+            seconds[way].append(_seconds(restore, rgb.copy()))
+        stopwatch.seconds = 0.0
+        found["file_to_file_s"].append(_seconds(_file_to_file, file, restorer))
+        found["network_s"].append(stopwatch.seconds)
+    flops = flops_per_pixel(network_from(folder).eval()) * rgb.shape[0] * rgb.shape[1]
+    plan = plan_tiles(*FULL_HD, restorer.tiling)
+    described = {"flops_of_the_image": flops, "computed_share": plan.computed_share}
+    described["auto_precision"] = getattr(stopwatch.engine, "precision", "f32")
+    return {"seconds": seconds, **described, **found}
+
+
+def _opened(folder: Path, console: Console) -> dict[str, Restore]:
+    """The ways that this machine can go, and a word on each that it cannot."""
+    opened = {}
+    for way, open_way in WAYS.items():
+        try:
+            opened[way] = open_way(folder)
+        except SettingError as error:
+            console.print(f"without '{way}': {error}", style="dim", soft_wrap=True)
+    return opened
+
+
+def _file_to_file(file: bytes, restorer: Restorer) -> None:
+    photo = decode(file)
+    restorer.in_place(photo.rgb)
+    encode(photo)
+
+
+def _seconds(work: Callable[..., object], *arguments: object) -> float:
+    started = time.perf_counter()
+    work(*arguments)
+    return time.perf_counter() - started
+
+
+def _first_answer(folder: Path, scratch: Path, runs: int) -> dict[str, list[float]]:
+    """From the start of a process to the answer to its first photo, and its peak memory by then."""
+    photo = _written(photo_of(SMALL_PHOTO), scratch)
+    answers = [_in_a_process(AUTO, folder, photo) for _ in range(runs)]
+    return {key: [answer[key] for answer in answers] for key in ("answered_s", "peak_mb")}
+
+
+def _scaling(folder: Path, scratch: Path, megapixels: Sequence[float], console: Console) -> list[dict[str, Any]]:
+    """Time and peak memory of photos of growing size, each in a process of its own."""
+    points = []
+    for size in megapixels:
+        height = round((size * 1e6 * 9 / 16) ** 0.5)
+        photo = _written(photo_of((height, round(size * 1e6 / height))), scratch)
+        for way in SCALED_WAYS:
+            if "torch" in way and size > SLOW_UP_TO_MEGAPIXELS:
+                continue
+            console.print(f"{size:g} megapixels: {way}", style="dim")
+            points.append({"way": way, "megapixels": size, **_in_a_process(way, folder, photo)})
+    return points
+
+
+def _in_a_process(way: str, folder: Path, photo: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "deblur.benchmarks.one_photo", way, str(folder), str(photo), str(time.time())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ModelError(f"'{way}' failed on {photo.name}: {done.stderr.strip().splitlines()[-1]}")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def _random_model(folder: Path) -> Path:
+    """DeblurUNet of full width, never trained: it takes as long as a trained one."""
+    torch.manual_seed(0)
+    network = DeblurUNet()
+    export_model(network, folder, name="random", tiling=Tiling(512, 64, network.size_rule))
+    return folder
+
+
+def _png(rgb: Rgb8) -> bytes:
+    return encode(Photo(rgb))
+
+
+def _written(rgb: Rgb8, scratch: Path) -> Path:
+    """As a JPEG, which is what photos are."""
+    path = scratch / f"{rgb.shape[1]}x{rgb.shape[0]}.jpg"
+    path.write_bytes(encode(Photo(rgb), "jpeg"))
+    return path
+
+
+def _print(figures: dict[str, Any], console: Console) -> None:
+    machine = ", ".join(f"{key} {value}" for key, value in figures["machine"].items())
+    console.print(f"{machine}\nmodel {figures['model']}, 1920x1080, medians of {figures['runs']}", soft_wrap=True)
+    table = Table("way", "seconds", "times as fast as the published loop")
+    slowest = median(figures["seconds"][PUBLISHED])
+    for way, seconds in figures["seconds"].items():
+        table.add_row(way, f"{median(seconds):.2f}", f"{slowest / median(seconds):.2f}")
+    console.print(table)
+    for name, ratio in figures["ratios"].items():
+        console.print(f"{name}: {ratio:.3f}")
+    for dtype in ("f32", "bf16"):
+        console.print(f"matrix product {dtype}: {median(figures[f'matmul_{dtype}_flops_per_s']) / 1e9:.0f} GFLOP/s")
+    answer = {key: median(values) for key, values in figures["first_answer"].items()}
+    console.print(f"first answer after {answer['answered_s']:.2f} s, peak memory {answer['peak_mb']:.0f} MB")
+    table = Table("way", "megapixels", "seconds", "peak memory, MB")
+    for point in figures["scaling"]:
+        table.add_row(point["way"], f"{point['megapixels']:g}", f"{point['restore_s']:.2f}", f"{point['peak_mb']:.0f}")
+    console.print(table)

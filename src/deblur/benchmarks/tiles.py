@@ -1,0 +1,154 @@
+"""``deblur bench tiles``: what the tile does to the picture, where a network's statistics cover the whole tile.
+
+Against the tile size, up to the whole image as one tile: PSNR; the seam ratio; the colour drift. For a network that
+sees no further than its halo all three say "as the whole image".
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from deblur.data.pairs import find_pairs
+from deblur.images import Rgb8
+from deblur.inference.engine import Precision, open_engine
+from deblur.inference.model_folder import open_model
+from deblur.inference.restorer import Restorer
+from deblur.inference.tiling import Axis, Plan, Tiling
+from deblur.metrics import psnr_db
+
+
+@dataclass(frozen=True)
+class TileFigures:
+    """Means over the images. ``tile_px`` None is the whole image as one tile."""
+
+    tile_px: int | None
+    computed_share: float
+    psnr_db: float
+    psnr_input_db: float
+    seam_ratio: float
+    drift_levels: float
+
+
+def bench(
+    folder: Path,
+    pairs: Path,
+    tiles_px: Sequence[int],
+    halo_px: int,
+    precision: Precision,
+    json_file: Path | None,
+    console: Console,
+) -> list[TileFigures]:
+    """Restore every pair with every tile size and once whole; print the table, and write it where asked for.
+
+    Args:
+        folder: a model folder.
+        pairs: a folder of pairs.
+        tiles_px: tile sizes, each fitted to the image; the overlap is the model's, at most half a tile.
+        halo_px: how much of the overlap is thrown away on either side, at most a quarter of the tile.
+        precision: what the network computes in.
+        json_file: where the figures go, too.
+        console: where the table goes.
+    """
+    model = open_model(folder, lambda onnx: open_engine(onnx, "auto", precision))
+    own = model.restorer.tiling
+    loaded = [pair.load() for pair in find_pairs(pairs)]
+    longest_px = max(max(blurry.shape[:2]) for blurry, _ in loaded)
+    wholes = [_restored(Restorer(model.restorer.engine, _whole(own, longest_px)), blurry) for blurry, _ in loaded]
+    figures = []
+    for tile_px in (*tiles_px, None):
+        overlap_px = min(own.overlap_px, (tile_px or longest_px) // 2)
+        tiling = (
+            Tiling(tile_px, overlap_px, own.rule, min(halo_px, overlap_px // 2)) if tile_px else _whole(own, longest_px)
+        )
+        restorer = Restorer(model.restorer.engine, tiling)
+        rows = [
+            _figures(_restored(restorer, blurry), whole, blurry, sharp, restorer.plan(blurry))
+            for (blurry, sharp), whole in zip(loaded, wholes, strict=True)
+        ]
+        figures.append(TileFigures(tile_px, *np.mean(rows, axis=0).tolist()))
+        console.print(f"{tile_px or 'whole'}", style="dim")
+    _print(figures, len(loaded), console)
+    if json_file:
+        described: dict[str, Any] = {"model": model.info.label, "images": len(loaded), "precision": precision}
+        described["tiles"] = [asdict(row) for row in figures]
+        json_file.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    return figures
+
+
+def seam_ratio(image: Rgb8, reference: Rgb8, plan: Plan) -> float:
+    """Gradient across tile borders against elsewhere, divided by the same of a picture without borders.
+
+    The border is where two tiles are blended. 1: nothing to see; 1 too, where there is one tile.
+    """
+    ratios = []
+    for axis, array_axis in ((plan.rows, 0), (plan.columns, 1)):
+        at_border = _blended(axis)
+        if at_border.any():
+            changes = [
+                np.abs(np.diff(x.astype(np.float32), axis=array_axis)).mean(axis=(1 - array_axis, 2))
+                for x in (image, reference)
+            ]
+            tiled, whole = (change[at_border].mean() / change[~at_border].mean() for change in changes)
+            ratios.append(tiled / whole)
+    return float(np.mean(ratios)) if ratios else 1.0
+
+
+def drift_levels(image: Rgb8, reference: Rgb8, plan: Plan) -> float:
+    """The largest mean difference of a tile's colour from the reference, in levels of 255."""
+    difference = image.astype(np.float32) - reference
+    means = [
+        np.abs(difference[top : top + plan.rows.tile_px, left : left + plan.columns.tile_px].mean(axis=(0, 1))).max()
+        for top in plan.rows.starts
+        for left in plan.columns.starts
+    ]
+    return float(max(means))
+
+
+def _blended(axis: Axis) -> NDArray[np.bool_]:
+    """Which of the ``length_px - 1`` steps from a pixel to the next lie where two tiles are blended."""
+    weights = np.zeros(axis.length_px)
+    for start, weight in zip(axis.starts, axis.weights(), strict=True):
+        weights[start : start + len(weight)] += (weight > 0) & (weight < 1)
+    return weights[:-1] > 0
+
+
+def _figures(restored: Rgb8, whole: Rgb8, blurry: Rgb8, sharp: Rgb8, plan: Plan) -> tuple[float, ...]:
+    return (
+        plan.computed_share,
+        psnr_db(restored, sharp),
+        psnr_db(blurry, sharp),
+        seam_ratio(restored, whole, plan),
+        drift_levels(restored, whole, plan),
+    )
+
+
+def _restored(restorer: Restorer, blurry: Rgb8) -> Rgb8:
+    rgb = blurry.copy()
+    restorer.in_place(rgb)
+    return rgb
+
+
+def _whole(own: Tiling, longest_px: int) -> Tiling:
+    """One tile for any image of that size."""
+    return Tiling(own.rule.fit(longest_px), 0, own.rule)
+
+
+def _print(figures: list[TileFigures], images: int, console: Console) -> None:
+    table = Table("tile px", "computed", "PSNR dB", "gain dB", "seam ratio", "drift, levels", title=f"{images} images")
+    for row in figures:
+        table.add_row(
+            str(row.tile_px or "whole"),
+            f"{row.computed_share:.2f}",
+            f"{row.psnr_db:.3f}",
+            f"{row.psnr_db - row.psnr_input_db:+.3f}",
+            f"{row.seam_ratio:.3f}",
+            f"{row.drift_levels:.2f}",
+        )
+    console.print(table)

@@ -1,0 +1,135 @@
+"""Engines: one call, whatever runs it; the same answer for any number of threads; calls that can be ended."""
+
+import importlib.util
+import subprocess
+import sys
+import threading
+import time
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deblur.errors import ModelError, SettingError
+from deblur.inference.engine import Engine, OnnxEngine, begin, open_engine
+from deblur.inference.openvino import SHAPES_KEPT, OpenVinoEngine
+from deblur.models.engine import TorchEngine
+from tests.conftest import sharpening_network
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is for x86-64 only")
+TILES = np.random.default_rng(1).random((2, 3, 64, 96), dtype=np.float32)
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_every_engine_computes_what_the_network_does(model_folder: Path, name: str) -> None:
+    engine = open_engine(model_folder / "model.onnx", name, "f32")  # type: ignore[arg-type]
+    assert np.abs(engine(TILES) - TorchEngine(sharpening_network())(TILES)).max() < 1e-4
+
+
+def test_bf16_is_close_and_is_what_auto_takes_where_the_processor_has_it(model_folder: Path) -> None:
+    onnx = model_folder / "model.onnx"
+    exact = OnnxEngine(onnx)(TILES)
+    auto = OpenVinoEngine(onnx)
+    if auto.precision == "f32":
+        with pytest.raises(SettingError, match="--precision f32"):
+            OpenVinoEngine(onnx, "bf16")
+        return
+    difference = np.abs(auto(TILES) - exact)
+    assert np.array_equal(auto(TILES), OpenVinoEngine(onnx, "bf16")(TILES))
+    assert 1e-5 < difference.max() < 0.01
+
+
+@pytest.mark.parametrize(("name", "precision"), [("onnxruntime", "f32"), ("openvino", "f32"), ("openvino", "auto")])
+def test_the_same_bits_for_any_number_of_threads(model_folder: Path, name: str, precision: str) -> None:
+    one, two = (open_engine(model_folder / "model.onnx", name, precision, threads) for threads in (1, 2))  # type: ignore[arg-type]
+    assert np.array_equal(one(TILES), two(TILES))
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_a_call_ends_when_its_run_is_cancelled_and_other_runs_go_on(model_folder: Path, name: str) -> None:
+    engine: Engine = open_engine(model_folder / "model.onnx", name, "f32", threads=1)  # type: ignore[arg-type]
+    large = np.random.default_rng(2).random((1, 3, 1024, 1024), dtype=np.float32)
+    expected = engine(TILES)
+    engine(large)  # compiled
+    started = time.perf_counter()
+    engine(large)
+    usual_s = time.perf_counter() - started
+
+    run = begin(engine)
+    timer = threading.Timer(usual_s / 10, run.cancel)
+    timer.start()
+    started = time.perf_counter()
+    with pytest.raises(Exception, match=r"(?i)cancel|terminate"):
+        run.call(large)
+    assert time.perf_counter() - started < usual_s * 0.8
+    assert np.array_equal(engine(TILES), expected)
+    assert np.array_equal(begin(engine).call(TILES), expected)
+
+
+def test_compiled_shapes_are_kept_and_the_one_not_used_longest_goes(model_folder: Path) -> None:
+    engine = OpenVinoEngine(model_folder / "model.onnx")
+    shapes = [(1, 3, 16, 16 * (i + 1)) for i in range(SHAPES_KEPT + 1)]
+    for shape in shapes[:-1]:
+        engine(np.zeros(shape, np.float32))
+    kept = engine._compiled[shapes[0]]
+    engine(np.zeros(shapes[0], np.float32))
+    engine(np.zeros(shapes[-1], np.float32))
+    assert set(engine._compiled) == {shapes[0], *shapes[2:]}
+    assert engine._compiled[shapes[0]] is kept
+
+
+def test_openvino_reports_to_nobody(model_folder: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from deblur.inference.openvino import OpenVinoEngine\n"
+        "OpenVinoEngine(Path(sys.argv[1])); print(sys.modules['openvino_telemetry'], 'openvino' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(model_folder / "model.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "None True"
+
+
+def test_two_restorations_share_an_engine(model_folder: Path) -> None:
+    engine = OpenVinoEngine(model_folder / "model.onnx", "f32")
+    batches = [np.random.default_rng(i).random((1, 3, 64, 64 + 16 * (i % 2)), dtype=np.float32) for i in range(8)]
+    expected = [engine(batch) for batch in batches]
+    answers: dict[int, np.ndarray] = {}
+
+    def work(first: int) -> None:
+        run = begin(engine)
+        for i in range(first, len(batches), 2):
+            answers[i] = run.call(batches[i])
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(answers[i], expected[i]) for i in range(len(batches)))
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_bytes_that_are_no_model_are_an_error_with_a_sentence(tmp_path: Path, name: str) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(ModelError, match="cannot load"):
+        open_engine(tmp_path / "model.onnx", name)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "channels"), [*product(["openvino", "onnxruntime"], [1, 4])])
+def test_a_model_of_another_kind_is_refused(tmp_path: Path, name: str, channels: int) -> None:
+    onnx = pytest.importorskip("onnx")
+    shape = ["B", channels, "h", "w"]
+    tensors = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, shape) for n in ("blurry", "restored")]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["blurry"], ["restored"])], "g", tensors[:1], tensors[1:]
+    )
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10), tmp_path / "m"
+    )
+    with pytest.raises(ModelError, match="one float tensor"):
+        open_engine(tmp_path / "m", name)  # type: ignore[arg-type]
+
+
+def test_onnx_runtime_has_no_bf16(model_folder: Path) -> None:
+    with pytest.raises(SettingError, match="--engine openvino"):
+        open_engine(model_folder / "model.onnx", "onnxruntime", "bf16")

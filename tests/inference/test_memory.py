@@ -1,0 +1,63 @@
+"""Peak memory follows the tile, not the photo: 8 bytes a pixel for the photo itself, and no more."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deblur.inference.model_folder import Golden, ModelInfo, sha256_of, write_info
+
+onnx = pytest.importorskip("onnx")
+
+
+@pytest.fixture(scope="module")
+def halving_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder whose network takes no time: it halves every pixel."""
+    folder = tmp_path_factory.mktemp("halving")
+    shape = ["B", 3, "h", "w"]
+    tensors = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, shape) for n in ("blurry", "restored")]
+    half = onnx.helper.make_tensor("half", onnx.TensorProto.FLOAT, [1], [0.5])
+    node = onnx.helper.make_node("Mul", ["blurry", "half"], ["restored"])
+    graph = onnx.helper.make_graph([node], "halving", tensors[:1], tensors[1:], [half])
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10),
+        folder / "model.onnx",
+    )
+    means = np.random.default_rng(1).random((1, 3, 16, 16), dtype=np.float32).mean(axis=(2, 3)).ravel() / 2
+    golden = Golden(1, 16, [float(v) for v in means])
+    sha256 = sha256_of(folder / "model.onnx")
+    write_info(
+        folder, ModelInfo("halving", None, None, sha256, "f32", 16, 16, None, 512, 64, None, None, {"name": ""}, golden)
+    )
+    return folder
+
+
+def peak_mb(way: str, folder: Path, photo: Path) -> float:
+    command = [sys.executable, "-m", "deblur.benchmarks.one_photo", way, str(folder), str(photo), str(time.time())]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout)["peak_mb"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the peak")
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_hundred_megapixels_take_8_bytes_a_pixel_more_than_one(
+    halving_model: Path, tmp_path: Path, suffix: str
+) -> None:
+    """In a process of its own, decoding and encoding included."""
+    coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8))
+    peaks_mb = {}
+    for megapixels in (1, 100):
+        side_px = int((megapixels * 1e6) ** 0.5)
+        photo = tmp_path / f"{megapixels}{suffix}"
+        coarse.resize((side_px, side_px)).save(photo, **({"compress_level": 1} if suffix == ".png" else {}))
+        peaks_mb[megapixels] = peak_mb("ours, ONNX Runtime f32", halving_model, photo)
+    assert peaks_mb[100] <= 8 * 100 + peaks_mb[1] + 32
+    restored, blurry = ((tmp_path / f"1{end}").open("rb") for end in (".restored", suffix))
+    with restored, blurry:
+        halves, wholes = (np.asarray(Image.open(file), np.float32).mean() for file in (restored, blurry))
+    assert halves == pytest.approx(wholes / 2, abs=1), "it was restored"
