@@ -1,6 +1,7 @@
 """Engines: one call, whatever runs it; the same answer for any number of threads; calls that can be ended."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 import threading
@@ -133,3 +134,24 @@ def test_a_model_of_another_kind_is_refused(tmp_path: Path, name: str, channels:
 def test_onnx_runtime_has_no_bf16(model_folder: Path) -> None:
     with pytest.raises(SettingError, match="--engine openvino"):
         open_engine(model_folder / "model.onnx", "onnxruntime", "bf16")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_engines_may_go_in_any_order_and_signals_still_find_their_stack(model_folder: Path) -> None:
+    """In a process of its own: what went wrong here ended it without a word, at the next child that exited."""
+    program = (
+        "import faulthandler, gc, signal, subprocess, sys\n"
+        "from pathlib import Path\n"
+        "from deblur.inference.openvino import OpenVinoEngine\n"
+        "faulthandler.enable()\n"
+        "signal.signal(signal.SIGCHLD, lambda *_: None)\n"
+        f"model = Path({str(model_folder / 'model.onnx')!r})\n"
+        "engines = [OpenVinoEngine(model) for _ in range(3)]\n"
+        "while engines:\n"
+        "    engines.pop(0)\n"
+        "    gc.collect()\n"
+        "    subprocess.run([sys.executable, '-c', ''], check=True)\n"
+        "print('alive')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "alive\n", (done.returncode, done.stderr)

@@ -5,6 +5,7 @@ It compiles a network anew for every shape, a few tenths of a second each; the l
 
 import sys
 from collections import OrderedDict
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -16,6 +17,19 @@ from deblur.inference.engine import Batch, Precision, Run
 
 SHAPES_KEPT = 3
 """Each holds a copy of the weights and the tensors of a tile: 120 MB for DeblurUNet at 576x528 in bf16."""
+
+
+@cache
+def _core() -> Any:
+    """The one core of this process.
+
+    Each core gives its thread a signal stack of its own, and when it goes, the one that was there when it came. Cores
+    that go in another order than they came would leave a stack that is no more: the next signal would end the process.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it would report each import
+    import openvino
+
+    return openvino.Core()
 
 
 class OpenVinoEngine:
@@ -32,10 +46,9 @@ class OpenVinoEngine:
     """
 
     def __init__(self, model: Path, precision: Precision = "auto", threads: int | None = None) -> None:
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it would report each import
+        self._core = _core()
         import openvino
 
-        self._core = openvino.Core()
         has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not has_bf16:
             raise SettingError("This processor does not multiply bf16 natively. Take --precision f32.")
