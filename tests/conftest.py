@@ -34,7 +34,8 @@ def own_project(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     for home in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(home, str(root))
     for name in ("MLFLOW_TRACKING_URI", "DEBLUR_MODEL"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that what a test leaves (mlflow sets its own) goes with the test
+        monkeypatch.delenv(name)
     return root
 
 

@@ -62,8 +62,9 @@ def own_project(registry: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """One registry for this file: its tests read what the first run wrote."""
     monkeypatch.setattr(project, "root", lambda: registry)
     monkeypatch.setenv("HOME", str(registry))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("DEBLUR_MODEL", raising=False)
+    for name in ("MLFLOW_TRACKING_URI", "DEBLUR_MODEL"):
+        monkeypatch.setenv(name, "")  # so that what a test leaves (mlflow sets its own) goes with the test
+        monkeypatch.delenv(name)
     return registry
 
 
@@ -71,6 +72,8 @@ def own_project(registry: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def finished(registry: Path, pair_folder: Path) -> Result:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(project, "root", lambda: registry)
+        patch.setenv("MLFLOW_TRACKING_URI", "")
+        patch.delenv("MLFLOW_TRACKING_URI")
         return ran(settings(pair_folder, registry / "run", registered_model_name="tiny"))
 
 
