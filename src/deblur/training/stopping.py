@@ -20,10 +20,6 @@ class StopRequest:
     signal: int | None = None
     waiting: bool = False
 
-    def came(self) -> bool:
-        """Whether one has come."""
-        return self.signal is not None
-
     def check(self) -> None:
         """To be called at safe points; raises SystemExit (128 + signal) once a signal has come."""
         if self.signal is not None:
