@@ -1,0 +1,115 @@
+"""``deblur bench WHAT``: measure this machine."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+
+from deblur.cli.opening import locate
+
+console = Console(highlight=False)
+
+
+def train(
+    width: int = 32,
+    batch_size: int | None = None,
+    patch_size: int = 256,
+    precision: Literal["auto", "f32", "bf16", "fp16"] = "auto",
+    device: str = "auto",
+    rounds: int = 5,
+    steps: int = 5,
+    workers: int | None = None,
+    train_data: Path | None = None,
+    compile: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    json: Path | None = None,
+) -> int:
+    """Time our training step beside the plain float32 one and the machine's matrix products.
+
+    Args:
+        width: Channels of DeblurUNet's first level.
+        batch_size: Crops a step; by default 4 on a CPU, 24 on a GPU.
+        patch_size: Side of a crop, px.
+        precision: Of our step; auto takes bf16 where the hardware has it.
+        device: cpu, cuda or auto.
+        rounds: Timings of each step; medians count.
+        steps: Steps with real loading, for the share of time that they wait for data.
+        workers: Processes that load; by default one a core, at most 8.
+        train_data: Folder of pairs to load; by default installed photographs with synthetic blur.
+        compile: Compile our network first.
+        json: Write all figures to this file, too.
+    """
+    from deblur.benchmarks.train import benchmark_training, report
+    from deblur.registry.record import write_json
+    from deblur.training.recipe import pick_device, pick_precision
+
+    where = pick_device(device)
+    figures = benchmark_training(
+        width=width,
+        batch_size=batch_size or (4 if where.type == "cpu" else 24),
+        patch_px=patch_size,
+        precision=pick_precision(precision, where),
+        device=where,
+        rounds=rounds,
+        steps=steps,
+        workers=min(os.cpu_count() or 1, 8) if workers is None else workers,
+        train_data=train_data,
+        compiled=compile,
+    )
+    report(figures, console)
+    if json:
+        write_json(json, figures.as_dict())
+    return 0
+
+
+def infer(
+    model: str | None = None,
+    megapixels: tuple[float, ...] = (0.5, 1.0, 2.0736, 8.0),
+    runs: int = 5,
+    json: Path | None = None,
+    picture: Path | None = None,
+    tracking: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> int:
+    """What this machine makes of inference: ours, the published loop and MONAI, beside the machine's own limit.
+
+    Args:
+        model: A model folder or models:/NAME@champion; by default DeblurUNet of full width with random weights.
+        megapixels: Sizes of the photos for time and memory; 2.0736 is 1920x1080, on which the table is measured.
+        runs: Runs of each row; the table says medians.
+        json: Write every figure to this file.
+        picture: Draw time and memory against megapixels into this PNG.
+        tracking: Log the figures to MLflow, too.
+    """
+    from deblur.benchmarks.infer import bench
+
+    bench(locate(model) if model else None, megapixels, runs, json, picture, tracking, console)
+    return 0
+
+
+def tiles(
+    model: str,
+    pairs: Path,
+    tiles: tuple[int, ...] = (128, 192, 256, 384, 512, 768, 1024),
+    halo: int = 0,
+    precision: Literal["auto", "f32", "bf16"] = "f32",
+    json: Path | None = None,
+) -> int:
+    """What the size of the tile does to the picture: PSNR, seams and colour, against the whole image as one tile.
+
+    Args:
+        model: A model folder or models:/NAME@champion.
+        pairs: Folder of pairs.
+        tiles: Tile sizes, px.
+        halo: How much of the overlap is thrown away instead of blended, on either side, px.
+        precision: What the network computes in.
+        json: Write every figure to this file.
+    """
+    from deblur.benchmarks.tiles import bench
+
+    bench(locate(model), pairs, tiles, halo, precision, json, console)
+    return 0
+
+
+BENCHES: dict[str, Callable[..., int]] = {"train": train, "infer": infer, "tiles": tiles}

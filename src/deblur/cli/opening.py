@@ -1,0 +1,94 @@
+"""Which model a verb opens, and what runs it: options that restore and serve share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from deblur.errors import SettingError
+
+if TYPE_CHECKING:
+    from deblur.inference.model_folder import Model, ModelInfo, OpenEngine
+    from deblur.inference.tiling import Tiling
+
+Engine = Literal["auto", "openvino", "onnxruntime", "torch"]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Which model restores, and how it runs."""
+
+    model: str | None = None
+    """A model folder or models:/NAME@champion; by default DEBLUR_MODEL, else the champion of the local registry, else
+    the bundled model."""
+    engine: Engine = "auto"
+    """What runs the network; auto takes openvino on x86-64, else onnxruntime, and torch for a device other than cpu."""
+    precision: Literal["auto", "f32", "bf16"] = "auto"
+    """What it computes in; auto takes bf16 where engine and processor have it."""
+    threads: int | None = None
+    """Threads of the network; by default one a core."""
+    device: str = "cpu"
+    """cpu, cuda or mps; other than cpu needs torch."""
+    tile: int | None = None
+    """Cut into squares of this many px (512 as published) instead of tiles fitted to the photo."""
+    overlap: int | None = None
+    """Overlap of neighbouring tiles, px; by default what the model was validated with."""
+
+
+Opened = Annotated[Opening, tyro.conf.arg(name="")]
+
+
+def opener(opening: Opening) -> "Callable[[Path], Model]":
+    """Opens a model folder as the options say."""
+    from deblur.inference.model_folder import open_model, read_info
+
+    open_engine = _engine_opener(opening)
+    return lambda folder: open_model(folder, open_engine, _tiling(opening, read_info(folder)))
+
+
+def _tiling(opening: Opening, info: "ModelInfo") -> "Tiling":
+    """The model's own tiling, or the squares that were asked for."""
+    own = info.tiling
+    if opening.tile is None and opening.overlap is None:
+        return own
+    from deblur.inference.tiling import Tiling
+
+    overlap_px = own.overlap_px if opening.overlap is None else opening.overlap
+    halo_px = min(own.halo_px, overlap_px // 2)
+    return Tiling(opening.tile or own.tile_px, overlap_px, own.rule, halo_px, fitted=opening.tile is None)
+
+
+def _engine_opener(opening: Opening) -> "OpenEngine":
+    from deblur.inference.engine import open_engine
+
+    engine, device = opening.engine, opening.device
+    if engine in ("openvino", "onnxruntime") and device != "cpu":
+        raise SettingError(f"--engine {engine} runs on the CPU here; for --device {device} take --engine torch.")
+    if engine != "torch" and device == "cpu":
+        return lambda onnx_file: open_engine(onnx_file, engine, opening.precision, opening.threads)
+    from deblur.models.engine import TorchEngine
+    from deblur.training.checkpoint import network_from
+    from deblur.training.recipe import pick_device
+
+    return lambda onnx_file: TorchEngine(
+        network_from(onnx_file.parent), pick_device(device), opening.precision, opening.threads
+    )
+
+
+def locate(model: str | None) -> Path:
+    """The model folder; the registry (and mlflow with it) is touched only where it is needed."""
+    from deblur.serving.model_store import locate_model
+
+    def fetch(uri: str) -> Path:
+        from deblur.registry.versions import fetch
+
+        return fetch(uri)
+
+    def champion() -> str | None:
+        from deblur.registry.versions import local_champion
+
+        return local_champion()
+
+    return locate_model(model, fetch, champion)
