@@ -11,6 +11,7 @@ from torch.export import Dim
 
 from deblur.errors import RegistrationError
 from deblur.evaluation.scores import Benchmark, Scores
+from deblur.export.group_norm import channelwise
 from deblur.inference.engine import OnnxEngine
 from deblur.inference.model_folder import (
     JSON_FILE,
@@ -101,7 +102,7 @@ def _write_onnx(model: DeblurUNet, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         program = torch.onnx.export(
-            model,
+            channelwise(model),
             (example,),
             dynamo=True,
             dynamic_shapes=(sizes,),
