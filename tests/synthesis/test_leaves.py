@@ -1,8 +1,41 @@
-"""Dead leaves: the radius law, and an image that is a function of its seed."""
+"""Dead leaves: the laws they obey, the statistics they share with photographs, and the picture of the plain loop."""
+
+from typing import Any
 
 import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from deblur.synthesis.leaves import dead_leaves, power_law_radii
+from deblur.benchmarks.leaves import (
+    draw,
+    leaf_squares,
+    one_after_the_other,
+    photo_squares,
+    power_spectrum,
+    share_above,
+    slope_of,
+    statistics,
+    time_both,
+)
+from deblur.images import Rgb8
+from deblur.synthesis.leaves import dead_leaves, fall, numbered, painted, power_law_radii, textures
+
+
+@pytest.fixture(scope="module")
+def leaves() -> list[Rgb8]:
+    return leaf_squares(40)
+
+
+@pytest.fixture(scope="module")
+def ours(leaves: list[Rgb8]) -> dict[str, Any]:
+    return statistics(leaves)
+
+
+@pytest.fixture(scope="module")
+def theirs() -> dict[str, Any]:
+    """Of squares of the installed photographs."""
+    return statistics(photo_squares(None))
 
 
 def test_radii_follow_the_power_law() -> None:
@@ -16,16 +49,96 @@ def test_radii_follow_the_power_law() -> None:
         assert abs((radii > r).mean() - expected) < 4 * np.sqrt(expected / 200_000)
 
 
-def test_an_image_is_a_function_of_its_seed() -> None:
-    one, same, other = (dead_leaves(np.random.default_rng(s), 60, 80) for s in (1, 1, 2))
-    assert one.shape == (60, 80, 3)
+def test_the_leaves_of_images_follow_it_too_large_ones_reaching_in_from_outside() -> None:
+    side = 128
+    scenes = [fall(np.random.default_rng(seed), side, side) for seed in range(60)]
+    for r in (5.0, 8.0, 16.0, 32.0, 50.0):
+        larger = sum((scene.radii_px[1:] > r).sum() for scene in scenes)
+        expected = sum(
+            share_above(np.array(r), scene.smallest_px, side) * (len(scene.radii_px) - 1) for scene in scenes
+        )
+        assert abs(larger - expected) < 4 * np.sqrt(expected), r
+
+
+@given(st.integers(0, 2**32), st.integers(1, 70), st.integers(1, 70))
+@settings(max_examples=40, deadline=None)
+def test_an_image_is_a_function_of_its_seed_at_every_size(seed: int, height: int, width: int) -> None:
+    one, same, other = (dead_leaves(np.random.default_rng(s), height, width) for s in (seed, seed, seed + 1))
+    assert one.shape == (height, width, 3)
     assert one.dtype == np.uint8
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
 
 
-def test_an_image_has_edges_at_every_scale() -> None:
-    """Differences grow with distance, as in photographs, and do not vanish at one pixel."""
-    grey = np.mean([dead_leaves(np.random.default_rng(s), 128, 128).mean(axis=2) for s in range(1)], axis=0)
-    differences = [np.abs(grey[:, d:] - grey[:, :-d]).mean() for d in (1, 4, 16)]
-    assert 1 < differences[0] < differences[1] < differences[2]
+@pytest.mark.parametrize("seed", range(4))
+def test_it_is_the_picture_of_the_loop_that_draws_one_leaf_after_the_other(seed: int) -> None:
+    """The loop's masks cut along true lines, C code's along whole half pixels: only pixels at edges may differ."""
+    scene = fall(np.random.default_rng(seed), 96, 128)
+    ours, loop = painted(scene, numbered(scene)).astype(int), one_after_the_other(scene).astype(int)
+    assert np.abs(ours - loop).mean() < 0.6
+    assert (np.abs(ours - loop).max(axis=2) > 1).mean() < 0.05
+
+
+def test_a_long_image_is_painted_in_strips_without_a_seam() -> None:
+    scene = fall(np.random.default_rng(5), 300, 150)
+    assert np.abs(painted(scene, numbered(scene)).astype(int) - one_after_the_other(scene)).mean() < 0.6
+
+
+def test_edges_are_anti_aliased() -> None:
+    """Where a leaf's edge crosses a pixel the colour lies between its neighbours'."""
+    scene = fall(np.random.default_rng(1), 128, 128)
+    numbers = numbered(scene)
+    first = numbers[::2, ::2]
+    crossed = np.logical_or.reduce([numbers[y::2, x::2] != first for y, x in ((0, 1), (1, 0), (1, 1))])
+    assert 0.03 < crossed.mean() < 0.6
+    hard = painted(scene, first.repeat(2, axis=0).repeat(2, axis=1))
+    soft = painted(scene, numbers)
+    assert np.array_equal(hard[~crossed], soft[~crossed])
+    assert not np.array_equal(hard[crossed], soft[crossed])
+    assert power_spectrum(soft.mean(axis=2))[-8:].sum() < power_spectrum(hard.mean(axis=2))[-8:].sum()
+
+
+def test_power_falls_as_in_photographs(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """As 1/f^2 up to what small leaves and anti-aliasing take away; single photographs lie between -1 and -3.5."""
+    assert -2.6 < ours["slope"] < -1.8
+    assert abs(ours["slope"] - theirs["slope"]) < 0.6
+    assert np.std(ours["slopes"]) > 0.1, "images are not all alike"
+
+
+def test_neighbours_are_mostly_alike_and_sometimes_far_apart_as_in_photographs(
+    ours: dict[str, Any], theirs: dict[str, Any]
+) -> None:
+    """Differences have a sharp peak and heavy tails: a normal distribution has kurtosis 3."""
+    assert ours["kurtosis"] > 10
+    assert abs(ours["below 2 levels"] - theirs["below 2 levels"]) < 0.15
+    assert 0.3 < ours["above 50 levels"] / theirs["above 50 levels"] < 3
+
+
+def test_the_slope_is_that_of_a_known_spectrum() -> None:
+    rng = np.random.default_rng(0)
+    f = np.maximum(np.hypot(np.fft.fftfreq(256)[:, None], np.fft.fftfreq(256)), 1 / 256)
+    for exponent in (-1.0, -2.0, -3.0):
+        white = np.fft.fft2(rng.normal(size=(16, 256, 256)))
+        spectra = [power_spectrum(noise) for noise in np.fft.ifft2(white * f ** (exponent / 2)).real]
+        assert slope_of(np.mean(spectra, axis=0)) == pytest.approx(exponent, abs=0.1)
+
+
+def test_textures_are_standardised_and_differ() -> None:
+    found = textures()
+    assert np.allclose(found.mean(axis=(1, 2)), 0, atol=0.05)
+    assert np.allclose(found.std(axis=(1, 2)), 1, atol=0.1)
+    assert np.abs(np.corrcoef(found.reshape(len(found), -1)) - np.eye(len(found))).max() < 0.6
+
+
+def test_it_is_many_times_faster_than_the_loop() -> None:
+    figures = time_both(images=2)
+    assert figures["ratio"] > 5, "measured: 25"
+    assert figures["mean difference, levels"] < 0.6
+
+
+def test_the_plot_shows_leaves_beside_photographs(leaves: list[Rgb8]) -> None:
+    strip, radii, power, differences = draw(leaves[:6], {"photographs": photo_squares(None, each=1)}).axes
+    assert len(strip.images) == 1
+    assert "1/f²" in [line.get_label() for line in power.lines]
+    assert radii.get_xscale() == radii.get_yscale() == "log"
+    assert len(differences.lines) == 2
