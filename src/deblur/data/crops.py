@@ -46,7 +46,7 @@ def augment(rng: np.random.Generator, *images: Rgb8) -> list[Rgb8]:
 
 def to_tensor(rgb: Rgb8) -> Tensor:
     """``(H, W, 3)`` uint8 -> ``(3, H, W)`` float32 in ``[0, 1]``."""
-    return torch.from_numpy(np.ascontiguousarray(from_rgb8(rgb).transpose(2, 0, 1)))
+    return torch.from_numpy(from_rgb8(np.ascontiguousarray(rgb.transpose(2, 0, 1))))  # bytes are moved faster
 
 
 class RunOrder(Sampler[int]):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from deblur.images import SUFFIXES, read_rgb8
 
 Rgb8 = NDArray[np.uint8]
 T = TypeVar("T")
+AnyPair = TypeVar("AnyPair", bound="Pair")
 
 
 class Pair(Protocol):
@@ -30,6 +31,61 @@ class Pair(Protocol):
     def load(self) -> tuple[Rgb8, Rgb8]: ...
 
 
+class FileImage(Protocol):
+    """A named image that is made from files, ``(H, W, 3)`` uint8: a sharp photo, or one of a pair."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def files(self) -> tuple[Path, ...]: ...
+
+    @property
+    def made(self) -> str:
+        """How it is made from the files' pixels, in words; "" where it is the one file's."""
+        ...
+
+    def load(self) -> Rgb8: ...
+
+
+@runtime_checkable
+class FilePair(Pair, Protocol):
+    """A pair of :class:`FileImage`: (blurry, sharp)."""
+
+    @property
+    def images(self) -> tuple[FileImage, FileImage]: ...
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image in a file of its own."""
+
+    name: str
+    path: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The one file."""
+        return (self.path,)
+
+    @property
+    def made(self) -> str:
+        """Nothing is done to it."""
+        return ""
+
+    def load(self) -> Rgb8:
+        """Decode it.
+
+        Raises:
+            PhotoError: it is broken; its name is told.
+            DataError: it cannot be read.
+        """
+        try:
+            return read_rgb8(self.path)
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read ({error.strerror}).") from error
+
+
 @dataclass(frozen=True)
 class PairFiles:
     """A pair in two files."""
@@ -38,6 +94,11 @@ class PairFiles:
     blurry: Path
     sharp: Path
 
+    @property
+    def images(self) -> tuple[ImageFile, ImageFile]:
+        """The two files."""
+        return ImageFile(self.name, self.blurry), ImageFile(self.name, self.sharp)
+
     def load(self) -> tuple[Rgb8, Rgb8]:
         """Decode both.
 
@@ -45,13 +106,8 @@ class PairFiles:
             PhotoError: one is broken; its name is told.
             DataError: one cannot be read, or their sizes differ.
         """
-        try:
-            blurry, sharp = read_rgb8(self.blurry), read_rgb8(self.sharp)
-        except OSError as error:
-            raise DataError(f"{error.filename} cannot be read ({error.strerror}).") from error
-        if blurry.shape != sharp.shape:
-            sizes = " and ".join(f"{s.shape[1]} x {s.shape[0]}" for s in (blurry, sharp))
-            raise DataError(f"{self.blurry} and {self.sharp} differ in size ({sizes}); a pair must have one size.")
+        blurry, sharp = (image.load() for image in self.images)
+        check_one_size(self, blurry, sharp)
         return blurry, sharp
 
 
@@ -66,6 +122,18 @@ class PairPixels:
     def load(self) -> tuple[Rgb8, Rgb8]:
         """The two images."""
         return self.blurry, self.sharp
+
+
+def check_one_size(pair: FilePair, blurry: Rgb8, sharp: Rgb8) -> None:
+    """Refuse a pair of two sizes.
+
+    Raises:
+        DataError: it names both images and their sizes.
+    """
+    if blurry.shape != sharp.shape:
+        sizes = " and ".join(f"{s.shape[1]} x {s.shape[0]}" for s in (blurry, sharp))
+        paths = " and ".join(str(image.files[0]) for image in pair.images)
+        raise DataError(f"{paths} differ in size ({sizes}); a pair must have one size.")
 
 
 def find_pairs(folder: Path, blur_gamma: bool = False) -> list[PairFiles]:
@@ -112,46 +180,66 @@ def evenly_chosen(items: Sequence[T], count: int | None) -> list[T]:
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
-def whole_pairs(pairs: Sequence[PairFiles], at_most: int) -> tuple[list[PairFiles], list[str]]:
+def whole_pairs(pairs: Sequence[AnyPair], at_most: int) -> tuple[list[AnyPair], list[str]]:
     """Decode every pair; returns the good ones, and a sentence for each of the others.
 
     Raises:
         DataError: more than ``at_most`` are broken; it names them.
     """
 
-    def trouble_with(pair: PairFiles) -> str | None:
+    def checked(pair: AnyPair) -> AnyPair | str:
         try:
             pair.load()
         except (PhotoError, DataError) as error:
             return str(error)
-        return None
+        return pair
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets other threads run
-        troubles = list(pool.map(trouble_with, pairs))
-    bad = [trouble for trouble in troubles if trouble]
+        return without_bad(list(pool.map(checked, pairs)), at_most, "pairs")
+
+
+def without_bad(found: Sequence[T | str], at_most: int, kind: str) -> tuple[list[T], list[str]]:
+    """Split what was found into the good ones and the sentences that stand for broken ones.
+
+    Args:
+        found: pairs or photos, or a sentence in the place of each that is broken.
+        at_most: how many may be.
+        kind: what they are, in the plural.
+
+    Raises:
+        DataError: more than ``at_most`` are broken, or all; it names them.
+    """
+    good, bad = [x for x in found if not isinstance(x, str)], [x for x in found if isinstance(x, str)]
     if len(bad) > at_most:
-        raise DataError(f"{len(bad)} pairs are broken, {at_most} may be left out (--skip_bad): {'; '.join(bad[:20])}")
-    if len(bad) == len(pairs):
-        raise DataError(f"All {len(bad)} pairs are broken: {'; '.join(bad[:20])}")
-    return [pair for pair, trouble in zip(pairs, troubles, strict=True) if not trouble], bad
+        raise DataError(f"{len(bad)} {kind} are broken, {at_most} may be left out (--skip_bad): {'; '.join(bad[:20])}")
+    if not good:
+        raise DataError(f"All {len(bad)} {kind} are broken: {'; '.join(bad[:20])}")
+    return good, bad
 
 
 def fingerprint(pairs: Sequence[Pair]) -> str:
-    """16 hex digits that change when a name or a file's bytes do (files: size and first 64 KiB; arrays: every byte)."""
+    """16 hex digits that change when a name or a file's bytes do (files: size and first 64 KiB; arrays: every byte).
+
+    A cached pair has the fingerprint of the files it was made from.
+    """
     digest = hashlib.sha256()
     for pair in pairs:
         digest.update(pair.name.encode())
-        if isinstance(pair, PairFiles):
-            for path in (pair.blurry, pair.sharp):
-                try:
-                    with path.open("rb") as stream:
-                        digest.update(path.stat().st_size.to_bytes(8, "big") + stream.read(65_536))
-                except OSError as error:
-                    raise DataError(f"{path} cannot be read ({error.strerror}).") from error
+        if isinstance(pair, FilePair):
+            for image in pair.images:
+                digest.update(image.made.encode() + b"".join(_size_and_start(path) for path in image.files))
         else:
-            for image in pair.load():
-                digest.update(image.tobytes())
+            for pixels in pair.load():
+                digest.update(pixels.tobytes())
     return digest.hexdigest()[:16]
+
+
+def _size_and_start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return path.stat().st_size.to_bytes(8, "big") + stream.read(65_536)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
 
 
 class PairCrops(Dataset[tuple[Tensor, Tensor]]):
