@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from deblur.data.crops import RunOrder
-from deblur.data.pairs import PairCrops, PairPixels, evenly_chosen, find_pairs, fingerprint, whole_pairs
+from deblur.data.pairs import PairCrops, PairPixels, evenly_chosen, find_pairs, fingerprint, whole
 from deblur.errors import DataError, PhotoError
 from tests.conftest import SHARED
 
@@ -53,15 +53,15 @@ def test_problems_are_named(pair_folder: Path, tmp_path: Path) -> None:
 
 def test_broken_pairs_are_found_before_training_and_left_out_up_to_a_cap(pair_folder: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(pair_folder, tmp_path / "pairs"))
-    assert whole_pairs(find_pairs(folder), 0) == (find_pairs(folder), [])
+    assert whole(find_pairs(folder), 0, "pairs") == (find_pairs(folder), [])
     (folder / "blur" / "china.png").write_bytes((folder / "blur" / "china.png").read_bytes()[:2000])
     Image.new("RGB", (50, 50)).save(folder / "sharp" / "rocket.png")
-    good, bad = whole_pairs(find_pairs(folder), 2)
+    good, bad = whole(find_pairs(folder), 2, "pairs")
     assert {pair.name for pair in find_pairs(folder)} - {pair.name for pair in good} == {"china.png", "rocket.png"}
     assert "china.png" in bad[0]
     assert "differ in size" in bad[1]
     with pytest.raises(DataError, match=r"2 pairs are broken, 1 may be left out \(--skip_bad\).*china\.png"):
-        whole_pairs(find_pairs(folder), 1)
+        whole(find_pairs(folder), 1, "pairs")
 
 
 def test_a_file_that_cannot_be_read_is_named(pair_folder: Path, tmp_path: Path) -> None:

@@ -112,4 +112,66 @@ def tiles(
     return 0
 
 
-BENCHES: dict[str, Callable[..., int]] = {"train": train, "infer": infer, "tiles": tiles}
+def data(
+    source: tyro.conf.Positional[Path],
+    patch_size: int = 256,
+    workers: int | None = None,
+    rounds: int = 5,
+    seconds: float = 1.0,
+    average: int | None = None,
+    cache: Path | None = None,
+    train_json: Path | None = None,
+    json: Path | None = None,
+) -> int:
+    """Crops a second of a training set: decoding each sample, and from the decoded cache.
+
+    Args:
+        source: Folder of pairs, or of frame sequences.
+        patch_size: Side of a crop, px.
+        workers: Processes that load; by default one a core, at most 8.
+        rounds: Timings of each way; medians count.
+        seconds: What a timing takes.
+        average: Frames averaged into a blurry image, of sequences; by default 7.
+        cache: Build the cache here and keep it; by default it is gone afterwards.
+        train_json: What 'deblur bench train --json' wrote here: the images a second that a step eats.
+        json: Write all figures to this file, too.
+    """
+    from deblur.benchmarks.data import bench
+
+    count = min(os.cpu_count() or 1, 8) if workers is None else workers
+    bench(source, patch_size, count, rounds, seconds, average, cache, train_json, json, console)
+    return 0
+
+
+def sources(
+    mixtures: tuple[str, ...],
+    sets: tuple[str, ...],
+    crops: int = 10_000,
+    width: int = 16,
+    output: Path = Path("checkpoints/sources"),
+) -> int:
+    """What training data is worth: one small network a mixture, the same number of crops, scored on every set.
+
+    Args:
+        mixtures: Each the sources of one training, in quotes: "gopro/train photos:mine leaves".
+        sets: Validation sources.
+        crops: Crops that each network sees.
+        width: Channels of DeblurUNet's first level.
+        output: Folder for the runs; what is there goes on, or is not trained again.
+    """
+    from string import ascii_lowercase
+
+    from deblur.benchmarks.sources import bench
+
+    named = {letter: text.split() for letter, text in zip(ascii_lowercase, mixtures, strict=False)}
+    bench(named, sets, crops, output, {"width": width}, console)
+    return 0
+
+
+BENCHES: dict[str, Callable[..., int]] = {
+    "train": train,
+    "infer": infer,
+    "tiles": tiles,
+    "data": data,
+    "sources": sources,
+}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deblur.data.pairs import ImageFile
 from deblur.errors import DataError, SettingError
 from deblur.images import SUFFIXES, from_rgb8, to_rgb8
-from deblur.synthesis.degrade import to_linear, to_srgb
+from deblur.synthesis.light import to_linear, to_srgb
 
 Rgb8 = NDArray[np.uint8]
 

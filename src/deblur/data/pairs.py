@@ -19,7 +19,13 @@ from deblur.images import SUFFIXES, read_rgb8
 
 Rgb8 = NDArray[np.uint8]
 T = TypeVar("T")
-AnyPair = TypeVar("AnyPair", bound="Pair")
+Item = TypeVar("Item", bound="Loadable")
+
+
+class Loadable(Protocol):
+    """A pair or a photo."""
+
+    def load(self) -> object: ...
 
 
 class Pair(Protocol):
@@ -31,6 +37,7 @@ class Pair(Protocol):
     def load(self) -> tuple[Rgb8, Rgb8]: ...
 
 
+@runtime_checkable
 class FileImage(Protocol):
     """A named image that is made from files, ``(H, W, 3)`` uint8: a sharp photo, or one of a pair."""
 
@@ -180,22 +187,22 @@ def evenly_chosen(items: Sequence[T], count: int | None) -> list[T]:
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
-def whole_pairs(pairs: Sequence[AnyPair], at_most: int) -> tuple[list[AnyPair], list[str]]:
-    """Decode every pair; returns the good ones, and a sentence for each of the others.
+def whole(items: Sequence[Item], at_most: int, kind: str) -> tuple[list[Item], list[str]]:
+    """Decode every pair or photo; returns the good ones, and a sentence for each of the others.
 
     Raises:
         DataError: more than ``at_most`` are broken; it names them.
     """
 
-    def checked(pair: AnyPair) -> AnyPair | str:
+    def checked(item: Item) -> Item | str:
         try:
-            pair.load()
+            item.load()
         except (PhotoError, DataError) as error:
             return str(error)
-        return pair
+        return item
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets other threads run
-        return without_bad(list(pool.map(checked, pairs)), at_most, "pairs")
+        return without_bad(list(pool.map(checked, items)), at_most, kind)
 
 
 def without_bad(found: Sequence[T | str], at_most: int, kind: str) -> tuple[list[T], list[str]]:
@@ -217,19 +224,19 @@ def without_bad(found: Sequence[T | str], at_most: int, kind: str) -> tuple[list
     return good, bad
 
 
-def fingerprint(pairs: Sequence[Pair]) -> str:
+def fingerprint(items: Sequence[Pair | FileImage]) -> str:
     """16 hex digits that change when a name or a file's bytes do (files: size and first 64 KiB; arrays: every byte).
 
-    A cached pair has the fingerprint of the files it was made from.
+    What is cached has the fingerprint of the files it was made from.
     """
     digest = hashlib.sha256()
-    for pair in pairs:
-        digest.update(pair.name.encode())
-        if isinstance(pair, FilePair):
-            for image in pair.images:
+    for item in items:
+        digest.update(item.name.encode())
+        if isinstance(item, FilePair | FileImage):
+            for image in item.images if isinstance(item, FilePair) else (item,):
                 digest.update(image.made.encode() + b"".join(_size_and_start(path) for path in image.files))
         else:
-            for pixels in pair.load():
+            for pixels in item.load():
                 digest.update(pixels.tobytes())
     return digest.hexdigest()[:16]
 
