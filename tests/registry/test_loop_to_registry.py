@@ -34,8 +34,8 @@ from deblur.training.registering import register_checkpoint, ship_record
 def settings(pair_folder: Path, output: Path, **changes: object) -> TrainConfig:
     config = replace(
         presets()["small"],
-        train_data=pair_folder,
-        test_data=pair_folder,
+        train_data=(str(pair_folder),),
+        test_data=(str(pair_folder),),
         output_dir=output,
         width=8,
         num_epochs=2,

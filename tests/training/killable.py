@@ -15,8 +15,8 @@ def train(pairs: Path, output: Path, workers: int, step: c_int) -> None:
     multiprocessing.set_start_method("fork", force=True)  # as in a program of its own: loaders die with their trainer
     config = replace(
         presets()["small"],
-        train_data=pairs,
-        test_data=pairs,
+        train_data=(str(pairs),),
+        test_data=(str(pairs),),
         output_dir=output,
         width=8,
         patch_size=32,

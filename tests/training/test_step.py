@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from deblur.data.batches import Pairs
 from deblur.models.unet import DeblurUNet
 from deblur.training.state import Schedule, TrainingState
-from deblur.training.step import Batch, optimizer_step
+from deblur.training.step import optimizer_step
 
 SCHEDULE = Schedule(1, learning_rate=1e-3, weight_decay=1e-4, clip_norm=1.0, patience=1, eval_every=1)
 
@@ -16,7 +17,7 @@ def new_state(precision: str = "f32") -> TrainingState:
     return TrainingState(DeblurUNet(8, residual=True), SCHEDULE, 100, torch.device("cpu"), precision)
 
 
-def batch_of(count: int, seed: int = 0) -> Batch:
+def batch_of(count: int, seed: int = 0) -> Pairs:
     noise = torch.Generator().manual_seed(seed)
     sharp = torch.rand(count, 3, 48, 48, generator=noise)
     return (sharp + 0.1 * torch.randn(sharp.shape, generator=noise)).clamp(0, 1), sharp

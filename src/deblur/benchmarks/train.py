@@ -20,13 +20,14 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from deblur.benchmarks.machine import describe_machine, matmul_flops_per_s, synchronize
+from deblur.data.batches import Pairs
 from deblur.data.crops import RunOrder
 from deblur.data.pairs import PairCrops, find_pairs
 from deblur.data.photos import ShakenCrops, installed_photos
 from deblur.losses import restoration_loss
 from deblur.models.unet import DeblurUNet
 from deblur.training.state import Schedule, TrainingState
-from deblur.training.step import AUTOCAST, Batch, optimizer_step
+from deblur.training.step import AUTOCAST, optimizer_step
 
 SCHEDULE = Schedule(1, learning_rate=2e-4, weight_decay=1e-4, clip_norm=1.0, patience=1, eval_every=1)
 
@@ -169,7 +170,7 @@ def _network(width: int) -> DeblurUNet:
     return DeblurUNet(width, residual=True)
 
 
-def _plain(width: int, batch: Batch, device: torch.device) -> tuple[Callable[[], None], int]:
+def _plain(width: int, batch: Pairs, device: torch.device) -> tuple[Callable[[], None], int]:
     """The plain step, and the floating-point operations of its forward and backward pass."""
     network = _network(width).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=SCHEDULE.learning_rate, weight_decay=SCHEDULE.weight_decay)
@@ -214,7 +215,7 @@ def _loaded(
     """Images a second with real loading, and the share of time that steps wait; what lay ready at first is left out."""
     ready = 2 + 2 * workers  # each worker loads two batches ahead
     order = RunOrder((steps + ready) * batch_size, batch_size)
-    loader = DataLoader[Batch](
+    loader = DataLoader[Pairs](
         samples,
         batch_size,
         sampler=order,
@@ -222,7 +223,7 @@ def _loaded(
         pin_memory=state.device.type == "cuda",
         generator=torch.Generator(),
     )
-    batches: Iterator[Batch] = iter(loader)
+    batches: Iterator[Pairs] = iter(loader)
     waited = total = 0.0
     for number in range(steps + ready):
         started = time.perf_counter()

@@ -122,14 +122,14 @@ def serve(opening: Opened = Opening(), host: str = "127.0.0.1", port: int = 7071
 
 
 def register(
-    checkpoint: tyro.conf.Positional[Path], name: str, test_data: Path | None = None, val_images: int | None = None
+    checkpoint: tyro.conf.Positional[Path], name: str, test_data: tuple[str, ...] = (), val_images: int | None = None
 ) -> int:
     """Export, verify and register a checkpoint.
 
     Args:
         checkpoint: A best_model_*.pth.
         name: The registered model's name.
-        test_data: Folder of validation pairs; by default the one it was trained with.
+        test_data: Sources of validation pairs; by default those it was trained with.
         val_images: Verify on this many pairs, spread evenly; by default as in training.
     """
     from deblur.registry.versions import describe_version

@@ -15,7 +15,18 @@ from deblur.images import from_rgb8
 Rgb8 = NDArray[np.uint8]
 
 
-@lru_cache(maxsize=4)
+class Key(int):
+    """Which sample, counted through the run, and how strongly its blur is drawn (0 to 1) where that is synthetic."""
+
+    strength: float
+
+    def __new__(cls, key: int, strength: float = 1.0) -> "Key":
+        self = super().__new__(cls, key)
+        self.strength = strength
+        return self
+
+
+@lru_cache(maxsize=16)
 def pass_order(seed: int, number: int, count: int) -> NDArray[np.int64]:
     """The order in which ``count`` images are dealt in pass ``number`` over them."""
     return np.random.default_rng((seed, number, count)).permutation(count)
@@ -49,7 +60,7 @@ def to_tensor(rgb: Rgb8) -> Tensor:
     return torch.from_numpy(from_rgb8(np.ascontiguousarray(rgb.transpose(2, 0, 1))))  # bytes are moved faster
 
 
-class RunOrder(Sampler[int]):
+class RunOrder(Sampler[Key]):
     """Hands the loader the sample keys of an epoch, counted through the whole run, from the step it was left at.
 
     A step takes ``batch_size`` consecutive keys; of several processes each takes its own equal part of them.
@@ -63,26 +74,34 @@ class RunOrder(Sampler[int]):
 
     def __init__(self, epoch_images: int, batch_size: int, rank: int = 0, processes: int = 1) -> None:
         self.epoch_images, self.batch_size, self.rank, self.processes = epoch_images, batch_size, rank, processes
-        self.epoch, self.first_step, self.offset = 0, 0, 0
+        self.epoch, self.first_step, self.offset, self.strength = 0, 0, 0, 1.0
 
     @property
     def steps(self) -> int:
         """Steps of a whole epoch."""
         return self.epoch_images // self.batch_size
 
-    def start(self, epoch: int, first_step: int = 0, offset: int = 0) -> None:
-        """Where the next pass begins: ``first_step`` of ``epoch``, both from 0; ``offset`` shifts to other samples."""
-        self.epoch, self.first_step, self.offset = epoch, first_step, offset
+    def start(self, epoch: int, first_step: int = 0, offset: int = 0, strength: float = 1.0) -> None:
+        """Where the next pass begins, and how strong its synthetic blur is.
+
+        Args:
+            epoch: from 0.
+            first_step: of the epoch, from 0.
+            offset: shifts to other samples.
+            strength: 0 to 1.
+        """
+        self.epoch, self.first_step, self.offset, self.strength = epoch, first_step, offset, strength
 
     def keys_of(self, step: int) -> range:
         """All processes' keys of a step of this epoch."""
         first = self.offset + self.epoch * self.epoch_images + step * self.batch_size
         return range(first, first + self.batch_size)
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Key]:
         share = self.batch_size // self.processes
         own = slice(self.rank * share, (self.rank + 1) * share)
-        return (key for step in range(self.first_step, self.steps) for key in self.keys_of(step)[own])
+        steps = range(self.first_step, self.steps)
+        return (Key(key, self.strength) for step in steps for key in self.keys_of(step)[own])
 
     def __len__(self) -> int:
         return (self.steps - self.first_step) * (self.batch_size // self.processes)

@@ -9,21 +9,27 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from deblur import project
+from deblur.data.sources import SourceName
 from deblur.errors import SettingError
 from deblur.inference.tiling import SizeRule, Tiling
+from deblur.synthesis.degrade import SEVERITIES
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Train DeblurUNet on blurry/sharp pairs, verify the best checkpoint, register it.
+    """Train DeblurUNet on blurry/sharp pairs, on sharp photos, or on nothing at all; verify the best checkpoint,
+    register it.
 
-    A pair folder holds blur/NAME and sharp/NAME, or one such folder a sequence (the GoPro layout).
+    A source is a folder of pairs (blur/NAME and sharp/NAME, or one such folder a sequence as in GoPro),
+    photos:FOLDER (sharp; their blur is synthesised), frames:FOLDER (high-speed sequences, averaged; Vimeo-90K), or
+    leaves (dead leaves, generated without end), each with =WEIGHT behind it if you like.
     """
 
-    train_data: Path | None = None
-    """Folder of training pairs."""
-    test_data: Path | None = None
-    """Folder of validation pairs, scored as whole images; they choose the best checkpoint."""
+    train_data: tuple[str, ...] = ()
+    """Sources of training crops, drawn by weight: gopro/train=3 photos:holiday leaves=0.5"""
+    test_data: tuple[str, ...] = ()
+    """Sources of validation pairs, scored as whole images; they choose the best checkpoint. Photos and leaves give a
+    frozen synthetic set. Without it every tenth photo is held back, or leaves validate."""
     registered_model_name: str | None = None
     """Name to register the verified best under; without it nothing is registered."""
     preset: Literal["published", "residual", "small"] = "published"
@@ -66,7 +72,17 @@ class TrainConfig:
     tile_overlap: int = 64
     """Overlap of neighbouring tiles, px."""
     blur_gamma: bool = False
-    """Use GoPro's blur_gamma/ (averaged in linear light) instead of blur/."""
+    """Pairs: use GoPro's blur_gamma/ (averaged in linear light) instead of blur/; frames: average in linear light."""
+    average: int | None = None
+    """Frames averaged into one blurry image, an odd number; by default 7."""
+    severity: Literal["mild", "medium", "strong"] | float = "medium"
+    """How strong synthetic blur is: a name, or 0 to 1."""
+    severity_schedule: Literal["constant", "ramp", "plateau"] = "constant"
+    """ramp: grows over the first half of the run; plateau: grows whenever validation stalls."""
+    synthesis: Literal["auto", "loader", "device"] = "auto"
+    """Where synthetic blur is made: by the processes that load, or batched on the device; auto: there on GPUs."""
+    cache: Path | None = None
+    """Decode every image once into this folder and read crops from there; it can be shared by runs and deleted."""
 
     output_dir: Path = Path("checkpoints")
     """Where checkpoints, the run's record and the exported model go; by default checkpoints/ at the repository root."""
@@ -96,6 +112,11 @@ class TrainConfig:
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print every resolved setting and stop."""
 
+    @property
+    def strength(self) -> float:
+        """The severity as a number, 0 to 1."""
+        return SEVERITIES[self.severity] if isinstance(self.severity, str) else self.severity
+
     def resolved(self) -> "TrainConfig":
         """The same settings with every default decided and checked.
 
@@ -109,8 +130,10 @@ class TrainConfig:
         return replace(
             self,
             num_workers=workers,
-            train_data=_absolute(self.train_data),
-            test_data=_absolute(self.test_data),
+            train_data=tuple(str(SourceName.parse(text)) for text in self.train_data),
+            test_data=tuple(str(SourceName.parse(text)) for text in self.test_data),
+            severity=self.strength,
+            cache=_absolute(self.cache),
             output_dir=Path(os.path.abspath(self.output_dir)),
             init=os.path.abspath(self.init) if self.init and init_is_path else self.init,
         )
@@ -145,6 +168,8 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ),
     ("learning_rate clip_norm", lambda value: value > 0, "above 0"),
     ("weight_decay skip_bad nonfinite_limit save_minutes num_workers seed", lambda value: value >= 0, "0 or more"),
+    ("severity", lambda value: value in SEVERITIES or 0 <= float(value) <= 1, "mild, medium, strong, or 0 to 1"),
+    ("average", lambda value: value >= 3 and value % 2 == 1, "an odd number, at least 3"),
     ("ema_decay", lambda value: 0 <= value < 1, "at least 0 and below 1"),
     ("patch_size", lambda value: value >= 16 and value % 16 == 0, "a multiple of 16, at least 16"),
     ("width", lambda value: value >= 8 and value % 8 == 0, "a multiple of 8"),

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from deblur.data.batches import Batch
 from deblur.data.crops import RunOrder
 from deblur.data.pairs import evenly_chosen
 from deblur.errors import DataError, DeblurError, ModelError, NonFiniteTraining, PhotoError, SettingError
@@ -31,7 +32,7 @@ from deblur.training.checkpoint import (
 )
 from deblur.training.processes import Processes
 from deblur.training.state import Counters, Schedule, StepResult, TrainingState, require_finite
-from deblur.training.step import Batch, optimizer_step
+from deblur.training.step import optimizer_step
 from deblur.training.stopping import StopRequest
 from deblur.training.validation import PANEL_PHOTOS, describe, panel_writer, validation_metrics
 
@@ -173,7 +174,7 @@ class Trainer:
         counters = self.state.counters
         first_step = counters.step - counters.epoch * self.order.steps
         offset = counters.rollbacks * self.schedule.num_epochs * self.order.epoch_images  # other samples than before
-        self.order.start(counters.epoch, first_step, offset)
+        self.order.start(counters.epoch, first_step, offset, self.schedule.strength(counters))
         self.state.network.train()
         batches = _batches(self.loader)
         for step in range(first_step, self.order.steps):
@@ -250,6 +251,7 @@ class Trainer:
         metrics["seconds"] = counters.sums.seconds + time.perf_counter() - started
         if improved:
             self._keep_best(epoch)
+        counters.grow_if_stalled(epoch)
         counters.next_epoch(early=validated and not is_last and epoch - counters.best_epoch >= schedule.patience)
         self.unsaved.append((epoch, metrics))
         if validated and not self._save():
@@ -259,6 +261,7 @@ class Trainer:
     def _training_metrics(self) -> dict[str, float]:
         counters, sums = self.state.counters, self.state.counters.sums
         metrics = {"lr": self.state.optimizer.param_groups[0]["lr"], "skipped_steps": float(counters.skipped_steps)}
+        metrics["severity"] = self.order.strength
         if sums.steps:
             metrics |= {"train_loss": sums.loss / sums.steps, "grad_norm": sums.grad_norm / sums.steps}
         if sums.seconds:

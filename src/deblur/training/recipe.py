@@ -5,18 +5,29 @@ Settings stop here: everything below takes plain arguments.
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from deblur import project
+from deblur.data.batches import Batch, collate
+from deblur.data.cache import OnProgress
 from deblur.data.crops import RunOrder
-from deblur.data.pairs import PairCrops, evenly_chosen, find_pairs, fingerprint, whole_pairs
+from deblur.data.sources import (
+    Reading,
+    SourceName,
+    fingerprint_of,
+    hold_back,
+    mixture,
+    open_source,
+    prepared,
+    validation_pairs,
+)
 from deblur.errors import SettingError
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.export.onnx import export_model, verify_model
@@ -33,16 +44,17 @@ from deblur.training.registering import LAST_SHIPMENT_S, described, register_rec
 from deblur.training.resuming import DATA, Opened, open_run, sole_trainer
 from deblur.training.shipping import Shipping, shipper
 from deblur.training.state import Counters, Schedule, TrainingState
-from deblur.training.step import Batch
 from deblur.training.stopping import StopRequest, ignore_signals, stop_signals
 from deblur.training.validation import verified_metrics
+
+CACHE_LINE_S = 5.0
 
 
 @dataclass(frozen=True)
 class Data:
     """What a run trains and validates on. The training set names its samples by ``name_of(key)``."""
 
-    train: Dataset[tuple[Tensor, Tensor]]
+    train: Dataset[Any]
     epoch_images: int
     benchmark: Benchmark
     fingerprint: str
@@ -60,22 +72,47 @@ class Result:
     version: str | None
 
 
-def pair_data(config: TrainConfig) -> Data:
-    """Pairs from the folders that the settings name.
+def data_of(config: TrainConfig, progress: Progress = Progress()) -> Data:
+    """What the settings name, looked through, and decoded into the cache if there is one.
 
     Raises:
-        SettingError: a folder is not named.
-        DataError: a folder holds no usable pairs, or more broken ones than --skip_bad allows.
+        SettingError: no source is named, or no validation set can be made of what is.
+        DataError: a source holds nothing usable, more broken images than --skip_bad allows, or what the doctor calls
+            an error.
     """
-    if config.train_data is None or config.test_data is None:
-        raise SettingError("--train_data and --test_data are both needed: folders that hold blur/ and sharp/.")
-    train, left_out = find_pairs(config.train_data, config.blur_gamma), list[str]()
-    if config.skip_bad:
-        train, left_out = whole_pairs(train, config.skip_bad)
-    validation = evenly_chosen(find_pairs(config.test_data, config.blur_gamma), config.val_images)
-    crops = PairCrops(train, config.patch_size, config.seed)
-    both = f"{fingerprint(train)}-{fingerprint(validation)}"
-    return Data(crops, config.epoch_images or len(train), Benchmark(validation), both, left_out)
+    if not config.train_data:
+        raise SettingError(
+            "--train_data is needed: a folder of pairs, photos:FOLDER, frames:FOLDER, or leaves, which need no data."
+        )
+    reading = Reading(config.blur_gamma, config.average)
+    train, validate = (
+        [open_source(SourceName.parse(text), reading) for text in texts]
+        for texts in (config.train_data, config.test_data)
+    )
+    if not validate:
+        train, validate = hold_back(train)
+    train, left_out = prepared(train, config.cache, config.skip_bad, _cache_progress(progress))
+    both = f"{fingerprint_of(train)}-{fingerprint_of(validate)}"
+    validation = validation_pairs(validate, config.val_images, config.strength)
+    on_device = config.synthesis == "device" or (
+        config.synthesis == "auto" and pick_device(config.device).type == "cuda"
+    )
+    crops = mixture(train, config.patch_size, config.seed, on_device=on_device)
+    images = sum(source.images for source in train)
+    return Data(crops, config.epoch_images or images, Benchmark(validation), both, left_out)
+
+
+def _cache_progress(progress: Progress) -> OnProgress:
+    """A line every few seconds."""
+    told = time.monotonic()
+
+    def tell(what: str, done: int, total: int) -> None:
+        nonlocal told
+        if done == total or time.monotonic() - told > CACHE_LINE_S:
+            told = time.monotonic()
+            progress.on_line(f"cache: {done} of {total} images {what}")
+
+    return tell
 
 
 def run(config: TrainConfig, data: Data | None = None, progress: Progress = Progress()) -> Result | None:
@@ -95,8 +132,8 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress = Prog
     with joined(pick_device(config.device)) as processes:
         if processes.is_main:
             with sole_trainer(config.output_dir):
-                return _lead(config, data or pair_data(config), processes, progress)
-        _follow(config, data or pair_data(config), processes)
+                return _lead(config, data or data_of(config, progress), processes, progress)
+        _follow(config, data or data_of(config), processes)
     return None
 
 
@@ -232,9 +269,10 @@ def settings_of(config: TrainConfig, data: Data, network: DeblurUNet, device: to
 def resolve(config: TrainConfig) -> dict[str, Any]:
     """What ``--dry_run`` prints. Data folders that are not there yet leave the settings they decide open."""
     device = pick_device(config.device)
-    if not all(folder and folder.is_dir() for folder in (config.train_data, config.test_data)):
+    named = [SourceName.parse(text) for text in (*config.train_data, *config.test_data)]
+    if not named or not all(name.path is None or name.path.is_dir() for name in named):
         return asdict(config) | {"device": str(device)}
-    return settings_of(config, pair_data(config), _network(config), device)
+    return settings_of(config, data_of(config), _network(config), device)
 
 
 def pick_device(name: str) -> torch.device:
@@ -336,6 +374,7 @@ def _loader(config: TrainConfig, data: Data, order: RunOrder, processes: Process
         pin_memory=processes.device.type == "cuda",
         generator=torch.Generator().manual_seed(config.seed),  # never torch's own, whose state is the run's
         worker_init_fn=ignore_signals,
+        collate_fn=collate,
     )
 
 

@@ -1,10 +1,13 @@
 """Register what exists already: a checkpoint, or the verified model of a recorded run."""
 
+import ast
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from deblur import project
-from deblur.data.pairs import evenly_chosen, find_pairs, fingerprint
+from deblur.data.pairs import fingerprint
+from deblur.data.sources import Reading, SourceName, open_source, validation_pairs
 from deblur.errors import RegistrationError, SettingError
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.export.onnx import export_model, verify_model
@@ -13,6 +16,7 @@ from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.models.engine import TorchEngine
 from deblur.registry.record import FINISHED, RunRecord
+from deblur.synthesis.degrade import SEVERITIES
 from deblur.training.checkpoint import best_name, load_checkpoint, network_from, network_of
 from deblur.training.ending import closing
 from deblur.training.shipping import Shipping, shipper
@@ -23,26 +27,29 @@ LAST_SHIPMENT_S = 30.0
 
 
 def register_checkpoint(
-    checkpoint: Path, name: str, test_data: Path | None = None, val_images: int | None = None
+    checkpoint: Path, name: str, test_data: Sequence[str] = (), val_images: int | None = None
 ) -> tuple[str, Scores]:
     """Export, verify and register an existing checkpoint; returns (version, scores).
 
     Args:
         checkpoint: a ``best_model_*.pth``.
         name: the registered model's name.
-        test_data: validation pairs; by default those it was trained with.
+        test_data: sources of validation pairs; by default those it was trained with.
         val_images: how many of them, spread evenly; by default as in training.
     """
     state = load_checkpoint(checkpoint)
     settings = state.get("settings", {})
-    if test_data is None and settings.get("test_data", "None") != "None":
-        test_data = Path(settings["test_data"])
-        val_images = val_images or int(settings["val_images"])
-    if test_data is None:
+    if not test_data:
+        test_data = ast.literal_eval(settings.get("test_data", "[]"))
+        val_images = val_images or (int(settings["val_images"]) if test_data else None)
+    if not test_data:
         raise SettingError("The checkpoint does not say what it was validated on. Give --test_data.")
     network = network_of(state)
     tiling = Tiling(int(settings.get("tile_size", 512)), int(settings.get("tile_overlap", 64)), network.size_rule)
-    pairs = evenly_chosen(find_pairs(test_data, settings.get("blur_gamma") == "True"), val_images)
+    average = settings.get("average", "None")
+    reading = Reading(settings.get("blur_gamma") == "True", None if average == "None" else int(average))
+    sources = [open_source(SourceName.parse(text), reading) for text in test_data]
+    pairs = validation_pairs(sources, val_images, float(settings.get("severity", SEVERITIES["medium"])))
     benchmark = Benchmark(pairs)
     commit, dirty = project.git_state()
     tags = {

@@ -12,6 +12,9 @@ from deblur.models.unet import DeblurUNet
 from deblur.training.checkpoint import Best
 
 LEARNING_RATE_END = 1e-6
+STALL_EPOCHS, SEVERITY_STEPS = 5, 4
+"""With ``plateau``, blur begins at a quarter of its strength and grows by one after every so many epochs without a
+better PSNR."""
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
@@ -28,6 +31,16 @@ class Schedule:
     ema_decay: float = 0.999
     nonfinite_limit: int = 20
     save_minutes: float = 5.0
+    severity: float = 1.0
+    severity_schedule: str = "constant"
+
+    def strength(self, counters: "Counters") -> float:
+        """How strong synthetic blur is, 0 to 1, in the epoch that the counters stand in."""
+        if self.severity_schedule == "ramp":
+            return self.severity * min(1.0, 2 * (counters.epoch + 1) / self.num_epochs)
+        if self.severity_schedule == "plateau":
+            return self.severity * min(1.0, (1 + counters.growths) / SEVERITY_STEPS)
+        return self.severity
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,8 @@ class Counters:
     skipped_steps: int = 0
     skipped_since_rollback: int = 0
     rollbacks: int = 0
+    growths: int = 0
+    grown_at: int = 0
     psnr_db: float = float("nan")
     ssim: float = float("nan")
     best: Best | None = None
@@ -99,11 +114,16 @@ class Counters:
         self.sums = EpochSums()
         self.stopped_early = early
 
+    def grow_if_stalled(self, epoch: int) -> None:
+        """Stronger blur from the next epoch on, where neither a better PSNR nor stronger blur came for a while."""
+        if epoch - max(self.best_epoch, self.grown_at) >= STALL_EPOCHS:
+            self.growths, self.grown_at = self.growths + 1, epoch
+
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Counters":
         """The inverse of ``asdict``."""
         best = values["best"]
-        known = {f.name: values[f.name] for f in fields(cls)}
+        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         return cls(**known | {"best": Best(**best) if best else None, "sums": EpochSums(**values["sums"])})
 
 

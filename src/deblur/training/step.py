@@ -8,12 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from deblur.data.batches import Batch, UnblurredBatch
 from deblur.losses import restoration_loss
 from deblur.training.processes import Processes
 from deblur.training.state import StepResult, TrainingState
-
-Batch = tuple[Tensor, Tensor]
-"""(blurry, sharp), each ``(B, 3, H, W)`` float32 in ``[0, 1]``."""
 
 AUTOCAST = {"f32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -39,9 +37,9 @@ def optimizer_step(
     """
     state.optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=state.device)
-    for i, (blurry, sharp) in enumerate(batches):
+    for i, batch in enumerate(batches):
         with _unless_last(module, i, len(batches)):
-            loss = _loss(state, module, blurry, sharp) / len(batches)
+            loss = _loss(state, module, batch) / len(batches)
             state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
     state.scaler.unscale_(state.optimizer)
@@ -59,8 +57,9 @@ def optimizer_step(
     return StepResult(loss_value, norm_value, finite, overflow)
 
 
-def _loss(state: TrainingState, module: nn.Module, blurry: Tensor, sharp: Tensor) -> Tensor:
-    blurry, sharp = (x.to(state.device, memory_format=torch.channels_last, non_blocking=True) for x in (blurry, sharp))
+def _loss(state: TrainingState, module: nn.Module, batch: Batch) -> Tensor:
+    pairs = batch.on(state.device) if isinstance(batch, UnblurredBatch) else batch
+    blurry, sharp = (x.to(state.device, memory_format=torch.channels_last, non_blocking=True) for x in pairs)
     dtype = AUTOCAST[state.precision]
     with torch.autocast(state.device.type, dtype=dtype, enabled=dtype is not None):
         prediction = module(blurry)

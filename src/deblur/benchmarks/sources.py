@@ -1,0 +1,112 @@
+"""``deblur bench sources``: what each kind of training data is worth.
+
+The same small network, from the same random weights, sees the same number of crops of each mixture. There is no
+choosing: the averaged weights of the last step are scored on whole images of every set, beside doing nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from deblur.benchmarks.machine import describe_machine
+from deblur.data.sources import Reading, SourceName, open_source, validation_pairs
+from deblur.evaluation.scores import Benchmark, Scores
+from deblur.inference.restorer import Restorer
+from deblur.inference.tiling import Tiling
+from deblur.models.engine import TorchEngine
+from deblur.registry.record import write_json
+from deblur.synthesis.degrade import SEVERITIES
+from deblur.training.checkpoint import load_checkpoint, network_of
+from deblur.training.config import TrainConfig, presets
+from deblur.training.recipe import run
+from deblur.training.terminal import progress_of
+
+EPOCH_IMAGES = 1000
+
+
+def bench(
+    mixtures: Mapping[str, Sequence[str]],
+    sets: Sequence[str],
+    crops: int,
+    output: Path,
+    settings: Mapping[str, Any],
+    console: Console,
+) -> dict[str, Any]:
+    """Train once a mixture, score on every set, print the table; what was trained already is not trained again.
+
+    Args:
+        mixtures: name -> sources, as ``--train_data`` takes them.
+        sets: sources of validation pairs.
+        crops: that each network sees.
+        output: a folder for the runs, and ``sources.json``.
+        settings: of the training, beside the ``small`` preset's.
+        console: where the table goes.
+    """
+    benchmarks = {source: _benchmark(source) for source in sets}
+    figures: dict[str, Any] = {"machine": describe_machine(), "crops": crops, "mixtures": dict(mixtures), "sets": {}}
+    for name, sources in mixtures.items():
+        console.print(f"{name}: {' '.join(sources)}")
+        config = _config(sources, sets[0], crops, output / name, settings)
+        with progress_of(console) as progress:
+            result = run(config, progress=progress)
+        assert result is not None
+        assert result.record.best_checkpoint is not None
+        network = network_of(load_checkpoint(result.record.best_checkpoint)).eval()
+        restorer = Restorer(TorchEngine(network), Tiling(config.tile_size, config.tile_overlap, network.size_rule))
+        for set_name, benchmark in benchmarks.items():
+            figures["sets"].setdefault(set_name, {})[name] = _figures(benchmark.score(restorer))
+        write_json(output / "sources.json", figures)
+    report(figures, console)
+    return figures
+
+
+def report(figures: Mapping[str, Any], console: Console) -> None:
+    """A row a set: doing nothing, and the gain of each mixture with its 95 % interval over images."""
+    names = list(figures["mixtures"])
+    table = Table("set", "images", "blurry dB", *names, title=f"gain in dB after {figures['crops']} crops")
+    for set_name, by_mixture in figures["sets"].items():
+        first = next(iter(by_mixture.values()))
+        gains = [f"{by_mixture[n]['gain_db']:+.2f} ± {by_mixture[n]['gain_interval_db']:.2f}" for n in names]
+        table.add_row(set_name, str(first["images"]), f"{first['input_db']:.2f}", *gains)
+    console.print(table)
+
+
+def _config(
+    sources: Sequence[str], validate: str, crops: int, folder: Path, settings: Mapping[str, Any]
+) -> TrainConfig:
+    epochs = max(1, crops // EPOCH_IMAGES)
+    config = replace(
+        presets()["small"],
+        train_data=tuple(sources),
+        test_data=(validate,),
+        num_epochs=epochs,
+        epoch_images=crops // epochs,
+        eval_every=epochs,
+        learning_rate=3e-3,
+        tracking="off",
+        output_dir=folder,
+        **settings,
+    )
+    return config.resolved()
+
+
+def _benchmark(source: str) -> Benchmark:
+    opened = open_source(SourceName.parse(source), Reading())
+    return Benchmark(validation_pairs([opened], None, SEVERITIES["medium"]))
+
+
+def _figures(scores: Scores) -> dict[str, float]:
+    gain = scores.gain_db
+    return {
+        "images": len(scores.images),
+        "input_db": scores.mean("psnr_input_db"),
+        "psnr_db": scores.mean("psnr_db"),
+        "gain_db": gain.mean,
+        "gain_interval_db": gain.half_width,
+        "ssim_input": scores.mean("ssim_input"),
+        "ssim": scores.mean("ssim"),
+    }

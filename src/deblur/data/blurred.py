@@ -1,0 +1,129 @@
+"""Crops of sharp images, blurred by synthesis: photos on disk or in memory, or dead leaves without end.
+
+Sample ``key`` is a function of (seed, key, strength). All random decisions are drawn first, as values
+(``synthesis.degrade.Degradation``); they are carried out here, or, batched, on the device that trains.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from deblur.data.crops import Key, augment, pass_order, to_tensor
+from deblur.data.pairs import FileImage, PairPixels
+from deblur.synthesis.degrade import Degradation, Recipe, degrade, draw, zoomed
+from deblur.synthesis.leaves import dead_leaves
+
+Rgb8 = NDArray[np.uint8]
+Shape = tuple[int, int]
+
+
+class Cuttings(Protocol):
+    """Where sharp rectangles come from."""
+
+    def cut(self, rng: np.random.Generator, key: int, shape_px: Shape) -> Rgb8:
+        """A rectangle of exactly that shape for sample ``key``."""
+        ...
+
+    def name_of(self, key: int) -> str:
+        """What the rectangle of sample ``key`` is cut from."""
+        ...
+
+
+class Photos:
+    """Photos, dealt in a fresh order each pass over them."""
+
+    def __init__(self, photos: Sequence[FileImage], seed: int) -> None:
+        self.photos, self.seed = photos, seed
+
+    def cut(self, rng: np.random.Generator, key: int, shape_px: Shape) -> Rgb8:
+        """A random rectangle; where the photo is too small for it, one as large as fits, enlarged."""
+        pixels = self._photo(key).load()
+        scale = min(1.0, pixels.shape[0] / shape_px[0], pixels.shape[1] / shape_px[1])
+        height, width = (max(1, int(side * scale)) for side in shape_px)
+        top, left = int(rng.integers(pixels.shape[0] - height + 1)), int(rng.integers(pixels.shape[1] - width + 1))
+        rectangle = np.asarray(pixels[top : top + height, left : left + width])
+        if scale == 1.0:
+            return rectangle
+        return np.asarray(Image.fromarray(rectangle).resize(shape_px[::-1], Image.Resampling.BICUBIC))
+
+    def name_of(self, key: int) -> str:
+        """The photo's name."""
+        return self._photo(key).name
+
+    def _photo(self, key: int) -> FileImage:
+        n = len(self.photos)
+        return self.photos[pass_order(self.seed, key // n, n)[key % n]]
+
+
+class Leaves:
+    """Dead leaves, another image for every key."""
+
+    def cut(self, rng: np.random.Generator, key: int, shape_px: Shape) -> Rgb8:
+        """A fresh image."""
+        return dead_leaves(rng, *shape_px)
+
+    def name_of(self, key: int) -> str:
+        """They have numbers only."""
+        return f"leaves {key}"
+
+
+@dataclass(frozen=True)
+class Undegraded:
+    """A sharp rectangle with its margins, at the scale of the result, and what the device is to do to it."""
+
+    source: Rgb8
+    degradation: Degradation
+
+
+Sample = tuple[Tensor, Tensor] | Undegraded
+"""(blurry, sharp), each ``(3, H, W)`` float32 in ``[0, 1]``, or what the device will make them of."""
+
+
+class BlurredCrops(Dataset[Sample]):
+    """Crops with synthetic blur.
+
+    Args:
+        cuttings: where sharp pixels come from.
+        patch_px: side of a crop.
+        seed: with a key, decides everything.
+        recipe: what is done to sharp pixels.
+        on_device: leave the blur to the device.
+    """
+
+    def __init__(
+        self, cuttings: Cuttings, patch_px: int, seed: int, recipe: Recipe = Recipe(), on_device: bool = False
+    ) -> None:
+        self.cuttings, self.patch_px, self.seed, self.recipe, self.on_device = (
+            cuttings, patch_px, seed, recipe, on_device,
+        )  # fmt: skip
+
+    def __getitem__(self, key: Key) -> Sample:
+        """(blurry, sharp), each ``(3, patch, patch)`` float32 in ``[0, 1]``, or what they will be made of."""
+        rng = np.random.default_rng((self.seed, key))
+        degradation = draw(rng, (self.patch_px, self.patch_px), key.strength, self.recipe)
+        (source,) = augment(rng, self.cuttings.cut(rng, key, degradation.source_shape))
+        if self.on_device:
+            return Undegraded(zoomed(source, degradation), degradation)
+        blurry, sharp = degrade(source, degradation)
+        return to_tensor(blurry), to_tensor(sharp)
+
+    def name_of(self, key: int) -> str:
+        """What sample ``key`` is made of."""
+        return self.cuttings.name_of(key)
+
+
+def frozen_pairs(
+    cuttings: Cuttings, count: int, side_px: int, strength: float, recipe: Recipe, seed: int
+) -> Iterator[PairPixels]:
+    """A validation set that never changes: ``count`` pairs of ``side_px`` a side, the n-th a function of (seed, n)."""
+    for number in range(count):
+        rng = np.random.default_rng((seed, number))
+        degradation = draw(rng, (side_px, side_px), strength, recipe)
+        blurry, sharp = degrade(cuttings.cut(rng, number, degradation.source_shape), degradation)
+        yield PairPixels(f"{number:04d} {cuttings.name_of(number)}", blurry, sharp)

@@ -1,0 +1,283 @@
+"""What --train_data and --test_data name: sources of pairs, drawn by weight.
+
+    gopro/train            pairs: blur/ and sharp/ inside, or one such folder a sequence
+    frames:vimeo           high-speed frame sequences: blurry is the mean of consecutive frames
+    photos:holiday         sharp photos, also in folders below: their blur is synthesised
+    leaves                 dead leaves, generated without end: their blur is synthesised
+
+The kind may be left out where the folder tells. ``=WEIGHT`` behind a source says how often it is drawn beside the
+others (``gopro/train=3 leaves=1``). What 'deblur synth' saved is an ordinary folder of pairs or photos.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from deblur.data.blurred import BlurredCrops, Cuttings, Leaves, Photos, Sample, frozen_pairs
+from deblur.data.cache import OnProgress, cached, cached_photos
+from deblur.data.crops import Key
+from deblur.data.frames import find_frames
+from deblur.data.pairs import (
+    FileImage,
+    FilePair,
+    ImageFile,
+    Pair,
+    PairCrops,
+    evenly_chosen,
+    find_pairs,
+    fingerprint,
+    whole,
+)
+from deblur.errors import DataError, SettingError
+from deblur.images import SUFFIXES
+from deblur.synthesis.degrade import Recipe
+
+KINDS = ("pairs", "frames", "photos", "leaves")
+LEAVES_AN_EPOCH = 1000
+"""Dead leaves have no number; this many make a pass."""
+FROZEN_SEED, FROZEN_PAIRS, FROZEN_SIDE_PX = 20_261, 16, 320
+"""Synthetic validation: not a setting, so that figures of different runs can be compared."""
+FROZEN_RECIPE = Recipe(sharp=0.0)
+"""Pairs without blur say nothing about deblurring."""
+
+
+@dataclass(frozen=True)
+class SourceName:
+    """A source as it is named on the command line."""
+
+    kind: str
+    path: Path | None
+    weight: float = 1.0
+
+    @classmethod
+    def parse(cls, text: str) -> "SourceName":
+        """``[KIND:]PATH[=WEIGHT]`` or ``leaves[=WEIGHT]``, relative paths from the current folder.
+
+        Raises:
+            SettingError: a weight that is not above 0, or a kind without a path.
+        """
+        place, weight = _weighed(text)
+        kind, colon, path = place.partition(":")
+        if place == "leaves":
+            return cls("leaves", None, weight)
+        if not colon or kind not in KINDS:
+            kind, path = "", place
+        if not path or kind == "leaves":
+            raise SettingError(f"{text!r} names no source. Give a folder, frames:FOLDER, photos:FOLDER or leaves.")
+        folder = Path(os.path.abspath(path))
+        return cls(kind or _kind_of(folder), folder, weight)
+
+    def __str__(self) -> str:
+        place = "leaves" if self.path is None else f"{self.kind}:{self.path}"
+        return place if self.weight == 1.0 else f"{place}={self.weight:g}"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How sources are read: what their folders hold, and what is done to sharp pixels.
+
+    Args:
+        blur_gamma: pairs: take ``blur_gamma/``; frames: average in linear light.
+        average: frames averaged into a blurry image; None takes 7.
+    """
+
+    blur_gamma: bool = False
+    average: int | None = None
+
+
+Part = PairCrops | BlurredCrops
+"""Training sets of one source: a sample for every key, and ``name_of(key)``."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened source: the pairs, photos or leaves that ``name`` names."""
+
+    name: SourceName
+    pairs: Sequence[FilePair] = ()
+    photos: Sequence[FileImage] = ()
+
+    @property
+    def images(self) -> int:
+        """In one pass."""
+        return self.images_on_disk or LEAVES_AN_EPOCH
+
+    @property
+    def images_on_disk(self) -> int:
+        """0 for leaves."""
+        return len(self.pairs) + len(self.photos)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the images and with what is made of them."""
+        return fingerprint([*self.pairs, *self.photos]) if self.images_on_disk else "leaves"
+
+    def cuttings(self, seed: int) -> Cuttings:
+        """Sharp rectangles, where the blur is synthesised."""
+        return Photos(self.photos, seed) if self.photos else Leaves()
+
+    def crops(self, patch_px: int, seed: int, recipe: Recipe, on_device: bool = False) -> Part:
+        """Training crops."""
+        if self.pairs:
+            return PairCrops(self.pairs, patch_px, seed)
+        return BlurredCrops(self.cuttings(seed), patch_px, seed, recipe, on_device)
+
+
+class Mixture(Dataset[Sample]):
+    """Several training sets; which one a sample comes from is a function of (seed, key), in proportion to weights."""
+
+    def __init__(self, parts: Sequence[Part], weights: Sequence[float], seed: int) -> None:
+        self.parts, self.seed = parts, seed
+        self.limits = np.cumsum(weights) / np.sum(weights)
+
+    def __getitem__(self, key: Key) -> Sample:
+        """The sample of the part whose turn it is."""
+        return self._part(key)[key]
+
+    def name_of(self, key: int) -> str:
+        """What sample ``key`` is made of."""
+        return self._part(key).name_of(key)
+
+    def _part(self, key: int) -> Part:
+        drawn = np.random.default_rng((self.seed, key, 1)).random()
+        return self.parts[int(np.searchsorted(self.limits, drawn, side="right"))]
+
+
+def open_source(name: SourceName, reading: Reading) -> Source:
+    """Look the folder through.
+
+    Raises:
+        DataError: no such folder, or nothing of the kind in it.
+    """
+    if name.path is None:
+        return Source(name)
+    if name.kind == "pairs":
+        return Source(name, pairs=find_pairs(name.path, reading.blur_gamma))
+    if name.kind == "frames":
+        return Source(name, pairs=find_frames(name.path, reading.average, reading.blur_gamma))
+    return Source(name, photos=find_photos(name.path))
+
+
+def find_photos(folder: Path) -> list[ImageFile]:
+    """Photos in ``folder`` and below it, sorted by path.
+
+    Raises:
+        DataError: no such folder, or none in it.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise DataError(f"{folder} holds no photos ({', '.join(SUFFIXES)}).")
+    return [ImageFile(path.relative_to(folder).as_posix(), path) for path in paths]
+
+
+def prepared(
+    sources: Sequence[Source], cache: Path | None, skip_bad: int, on_progress: OnProgress | None = None
+) -> tuple[list[Source], list[str]]:
+    """The sources without broken images, decoded into ``cache`` if there is one; and a sentence for each left out.
+
+    Args:
+        sources: opened.
+        cache: folder of the decoded cache.
+        skip_bad: how many images may be broken, in all.
+        on_progress: told how far the cache is.
+
+    Raises:
+        DataError: more are broken; without a cache and with 0, broken ones are met when they are drawn.
+        DiskFull: the cache has no room.
+    """
+    ready, left_out = list[Source](), list[str]()
+    for source in sources:
+        pairs, photos, bad = source.pairs, source.photos, list[str]()
+        still = skip_bad - len(left_out)
+        if cache and pairs:
+            pairs, bad = cached(pairs, cache, on_progress, still)
+        elif cache and photos:
+            photos, bad = cached_photos(photos, cache, on_progress, still)
+        elif skip_bad and pairs:
+            pairs, bad = whole(pairs, still, "pairs")
+        elif skip_bad and photos:
+            photos, bad = whole(photos, still, "photos")
+        ready.append(replace(source, pairs=pairs, photos=photos))
+        left_out += bad
+    return ready, left_out
+
+
+def mixture(
+    sources: Sequence[Source], patch_px: int, seed: int, recipe: Recipe = Recipe(), on_device: bool = False
+) -> Part | Mixture:
+    """Training crops of all sources, drawn by their weights."""
+    parts = [source.crops(patch_px, seed, recipe, on_device) for source in sources]
+    return parts[0] if len(parts) == 1 else Mixture(parts, [source.name.weight for source in sources], seed)
+
+
+def validation_pairs(
+    sources: Sequence[Source], count: int | None, strength: float, recipe: Recipe = FROZEN_RECIPE
+) -> list[Pair]:
+    """Pairs as they are; of photos and leaves a frozen set of synthetic ones, the same in every run."""
+    pairs: list[Pair] = []
+    for source in sources:
+        if source.pairs:
+            pairs += source.pairs
+        else:
+            cuttings, wanted = source.cuttings(FROZEN_SEED), count or FROZEN_PAIRS
+            pairs += frozen_pairs(cuttings, wanted, FROZEN_SIDE_PX, strength, recipe, FROZEN_SEED)
+    return evenly_chosen(pairs, count)
+
+
+def hold_back(sources: Sequence[Source]) -> tuple[list[Source], list[Source]]:
+    """(train, validate) of sources that have no validation set: every tenth photo, or leaves of another seed.
+
+    Raises:
+        SettingError: pairs and frames, whose neighbours are too alike to be held back one by one.
+    """
+    if any(source.pairs for source in sources):
+        raise SettingError("--test_data is needed: pairs that are not trained on, best of other scenes.")
+    train, validate = [], []
+    for source in sources:
+        held = source.photos[::10]
+        if source.photos and len(source.photos) < 2:
+            raise SettingError(f"{source.name.path} holds one photo; give two or more, or --test_data.")
+        kept = [photo for number, photo in enumerate(source.photos) if number % 10]
+        train.append(replace(source, photos=kept))
+        if held:
+            validate.append(replace(source, photos=held))
+    return train, validate or list(sources)
+
+
+def fingerprint_of(sources: Sequence[Source]) -> str:
+    """16 hex digits that change with any image, and with the weights."""
+    told = [f"{source.name.kind} {source.name.weight:g} {source.fingerprint}" for source in sources]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+
+
+def _weighed(text: str) -> tuple[str, float]:
+    place, equals, weight = text.rpartition("=")
+    try:
+        number = float(weight)
+    except ValueError:
+        return text, 1.0
+    if not equals:
+        return text, 1.0
+    if not 0 < number < float("inf"):
+        raise SettingError(f"{text!r} has the weight {weight}; it must be above 0.")
+    return place, number
+
+
+def _kind_of(folder: Path) -> str:
+    """What a folder holds; one that is not there yet is taken for pairs, and complained about when it is opened."""
+    if not folder.is_dir():
+        return "pairs"
+    inside = sorted(folder.iterdir())
+    if any((place / "sharp").is_dir() for place in (folder, *inside)):
+        return "pairs"
+    if any(path.suffix.lower() in SUFFIXES for path in inside):
+        return "photos"
+    raise SettingError(
+        f"{folder} holds neither blur/ and sharp/ nor photos. Say what the folders in it are: frames:{folder} or "
+        f"photos:{folder}."
+    )

@@ -1,0 +1,190 @@
+"""Sources: named on the command line, opened, mixed by weight, frozen for validation."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from deblur.data.batches import UnblurredBatch, collate
+from deblur.data.blurred import BlurredCrops, Leaves, Photos
+from deblur.data.crops import Key, RunOrder
+from deblur.data.pairs import ImageFile, fingerprint
+from deblur.data.photos import SharpPhoto
+from deblur.data.sources import (
+    Mixture,
+    Reading,
+    SourceName,
+    fingerprint_of,
+    hold_back,
+    mixture,
+    open_source,
+    prepared,
+    validation_pairs,
+)
+from deblur.errors import DataError, SettingError
+from deblur.metrics import psnr_db
+from deblur.synthesis.degrade import Recipe
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, SharpPhoto]) -> Path:
+    """Twelve sharp photos, two of them in a folder below."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "more").mkdir()
+    names = [name for name, photo in photos.items() if min(photo.pixels.shape[:2]) >= 300][:12]
+    for i, name in enumerate(names):
+        place = folder / "more" if i < 2 else folder
+        Image.fromarray(photos[name].pixels[:300, :300]).save(place / f"{name}.png")
+    return folder
+
+
+def opened(*texts: str) -> list:
+    return [open_source(SourceName.parse(text), Reading()) for text in texts]
+
+
+def test_a_folder_tells_its_kind(pair_folder: Path, photo_folder: Path) -> None:
+    assert SourceName.parse(str(pair_folder)).kind == "pairs"
+    assert SourceName.parse(f"{photo_folder}=0.5") == SourceName("photos", photo_folder, 0.5)
+    assert SourceName.parse(f"frames:{photo_folder}=2").kind == "frames"
+    assert SourceName.parse("leaves=3") == SourceName("leaves", None, 3.0)
+    assert SourceName.parse("not/there").kind == "pairs", "what is not there yet is complained about when it is opened"
+
+
+def test_names_survive_being_written_down(photo_folder: Path) -> None:
+    for text in (f"photos:{photo_folder}", f"photos:{photo_folder}=0.25", "leaves", "leaves=2", "pairs:/a/b=c/d"):
+        name = SourceName.parse(text)
+        assert SourceName.parse(str(name)) == name
+
+
+@pytest.mark.parametrize("text", ["leaves=0", "leaves=-1", "leaves=nan", "leaves=inf", "photos:", "=2", "leaves:x"])
+def test_names_that_mean_nothing_are_refused(text: str) -> None:
+    with pytest.raises(SettingError):
+        SourceName.parse(text)
+
+
+def test_a_folder_of_folders_must_say_what_they_are(photo_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    with pytest.raises(SettingError, match=r"frames:.* or photos:"):
+        SourceName.parse(str(tmp_path))
+    with pytest.raises(DataError, match="holds no photos"):
+        opened(f"photos:{tmp_path}")
+
+
+def test_weights_say_how_often_a_source_is_drawn(pair_folder: Path, photo_folder: Path) -> None:
+    crops = mixture(opened(f"{pair_folder}=2", f"photos:{photo_folder}=1", "leaves=1"), 32, seed=3)
+    assert isinstance(crops, Mixture)
+    drawn = Counter(crops.parts.index(crops._part(key)) for key in range(4000))
+    for part, share in enumerate((0.5, 0.25, 0.25)):
+        assert abs(drawn[part] / 4000 - share) < 4 * np.sqrt(share * (1 - share) / 4000)
+    names = {crops.name_of(key) for key in range(4000)}
+    assert len(names) > 900, "leaves are never the same"
+    assert {path.name for path in (*pair_folder.glob("blur/*"), *photo_folder.glob("*.png"))} <= names
+
+
+def test_samples_do_not_depend_on_the_workers(pair_folder: Path, photo_folder: Path) -> None:
+    sources = opened(str(pair_folder), f"photos:{photo_folder}", "leaves")
+    runs = []
+    for workers in (0, 2):
+        order = RunOrder(12, 4)
+        order.start(1, strength=0.7)
+        loader = DataLoader(mixture(sources, 32, seed=5), 4, sampler=order, num_workers=workers, collate_fn=collate)
+        runs.append([part for batch in loader for part in batch])
+    assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+    again = mixture(opened(str(pair_folder), f"photos:{photo_folder}", "leaves"), 32, seed=5)[Key(12, 0.7)]
+    assert torch.equal(again[0], runs[0][0][0]), "and a run that resumes draws the same"
+
+
+def test_strength_is_part_of_the_sample(photo_folder: Path) -> None:
+    crops = mixture(opened(f"photos:{photo_folder}"), 64, seed=0)
+    for key in range(8):
+        weak, strong = (crops[Key(key, strength)] for strength in (0.05, 1.0))
+        assert torch.equal(crops[Key(key, 1.0)][0], strong[0])
+        assert float((weak[0] - weak[1]).abs().mean()) <= float((strong[0] - strong[1]).abs().mean()) + 1e-6
+
+
+def test_blur_on_the_device_is_the_blur_of_the_loader(photo_folder: Path) -> None:
+    photos = Photos(opened(f"photos:{photo_folder}")[0].photos, 0)
+    recipe = Recipe(noise_share=0.0)
+    keys = [Key(key, 0.6) for key in range(6)]
+    here = [BlurredCrops(photos, 48, 0, recipe)[key] for key in keys]
+    batch = collate([BlurredCrops(photos, 48, 0, recipe, on_device=True)[key] for key in keys])
+    assert isinstance(batch, UnblurredBatch)
+    blurry, sharp = batch.on(torch.device("cpu"))
+    assert torch.equal(sharp, torch.stack([pair[1] for pair in here]))
+    assert float((blurry - torch.stack([pair[0] for pair in here])).abs().mean()) < 0.5 / 255
+
+
+def test_a_mixed_batch_holds_what_is_ready_and_what_is_not(pair_folder: Path) -> None:
+    crops = mixture(opened(str(pair_folder), "leaves"), 32, seed=1, on_device=True)
+    batch = collate([crops[Key(key)] for key in range(12)])
+    assert isinstance(batch, UnblurredBatch)
+    assert batch.ready is not None
+    blurry, sharp = batch.on(torch.device("cpu"))
+    assert blurry.shape == sharp.shape == (12, 3, 32, 32)
+    assert 0 <= float(blurry.min()) <= float(blurry.max()) <= 1
+
+
+def test_synthetic_validation_is_the_same_every_time_and_blurred(photo_folder: Path) -> None:
+    for source in (f"photos:{photo_folder}", "leaves"):
+        first, again = (validation_pairs(opened(source), 4, 0.5) for _ in range(2))
+        assert len(first) == 4
+        assert fingerprint(first) == fingerprint(again)
+        assert fingerprint(first) != fingerprint(validation_pairs(opened(source), 4, 0.6))
+        assert np.mean([psnr_db(*pair.load()) for pair in first]) < 40
+
+
+def test_pairs_validate_as_they_are(pair_folder: Path) -> None:
+    assert [pair.name for pair in validation_pairs(opened(str(pair_folder)), None, 0.5)] == sorted(
+        path.name for path in (pair_folder / "blur").iterdir()
+    )
+
+
+def test_photos_are_held_back_and_pairs_are_not(pair_folder: Path, photo_folder: Path) -> None:
+    train, validate = hold_back(opened(f"photos:{photo_folder}", "leaves"))
+    held = {photo.name for source in validate for photo in source.photos}
+    kept = {photo.name for source in train for photo in source.photos}
+    assert len(held) == 2
+    assert len(kept) == 10
+    assert not held & kept
+    assert hold_back(opened("leaves"))[1][0].name.kind == "leaves"
+    with pytest.raises(SettingError, match="--test_data is needed"):
+        hold_back(opened(str(pair_folder), "leaves"))
+
+
+def test_the_cache_changes_no_sample_and_no_fingerprint(pair_folder: Path, photo_folder: Path, tmp_path: Path) -> None:
+    plain = opened(str(pair_folder), f"photos:{photo_folder}", "leaves")
+    ready, left_out = prepared(plain, tmp_path / "cache", 0)
+    assert not left_out
+    assert fingerprint_of(ready) == fingerprint_of(plain)
+    before, after = (mixture(sources, 32, seed=2) for sources in (plain, ready))
+    for key in range(12):
+        assert all(torch.equal(a, b) for a, b in zip(before[Key(key)], after[Key(key)], strict=True))
+
+
+def test_broken_photos_are_left_out_up_to_a_limit(photo_folder: Path, tmp_path: Path) -> None:
+    for path in sorted(photo_folder.glob("*.png"))[:4]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    broken = tmp_path / path.name
+    broken.write_bytes(broken.read_bytes()[:2000])
+    for cache in (None, tmp_path / "cache"):
+        ready, left_out = prepared(opened(f"photos:{tmp_path}"), cache, skip_bad=1)
+        assert [photo.name for photo in ready[0].photos] == sorted(p.name for p in tmp_path.glob("*.png"))[:3]
+        assert broken.name in left_out[0]
+    with pytest.raises(DataError, match="photos are broken"):
+        prepared(opened(f"photos:{tmp_path}"), tmp_path / "cache", skip_bad=0)
+
+
+def test_a_photo_that_is_too_small_is_enlarged(photos: dict[str, SharpPhoto], tmp_path: Path) -> None:
+    Image.fromarray(photos["camera"].pixels[:40, :50]).save(tmp_path / "small.png")
+    small = Photos([ImageFile("small.png", tmp_path / "small.png")], 0)
+    assert small.cut(np.random.default_rng(0), 0, (100, 100)).shape == (100, 100, 3)
+    assert Leaves().cut(np.random.default_rng(0), 0, (30, 40)).shape == (30, 40, 3)
+
+
+def test_fingerprints_change_with_images_and_weights(pair_folder: Path, photo_folder: Path) -> None:
+    texts = [str(pair_folder), f"photos:{photo_folder}", f"photos:{photo_folder}=2", "leaves"]
+    assert len({fingerprint_of(opened(text)) for text in texts}) == 4
