@@ -164,7 +164,7 @@ def sources(
     from deblur.benchmarks.sources import bench
 
     named = {letter: text.split() for letter, text in zip(ascii_lowercase, mixtures, strict=False)}
-    bench(named, sets, crops, output, {"width": width}, console)
+    bench(named, sets, crops, output, {"width": width, "cache": output / "cache"}, console)
     return 0
 
 
