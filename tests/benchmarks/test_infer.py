@@ -67,6 +67,7 @@ def test_the_verb_measures_prints_draws_and_logs(
     assert "published loop, torch f32 / ours, OpenVINO f32: " in printed
     figures = json.loads(figures_file.read_text())
     assert all(len(seconds) == 2 for seconds in figures["seconds"].values())
+    assert figures["peak_mb"].keys() == figures["seconds"].keys()
     assert {point["megapixels"] for point in figures["scaling"]} == {0.01, 0.04}
     assert all(0 < n <= whole for n, whole in zip(figures["network_s"], figures["file_to_file_s"], strict=True))
     assert figures["ratios"] == infer.ratios(figures)

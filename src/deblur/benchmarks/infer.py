@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -105,6 +105,7 @@ def bench(
         }
         figures |= _compare(folder, runs, console)
         figures["first_answer"] = _first_answer(folder, Path(scratch), runs)
+        figures["peak_mb"] = _peaks(folder, Path(scratch), figures["seconds"], console)
         figures["scaling"] = _scaling(folder, Path(scratch), megapixels, console)
     figures["ratios"] = ratios(figures)
     _print(figures, console)
@@ -223,6 +224,15 @@ def _first_answer(folder: Path, scratch: Path, runs: int) -> dict[str, list[floa
     return {key: [answer[key] for answer in answers] for key in ("answered_s", "peak_mb")}
 
 
+def _peaks(folder: Path, scratch: Path, ways: Iterable[str], console: Console) -> dict[str, float]:
+    """Peak memory of each way on the photo that the table is about, each in a process of its own."""
+    photo, peaks = _written(photo_of(FULL_HD), scratch), {}
+    for way in ways:
+        console.print(f"memory: {way}", style="dim")
+        peaks[way] = _in_a_process(way, folder, photo)["peak_mb"]
+    return peaks
+
+
 def _scaling(folder: Path, scratch: Path, megapixels: Sequence[float], console: Console) -> list[dict[str, Any]]:
     """Time and peak memory of photos of growing size, each in a process of its own."""
     points = []
@@ -268,10 +278,12 @@ def _written(rgb: Rgb8, scratch: Path) -> Path:
 def _print(figures: dict[str, Any], console: Console) -> None:
     machine = ", ".join(f"{key} {value}" for key, value in figures["machine"].items())
     console.print(f"{machine}\nmodel {figures['model']}, 1920x1080, medians of {figures['runs']}", soft_wrap=True)
-    table = Table("way", "seconds", "times as fast as the published loop")
+    table = Table("way", "seconds", "times as fast as the published loop", "peak memory, MB")
     slowest = median(figures["seconds"][PUBLISHED])
     for way, seconds in figures["seconds"].items():
-        table.add_row(way, f"{median(seconds):.2f}", f"{slowest / median(seconds):.2f}")
+        table.add_row(
+            way, f"{median(seconds):.2f}", f"{slowest / median(seconds):.2f}", f"{figures['peak_mb'][way]:.0f}"
+        )
     console.print(table)
     for name, ratio in figures["ratios"].items():
         console.print(f"{name}: {ratio:.3f}")
