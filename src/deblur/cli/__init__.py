@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from deblur.cli.bench import BENCHES
 from deblur.cli.opening import Opened, Opening, locate, opener
+from deblur.cli.samples import samples
 from deblur.errors import DeblurError, SettingError
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "serve": serve,
     "register": register,
     "ship": ship,
+    "samples": samples,
     "bench": bench,
     "demo": demo,
 }

@@ -1,0 +1,64 @@
+"""``deblur samples``: look at what a training will see."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+COLUMNS = 4
+console = Console(highlight=False)
+
+
+def samples(
+    sources: tyro.conf.Positional[tuple[str, ...]],
+    out: Path = Path("samples.png"),
+    count: int = 12,
+    patch_size: int = 192,
+    severity: Literal["mild", "medium", "strong"] | float = "medium",
+    seed: int = 0,
+    blind: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> int:
+    """Draw the first samples of a training as a picture, blurry beside sharp.
+
+    Args:
+        sources: As --train_data takes them: gopro/train=3 photos:holiday leaves
+        out: The picture, a PNG.
+        count: Samples.
+        patch_size: Side of a crop, px.
+        severity: How strong synthetic blur is: a name, or 0 to 1.
+        seed: Of the samples.
+        blind: Blurry crops without names, to guess which are real; the answer is printed.
+    """
+    from deblur.data.crops import Key
+    from deblur.data.sources import Reading, SourceName, mixture, open_source
+    from deblur.training.config import TrainConfig
+
+    strength = TrainConfig(severity=severity).strength
+    opened = [open_source(SourceName.parse(text), Reading()) for text in sources]
+    crops = mixture(opened, patch_size, seed)
+    names = [crops.name_of(key) for key in range(count)]
+    _sheet([crops[Key(key, strength)] for key in range(count)], names, blind).save(out)
+    console.print(f"{out}", markup=False)
+    for number, name in enumerate(names):
+        console.print(f"{number + 1:4}  {name}", markup=False)
+    return 0
+
+
+def _sheet(pairs: "list[tuple[Tensor, Tensor]]", names: list[str], blind: bool) -> "Image.Image":
+    from deblur.evaluation.panels import side_by_side, stacked
+    from deblur.images import to_rgb8
+
+    rows = []
+    for first in range(0, len(pairs), COLUMNS):
+        images, captions = [], []
+        for number in range(first, min(first + COLUMNS, len(pairs))):
+            blurry, sharp = (to_rgb8(image.numpy().transpose(1, 2, 0)) for image in pairs[number])
+            images += [blurry] if blind else [blurry, sharp]
+            captions += [str(number + 1)] if blind else [f"{number + 1} {names[number]}"[:24], "sharp"]
+        rows.append(side_by_side(images, captions))
+    return stacked(rows)
