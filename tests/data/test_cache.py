@@ -91,11 +91,16 @@ def test_what_is_there_is_neither_hashed_nor_decoded_again(
 def test_a_changed_file_gives_its_new_pixels(pairs: list[PairFiles], tmp_path: Path) -> None:
     before, _ = cached(pairs, tmp_path / "cache")
     old = before[0].load()[0].copy()
-    for turn in range(3):  # three in the same moment, of the same size in bytes
+    ahead = time.time() + 60
+    sizes = set()
+    for turn, changed_s in enumerate((1e9, 1e9 + 1, ahead, ahead), 1):  # at last twice in the same moment
         changed = np.full_like(old, turn)
-        Image.fromarray(changed).save(pairs[0].blurry)
+        Image.fromarray(changed).save(pairs[0].blurry, format="BMP")  # not compressed
+        os.utime(pairs[0].blurry, (changed_s, changed_s))
+        sizes.add(pairs[0].blurry.stat().st_size)
         ready, _ = cached(pairs, tmp_path / "cache")
         assert np.array_equal(ready[0].load()[0], changed)
+    assert len(sizes) == 1, "the size told nothing"
     assert np.array_equal(before[0].load()[0], old), "whoever trains on the old ones keeps them"
 
 
