@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from deblur.data.crops import RunOrder
+from deblur.data.crops import RunOrder, to_float
 from deblur.data.pairs import PairCrops, find_pairs
 from deblur.errors import DataError, NonFiniteTraining, PhotoError
 from deblur.evaluation.scores import Benchmark
@@ -175,7 +175,7 @@ class Poisoned(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, key: int) -> tuple[Tensor, Tensor]:
         self.asked.append(key)
-        blurry, sharp = self.crops[key]
+        blurry, sharp = (to_float(image) for image in self.crops[key])
         return (blurry * float("nan"), sharp) if key in self.bad else (blurry, sharp)
 
     def name_of(self, key: int) -> str:

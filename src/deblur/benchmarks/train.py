@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deblur.benchmarks.machine import describe_machine, matmul_flops_per_s, synchronize
 from deblur.data.batches import Pairs
-from deblur.data.crops import RunOrder
+from deblur.data.crops import RunOrder, to_float
 from deblur.data.pairs import PairCrops, find_pairs
 from deblur.data.photos import ShakenCrops, installed_photos
 from deblur.losses import restoration_loss
@@ -176,7 +176,7 @@ def _plain(width: int, batch: Pairs, device: torch.device) -> tuple[Callable[[],
     optimizer = torch.optim.AdamW(network.parameters(), lr=SCHEDULE.learning_rate, weight_decay=SCHEDULE.weight_decay)
 
     def step() -> None:
-        blurry, sharp = (x.to(device) for x in batch)
+        blurry, sharp = (to_float(x.to(device)) for x in batch)
         optimizer.zero_grad()
         loss = restoration_loss(network(blurry), sharp)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -185,7 +185,7 @@ def _plain(width: int, batch: Pairs, device: torch.device) -> tuple[Callable[[],
         loss.item()
 
     with FlopCounterMode(display=False) as counter:
-        network(batch[0].to(device)).sum().backward()
+        network(to_float(batch[0].to(device))).sum().backward()
     return step, counter.get_total_flops()
 
 

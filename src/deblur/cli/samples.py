@@ -1,14 +1,13 @@
 """``deblur samples``: look at what a training will see."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
 
 if TYPE_CHECKING:
     from PIL import Image
-    from torch import Tensor
 
 COLUMNS = 4
 console = Console(highlight=False)
@@ -49,15 +48,14 @@ def samples(
     return 0
 
 
-def _sheet(pairs: "list[tuple[Tensor, Tensor]]", names: list[str], blind: bool) -> "Image.Image":
+def _sheet(pairs: "list[Any]", names: list[str], blind: bool) -> "Image.Image":
     from deblur.evaluation.panels import side_by_side, stacked
-    from deblur.images import to_rgb8
 
     rows = []
     for first in range(0, len(pairs), COLUMNS):
         images, captions = [], []
         for number in range(first, min(first + COLUMNS, len(pairs))):
-            blurry, sharp = (to_rgb8(image.numpy().transpose(1, 2, 0)) for image in pairs[number])
+            blurry, sharp = (image.numpy().transpose(1, 2, 0) for image in pairs[number])
             images += [blurry] if blind else [blurry, sharp]
             captions += [str(number + 1)] if blind else [f"{number + 1} {names[number]}"[:24], "sharp"]
         rows.append(side_by_side(images, captions))

@@ -8,10 +8,11 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from deblur.data.blurred import Sample, Undegraded
+from deblur.data.crops import to_float
 from deblur.synthesis.degrade import Degradation
 
 Pairs = tuple[Tensor, Tensor]
-"""(blurry, sharp), each ``(B, 3, H, W)`` float32 in ``[0, 1]``."""
+"""(blurry, sharp), each ``(B, 3, H, W)``, uint8, or float32 in ``[0, 1]``."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class UnblurredBatch:
         made = degrade_batch(self.sources.to(device, non_blocking=True), self.degradations)
         if self.ready is None:
             return made
-        there = [part.to(device, non_blocking=True) for part in self.ready]
+        there = [to_float(part.to(device, non_blocking=True)) for part in self.ready]
         return torch.cat([made[0], there[0]]), torch.cat([made[1], there[1]])
 
 

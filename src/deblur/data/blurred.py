@@ -82,7 +82,7 @@ class Undegraded:
 
 
 Sample = tuple[Tensor, Tensor] | Undegraded
-"""(blurry, sharp), each ``(3, H, W)`` float32 in ``[0, 1]``, or what the device will make them of."""
+"""(blurry, sharp), each ``(3, H, W)`` uint8, or what the device will make them of."""
 
 
 class BlurredCrops(Dataset[Sample]):
@@ -104,7 +104,7 @@ class BlurredCrops(Dataset[Sample]):
         )  # fmt: skip
 
     def __getitem__(self, key: Key) -> Sample:
-        """(blurry, sharp), each ``(3, patch, patch)`` float32 in ``[0, 1]``, or what they will be made of."""
+        """(blurry, sharp), each ``(3, patch, patch)`` uint8, or what they will be made of."""
         rng = np.random.default_rng((self.seed, key))
         degradation = draw(rng, (self.patch_px, self.patch_px), key.strength, self.recipe)
         (source,) = augment(rng, self.cuttings.cut(rng, key, degradation.source_shape))

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from deblur.errors import DataError
-from deblur.images import from_rgb8
 
 Rgb8 = NDArray[np.uint8]
 
@@ -56,8 +55,13 @@ def augment(rng: np.random.Generator, *images: Rgb8) -> list[Rgb8]:
 
 
 def to_tensor(rgb: Rgb8) -> Tensor:
-    """``(H, W, 3)`` uint8 -> ``(3, H, W)`` float32 in ``[0, 1]``."""
-    return torch.from_numpy(from_rgb8(np.ascontiguousarray(rgb.transpose(2, 0, 1))))  # bytes are moved faster
+    """``(H, W, 3)`` uint8 -> ``(3, H, W)`` uint8: bytes travel from loaders to devices four times as fast as floats."""
+    return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 -> float32 in ``[0, 1]``; floats stay as they are."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
 class RunOrder(Sampler[Key]):

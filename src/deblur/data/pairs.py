@@ -259,7 +259,7 @@ class PairCrops(Dataset[tuple[Tensor, Tensor]]):
         self.pairs, self.patch_px, self.seed = pairs, patch_px, seed
 
     def __getitem__(self, key: int) -> tuple[Tensor, Tensor]:
-        """(blurry, sharp), each ``(3, patch, patch)`` float32 in ``[0, 1]``."""
+        """(blurry, sharp), each ``(3, patch, patch)`` uint8."""
         pair = self._pair(key)
         blurry, sharp = pair.load()
         rng = np.random.default_rng((self.seed, key))

@@ -106,7 +106,7 @@ class ShakenCrops(Dataset[tuple[Tensor, Tensor]]):
             raise DataError(f"No photo has {self.source_px} px a side, which crops of {patch_px} px and the blur need.")
 
     def __getitem__(self, key: int) -> tuple[Tensor, Tensor]:
-        """(blurry, sharp), each ``(3, patch, patch)`` float32 in ``[0, 1]``."""
+        """(blurry, sharp), each ``(3, patch, patch)`` uint8."""
         rng = np.random.default_rng((self.seed, key))
         (source,) = augment(rng, self._source(rng, key))
         kernel = shake_kernel(rng, rng.uniform(*self.shake.extent_px))
