@@ -187,7 +187,7 @@ class Degradation:
     def source_shape(self) -> tuple[int, int]:
         """(height, width) of the sharp pixels to give to :func:`degrade`."""
         height, width = self.framed_shape
-        return int(np.ceil(height / self.zoom)), int(np.ceil(width / self.zoom))
+        return int(np.ceil(height / self.zoom - 1e-6)), int(np.ceil(width / self.zoom - 1e-6))
 
     @property
     def reach_px(self) -> int:
@@ -220,7 +220,7 @@ def draw(
         shape_px: (height, width) of the result.
         strength: 0 to 1, see SEVERITIES.
         recipe: what happens how often.
-        photo_px: (height, width) of the photo; the source is shrunk no more than it allows.
+        photo_px: (height, width) of the photo; the source is made to fit into it, enlarged where it has to be.
 
     Raises:
         SettingError: strength out of range.
@@ -364,7 +364,7 @@ def zoomed(source: Rgb8, degradation: Degradation) -> Rgb8:
     if degradation.zoom == 1:
         return source
     height, width = degradation.framed_shape
-    box = (0.0, 0.0, width / degradation.zoom, height / degradation.zoom)
+    box = (0, 0, min(width / degradation.zoom, source.shape[1]), min(height / degradation.zoom, source.shape[0]))
     image = Image.fromarray(np.ascontiguousarray(source))
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, box))
 

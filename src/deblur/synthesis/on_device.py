@@ -33,7 +33,7 @@ CHROMINANCE = torch.tensor([
 ], dtype=torch.float32)
 """Quantisation at quality 50 (ITU-T T.81, annex K)."""
 HALF = 0.5001
-"""libjpeg rounds halves up (of coefficients: away from 0); means of whole numbers often are halves, and floats fall just short of them."""
+"""libjpeg rounds halves up (of coefficients: away from 0). Means of whole numbers are often halves; floats fall short."""
 YCBCR = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 RGB = torch.tensor([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]])
 # fmt: on

@@ -1,0 +1,118 @@
+"""A batch in torch: the numpy path's pictures where nothing differs by chance, its statistics where noise does."""
+
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from deblur.data.photos import SharpPhoto
+from deblur.errors import DataError
+from deblur.images import Rgb8
+from deblur.synthesis.degrade import Degradation, Noise, Recipe, degrade, draw, zoomed
+from deblur.synthesis.light import ENCODED, SRGB
+from deblur.synthesis.on_device import degrade_batch, jpeg
+
+SIZE = (64, 80)
+
+
+def cut(photo: SharpPhoto, degradation: Degradation) -> Rgb8:
+    height, width = degradation.source_shape
+    return np.tile(photo.pixels, (3, 3, 1))[150 : 150 + height, 100 : 100 + width]
+
+
+def batch(sources: list[Rgb8], degradations: list[Degradation]) -> Tensor:
+    framed = [zoomed(source, degradation) for source, degradation in zip(sources, degradations, strict=True)]
+    return torch.from_numpy(np.stack(framed).transpose(0, 3, 1, 2).copy())
+
+
+def codes(images: Tensor) -> np.ndarray:
+    return (images * 255).permute(0, 2, 3, 1).numpy()
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
+def test_it_equals_the_numpy_path(photos: dict[str, SharpPhoto], strength: float) -> None:
+    """Sharp to the bit; blurry within two codes (near black a curve is steep), half a code on average after JPEG."""
+    recipe = Recipe(noise_share=0, resample_share=0.3)
+    drawn = [draw(np.random.default_rng(seed), SIZE, strength, recipe) for seed in range(40)]
+    sources = [cut(photos["astronaut"], d) for d in drawn]
+    blurry, sharp = (codes(images) for images in degrade_batch(batch(sources, drawn), drawn))
+    expected = [degrade(source, d) for source, d in zip(sources, drawn, strict=True)]
+    assert blurry.dtype == sharp.dtype == np.float32
+    assert np.abs(blurry - blurry.round()).max() < 1e-4
+    assert np.abs(sharp - [pair[1] for pair in expected]).max() < 1e-4
+    for image, (reference, _), d in zip(blurry, expected, drawn, strict=True):
+        difference = np.abs(image - reference.astype(np.float32))
+        if d.quality is not None:
+            assert difference.mean() < 0.5
+        else:
+            assert difference.max() < 2.01
+            assert difference.mean() < 0.05
+
+
+@pytest.mark.parametrize("quality", [20, 50, 75, 96])
+def test_jpeg_is_pillows(photos: dict[str, SharpPhoto], quality: int) -> None:
+    """Half a code on average, 48 dB or more: a coefficient on the brink may be rounded to the other side."""
+    rgb = photos["coffee"].pixels[100:228, 100:260]
+    stream = BytesIO()
+    Image.fromarray(rgb).save(stream, "JPEG", quality=quality, subsampling=2)
+    expected = np.asarray(Image.open(stream)).astype(np.float32)
+    image = jpeg(torch.from_numpy(rgb.transpose(2, 0, 1).copy())[None].float(), [quality])
+    difference = image[0].permute(1, 2, 0).numpy() - expected
+    assert np.abs(difference).mean() < 0.5
+    assert 20 * np.log10(255 / np.sqrt(np.mean(difference**2))) > 48
+    assert np.abs(expected - rgb).mean() > 2 * np.abs(difference).mean()
+
+
+def test_each_sample_of_jpeg_has_its_own_quality() -> None:
+    image = torch.rand(1, 3, 32, 48) * 255
+    both = jpeg(image.expand(2, -1, -1, -1), [20, 95])
+    assert torch.equal(both[:1], jpeg(image, [20]))
+    assert torch.equal(both[1:], jpeg(image, [95]))
+
+
+@pytest.mark.parametrize("curve", [ENCODED, SRGB])
+def test_noise_has_the_statistics_of_the_numpy_path(curve: object) -> None:
+    assert curve in (ENCODED, SRGB)
+    greys = (40, 128, 220)
+    drawn = [
+        Degradation((128, 128), 16, curve=ENCODED if curve == ENCODED else SRGB, noise=Noise(2e-3, 4e-3, seed))
+        for seed in range(3)
+    ]
+    sources = [np.full((160, 160, 3), grey, np.uint8) for grey in greys]
+    blurry = codes(degrade_batch(batch(sources, drawn), drawn)[0])
+    for image, source, d in zip(blurry, sources, drawn, strict=True):
+        reference = degrade(source, d)[0].astype(np.float32)
+        assert image.mean() == pytest.approx(reference.mean(), abs=0.2)
+        assert image.std() == pytest.approx(reference.std(), rel=0.03)
+
+
+def test_noise_is_a_function_of_the_samples_seed() -> None:
+    """Whatever else is in the batch."""
+    drawn = [Degradation((32, 32), 16, noise=Noise(1e-3, 1e-3, seed)) for seed in (1, 2)]
+    sources = torch.full((2, 3, 64, 64), 100, dtype=torch.uint8)
+    both, alone = degrade_batch(sources, drawn)[0], degrade_batch(sources[1:], drawn[1:])[0]
+    assert torch.equal(both[1], alone[0])
+    assert not torch.equal(both[0], both[1])
+
+
+def test_a_whole_batch_has_the_distribution_of_the_numpy_path(photos: dict[str, SharpPhoto]) -> None:
+    """Everything on: mean squared errors agree sample by sample."""
+    drawn = [draw(np.random.default_rng(seed), SIZE, 0.5) for seed in range(40)]
+    sources = [cut(photos["coffee"], d) for d in drawn]
+    blurry, sharp = (codes(images) for images in degrade_batch(batch(sources, drawn), drawn))
+    ours = np.mean((blurry - sharp) ** 2, axis=(1, 2, 3))
+    pairs = [degrade(source, d) for source, d in zip(sources, drawn, strict=True)]
+    theirs = np.array([np.mean((b.astype(np.float32) - s) ** 2) for b, s in pairs])
+    assert np.allclose(ours, theirs, rtol=0.06, atol=0.1)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    one = draw(np.random.default_rng(0), (32, 32), 0.5)
+    with pytest.raises(DataError, match=r"wanted are \(1, 3, 136, 136\)"):
+        degrade_batch(torch.zeros(1, 3, 100, 100, dtype=torch.uint8), [one])
+    with pytest.raises(DataError, match="one shape_px"):
+        degrade_batch(torch.zeros(2, 3, 136, 136, dtype=torch.uint8), [one, replace(one, shape_px=(64, 64))])
