@@ -24,11 +24,12 @@ def moving(seed: int, extent_px: float = 9.0, roll_rad: float = 0.0, centre: tup
 
 def whole(light: NDArray[np.float32], reach: int, blur: Blur, thing: Thing | None = None) -> NDArray[np.float32]:
     """All cells of a picture whose light has a margin of ``reach``."""
-    height, width = light.shape[1] - 2 * reach, light.shape[2] - 2 * reach
-    out = np.full((3, height, width), np.nan, np.float32)
-    for cell in cells_of(blur, height, width):
-        part = light[:, cell.top : cell.bottom + 2 * reach, cell.left : cell.right + 2 * reach]
-        out[:, cell.top : cell.bottom, cell.left : cell.right] = blurred_cell(part, cell, (height, width), blur, thing)
+    size = light.shape[1] - 2 * reach, light.shape[2] - 2 * reach
+    out = np.full((3, *size), np.nan, np.float32)
+    for cell in cells_of(blur, size):
+        rows, columns = cell.wanted
+        part = light[:, rows.start : rows.stop + 2 * reach, columns.start : columns.stop + 2 * reach]
+        out[:, rows, columns] = blurred_cell(part, cell, size, blur, thing)
     return out
 
 
@@ -96,7 +97,7 @@ def test_a_thing_moves_in_front_of_its_background() -> None:
 
 
 def test_weights_inside_a_cell_sum_to_one() -> None:
-    weights = Cell(10, 47, 3, 90).weights()
+    weights = Cell((10, 47), (3, 90), (slice(10, 47), slice(3, 90))).weights()
     assert weights.shape == (4, 1, 37, 87)
     assert np.abs(weights.sum(axis=0) - 1).max() < 1e-6
     assert weights.min() >= 0
@@ -109,8 +110,23 @@ def test_cells_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     reach = blur.reach_px(0, 0)
     at_once = whole(light, reach, blur)
     monkeypatch.setattr(field, "CELL_PX", 37)
-    assert len(list(cells_of(blur, 160, 140))) == 20
+    assert len(list(cells_of(blur, (160, 140)))) == 20
     assert np.abs(whole(light, reach, blur) - at_once).max() < 1e-5
+
+
+def test_a_part_of_a_picture_is_the_wholes() -> None:
+    light = np.random.default_rng(0).random((3, 150, 170), np.float32)
+    blur = moving(7, 8.0, 0.03, (40.0, 10.0))
+    reach = blur.reach_px(130, 110)
+    light = light[:, : 110 + 2 * reach, : 130 + 2 * reach]
+    complete = whole(light, reach, blur)
+    for cell in cells_of(blur, (110, 130), inset_px=17):
+        rows, columns = cell.wanted
+        assert rows.start >= 17
+        assert columns.stop <= 113
+        part = light[:, rows.start : rows.stop + 2 * reach, columns.start : columns.stop + 2 * reach]
+        same = blurred_cell(part, cell, (110, 130), blur, None)
+        assert np.abs(same - complete[:, rows, columns]).max() < 1e-5
 
 
 def test_a_rolling_blur_has_no_seams() -> None:
@@ -119,7 +135,7 @@ def test_a_rolling_blur_has_no_seams() -> None:
     blur = moving(2, 10.0, 0.02)
     reach = blur.reach_px(200, 200)
     result = whole(smooth[:, : 200 + 2 * reach, : 200 + 2 * reach], reach, blur)
-    seams = [cell.left for cell in cells_of(blur, 200, 200) if cell.left and cell.top == 0]
+    seams = [cell.x[0] for cell in cells_of(blur, (200, 200)) if cell.x[0] and cell.y[0] == 0]
     curvature = np.abs(np.diff(result, n=2, axis=2)).mean(axis=(0, 1))
     assert len(seams) >= 2
     assert curvature[[seam - 1 for seam in seams]].mean() < 1.5 * np.median(curvature)

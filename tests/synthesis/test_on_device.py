@@ -35,7 +35,7 @@ def codes(images: Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
 def test_it_equals_the_numpy_path(photos: dict[str, SharpPhoto], strength: float) -> None:
-    """Sharp to the bit; blurry within two codes (near black a curve is steep), half a code on average after JPEG."""
+    """Sharp to the bit; blurry within a code (two after resampling), half a code on average after JPEG."""
     recipe = Recipe(noise_share=0, resample_share=0.3)
     drawn = [draw(np.random.default_rng(seed), SIZE, strength, recipe) for seed in range(40)]
     sources = [cut(photos["astronaut"], d) for d in drawn]
@@ -49,8 +49,8 @@ def test_it_equals_the_numpy_path(photos: dict[str, SharpPhoto], strength: float
         if d.quality is not None:
             assert difference.mean() < 0.5
         else:
-            assert difference.max() < 2.01
-            assert difference.mean() < 0.05
+            assert difference.max() < (2.01 if d.scale < 1 else 1.01)
+            assert difference.mean() < (0.1 if d.scale < 1 else 0.02)
 
 
 @pytest.mark.parametrize("quality", [20, 50, 75, 96])
@@ -108,6 +108,15 @@ def test_a_whole_batch_has_the_distribution_of_the_numpy_path(photos: dict[str, 
     pairs = [degrade(source, d) for source, d in zip(sources, drawn, strict=True)]
     theirs = np.array([np.mean((b.astype(np.float32) - s) ** 2) for b, s in pairs])
     assert np.allclose(ours, theirs, rtol=0.06, atol=0.1)
+
+
+def test_half_precision_around_it_changes_nothing() -> None:
+    """Training runs under autocast; light needs its 32 bits."""
+    drawn = [draw(np.random.default_rng(seed), (32, 32), 1.0) for seed in range(12)]
+    sources = torch.randint(0, 256, (12, 3, *drawn[0].framed_shape), dtype=torch.uint8)
+    expected = degrade_batch(sources, drawn)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert all(map(torch.equal, degrade_batch(sources, drawn), expected))
 
 
 def test_what_does_not_fit_is_refused() -> None:

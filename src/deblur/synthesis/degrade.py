@@ -192,7 +192,7 @@ class Degradation:
     @property
     def reach_px(self) -> int:
         """How far the blur of this sample reaches."""
-        height, width = self.shape_px[0] + 2 * SURROUND_PX, self.shape_px[1] + 2 * SURROUND_PX
+        height, width = (side + 2 * SURROUND_PX for side in self.shape_px)
         return max(part.reach_px(width, height) for part in (self.blur, self.thing.blur if self.thing else STILL))
 
     @property
@@ -395,18 +395,17 @@ def _inner(rgb: Rgb8, margin_px: int) -> Rgb8:
 
 def _exposed(framed: Rgb8, degradation: Degradation) -> Rgb8:
     """What the sensor saw and the camera encoded: the result with its surround."""
-    d, surround, reach = degradation, degradation.surround_px, degradation.reach_px
-    height, width = d.shape_px[0] + 2 * surround, d.shape_px[1] + 2 * surround
+    d, reach = degradation, degradation.reach_px
+    height, width = (side + 2 * SURROUND_PX for side in d.shape_px)
+    first, inset = d.margin_px - SURROUND_PX - reach, SURROUND_PX - d.surround_px
     table = light_table(d.curve, d.gain, d.highlights)
     rng = np.random.default_rng(d.noise.seed) if d.noise else None
-    out = np.empty((height, width, 3), np.uint8)
-    first = d.margin_px - surround - reach
-    for cell in cells_of(d.blur, height, width):
-        rows = slice(first + cell.top, first + cell.bottom + 2 * reach)
-        columns = slice(first + cell.left, first + cell.right + 2 * reach)
-        light = table[framed[rows, columns].transpose(2, 0, 1)]
+    out = np.empty((height - 2 * inset, width - 2 * inset, 3), np.uint8)
+    for cell in cells_of(d.blur, (height, width), inset):
+        seen = tuple(slice(first + part.start, first + part.stop + 2 * reach) for part in cell.wanted)
+        light = table[framed[seen].transpose(2, 0, 1)]
         codes = _encoded(blurred_cell(light, cell, (height, width), d.blur, d.thing), d, rng)
-        out[cell.top : cell.bottom, cell.left : cell.right] = codes.transpose(1, 2, 0)
+        out[tuple(slice(part.start - inset, part.stop - inset) for part in cell.wanted)] = codes.transpose(1, 2, 0)
     return out
 
 

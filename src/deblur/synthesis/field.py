@@ -98,27 +98,26 @@ class Thing:
 
 @dataclass(frozen=True)
 class Cell:
-    """A rectangle of the blurry picture: rows ``top`` to ``bottom``, columns ``left`` to ``right``."""
+    """What lies between four corners, rows ``y[0]`` to ``y[1]`` and columns ``x[0]`` to ``x[1]``; a part is wanted."""
 
-    top: int
-    bottom: int
-    left: int
-    right: int
+    y: tuple[int, int]
+    x: tuple[int, int]
+    wanted: tuple[slice, slice]
 
-    def corners(self, width: int, height: int) -> NDArray[np.float64]:
-        """The places ``(4, 2)`` of its corners in a picture of this size."""
-        places = [(x, y) for y in (self.top, self.bottom) for x in (self.left, self.right)]
-        return np.array(places) - (width / 2, height / 2)
+    def corners(self, size: tuple[int, int]) -> NDArray[np.float64]:
+        """The places ``(4, 2)`` of its corners in a picture of (height, width)."""
+        return np.array([(x, y) for y in self.y for x in self.x]) - (size[1] / 2, size[0] / 2)
 
     def weights(self) -> Pixels:
-        """Of the four corners at each pixel, ``(4, 1, h, w)``; they sum to 1."""
-        right = _ramp(self.right - self.left)[None]
-        lower = _ramp(self.bottom - self.top)[:, None]
+        """Of the four corners at each wanted pixel, ``(4, 1, h, w)``; they sum to 1."""
+        lower, right = (_ramp(*side) for side in zip((self.y, self.x), self.wanted, strict=True))
+        lower = lower[:, None]
         return np.stack([(1 - lower) * (1 - right), (1 - lower) * right, lower * (1 - right), lower * right])[:, None]
 
 
-def _ramp(length_px: int) -> Pixels:
-    return ((np.arange(length_px) + 0.5) / length_px).astype(np.float32)
+def _ramp(ends: tuple[int, int], wanted: slice) -> Pixels:
+    """From 0 at one end to 1 at the other, at the middles of pixels."""
+    return ((np.arange(wanted.start, wanted.stop) + 0.5 - ends[0]) / (ends[1] - ends[0])).astype(np.float32)
 
 
 def edges(length_px: int, roll_rad: float) -> list[int]:
@@ -127,19 +126,24 @@ def edges(length_px: int, roll_rad: float) -> list[int]:
     return [int(edge) for edge in np.linspace(0, length_px, min(cells, length_px) + 1).round()]
 
 
-def cells_of(blur: Blur, height: int, width: int) -> Iterator[Cell]:
-    """The cells of a picture, row by row."""
-    rows, columns = edges(height, blur.roll_rad), edges(width, blur.roll_rad)
-    for top, bottom in pairwise(rows):
-        for left, right in pairwise(columns):
-            yield Cell(top, bottom, left, right)
+def cells_of(blur: Blur, size: tuple[int, int], inset_px: int = 0) -> Iterator[Cell]:
+    """The cells of a picture of (height, width), row by row, without the ``inset_px`` outermost pixels."""
+    rows, columns = (edges(side, blur.roll_rad) for side in size)
+    for y in pairwise(rows):
+        for x in pairwise(columns):
+            parts = [
+                slice(max(ends[0], inset_px), min(ends[1], side - inset_px))
+                for ends, side in zip((y, x), size, strict=True)
+            ]
+            if all(part.start < part.stop for part in parts):
+                yield Cell(y, x, (parts[0], parts[1]))
 
 
 def blurred_cell(light: Pixels, cell: Cell, size: tuple[int, int], blur: Blur, thing: Thing | None) -> Pixels:
-    """One cell of the blurry picture.
+    """The wanted part of one cell of the blurry picture.
 
     Args:
-        light: ``(3, h + 2 r, w + 2 r)``, the cell and the same margin around, as far as the kernels reach.
+        light: ``(3, h + 2 r, w + 2 r)``, that part and the same margin around, as far as the kernels reach.
         cell: which one.
         size: (height, width) of the whole picture.
         blur: of the background.
@@ -148,14 +152,15 @@ def blurred_cell(light: Pixels, cell: Cell, size: tuple[int, int], blur: Blur, t
     Returns:
         ``(3, h, w)``: ``thing * (m x) + (1 - thing * m) (blur * x)``, where ``*`` convolves and m is the mask.
     """
-    height, width = size
-    radius = (light.shape[1] - (cell.bottom - cell.top)) // 2
-    kernels = blur.kernels(cell.corners(width, height), radius)
+    radius = (light.shape[1] - (cell.wanted[0].stop - cell.wanted[0].start)) // 2
+    kernels = blur.kernels(cell.corners(size), radius)
     if thing is None:
         return _blended(convolved(light, kernels), cell)
-    y = np.arange(cell.top - radius, cell.bottom + radius, dtype=np.float32)[:, None] + np.float32(0.5 - height / 2)
-    x = np.arange(cell.left - radius, cell.right + radius, dtype=np.float32)[None] + np.float32(0.5 - width / 2)
-    mask = thing.mask(x, y)
+    y, x = (
+        np.arange(part.start - radius, part.stop + radius, dtype=np.float32) + np.float32(0.5 - side / 2)
+        for part, side in zip(cell.wanted, size, strict=True)
+    )
+    mask = thing.mask(x, y[:, None])
     behind = _blended(convolved(light, kernels), cell)
     before = convolved(np.concatenate([light * mask, mask[None]]), thing.blur.kernels(np.zeros((1, 2)), radius))[0]
     return before[:3] + (1 - before[3:]) * behind

@@ -1,6 +1,6 @@
 """From codes to light and back: a sensor adds up light, a file holds codes, a curve lies between.
 
-Every curve is a power law or sRGB, then an S-shaped tone curve of some strength (smoothstep, as Brooks et al.,
+Every curve has sRGB's form, then an S-shaped tone curve of some strength (smoothstep, as Brooks et al.,
 "Unprocessing images for learned raw denoising", CVPR 2019, take for a camera's). A power of 1 is no curve: blur on
 encoded values, as the GoPro benchmark's ``blur`` was averaged.
 """
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from deblur.images import Pixels
 
 CODES: Pixels = np.linspace(0, 1, 256, dtype=np.float32)
+OFFSET = 0.055
 HIGHLIGHT_KNEE = 0.96
 """Codes above this may have been clipped by the camera."""
 
@@ -30,33 +31,47 @@ def to_srgb(linear: Pixels) -> Pixels:
 
 @dataclass(frozen=True)
 class Curve:
-    """A camera's response: ``power`` (None: sRGB), then ``contrast`` (0: none, below 1) of an S-shaped tone curve."""
+    """A camera's response, rising from (0, 0) to (1, 1).
 
-    power: float | None = None
+    Args:
+        power: sRGB's form with another exponent: straight near black, where a pure power law would be infinitely steep,
+            then ``1.055 * light ** (1 / power) - 0.055``. 2.4 is sRGB (to a hundredth of a code), 1 is no curve.
+        contrast: share, below 1, of an S-shaped tone curve that follows.
+    """
+
+    power: float = 2.4
     contrast: float = 0.0
+
+    @property
+    def toe(self) -> tuple[float, float]:
+        """Where the straight part ends, in codes, and its slope: both parts have one slope there."""
+        if self.power == 1:
+            return 1.0, 1.0
+        rest = self.power - 1
+        return OFFSET / rest, (1 + OFFSET) ** self.power * rest**rest / (OFFSET**rest * self.power**self.power)
 
     def encode(self, light: Pixels) -> Pixels:
         """Light in ``[0, 1]`` -> codes in ``[0, 1]``; light above or below is clipped."""
-        if self.power is None:
-            codes = to_srgb(light)
-        else:
-            codes = np.clip(light, 0.0, 1.0)
-            codes = codes if self.power == 1 else codes ** np.float32(1 / self.power)
-        return self._tone(codes) if self.contrast else codes
+        light, (end, slope) = np.clip(light, 0.0, 1.0), self.toe
+        if self.power != 1:
+            bent = (1 + OFFSET) * light ** np.float32(1 / self.power) - OFFSET
+            light = np.where(light * slope <= end, light * slope, bent)
+        return self._tone(light) if self.contrast else light
 
     def decode(self, codes: Pixels) -> Pixels:
         """Codes in ``[0, 1]`` -> light, the inverse of :meth:`encode` (the tone curve's by Newton's method)."""
-        plain = codes.astype(np.float64)
+        plain, (end, slope) = codes.astype(np.float64), self.toe
         for _ in range(8 if self.contrast else 0):
-            slope = 1 - self.contrast + self.contrast * 6 * plain * (1 - plain)
-            plain = np.clip(plain - (self._tone(plain) - codes) / slope, 0, 1)
-        return to_linear(plain.astype(np.float32)) if self.power is None else (plain**self.power).astype(np.float32)
+            rise = 1 - self.contrast + self.contrast * 6 * plain * (1 - plain)
+            plain = np.clip(plain - (self._tone(plain) - codes) / rise, 0, 1)
+        light = np.where(plain <= end, plain / slope, ((plain + OFFSET) / (1 + OFFSET)) ** self.power)
+        return light.astype(np.float32)
 
     def _tone(self, codes: NDArray[np.floating]) -> Pixels:
         return (1 - self.contrast) * codes + self.contrast * codes * codes * (3 - 2 * codes)
 
 
-SRGB, ENCODED = Curve(), Curve(power=1.0)
+SRGB, ENCODED = Curve(), Curve(power=1)
 
 
 def light_table(curve: Curve, gain: float = 1.0, highlights: float = 1.0) -> Pixels:

@@ -2,8 +2,8 @@
 
 A worker draws the degradation and cuts (and zooms) the source; everything after that happens here. Samples with the
 same grid of kernels are blurred together, the image's transform is shared among their kernels. Without noise the result
-equals :func:`~deblur.synthesis.degrade.degrade`'s within a code or two (floats are rounded in another order); noise
-has the same law and other draws.
+equals :func:`~deblur.synthesis.degrade.degrade`'s within a code, two after resampling, and half a code on average
+after JPEG. Noise has the same law and other draws.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ from torch.nn import functional
 from deblur.errors import DataError
 from deblur.synthesis.degrade import JPEG_BLOCK_PX, SURROUND_PX, Degradation, jpeg_window, small_size
 from deblur.synthesis.field import Blur, Motion, Thing, edges
-from deblur.synthesis.light import ENCODED, brightened, light_table
+from deblur.synthesis.light import ENCODED, OFFSET, brightened, light_table
 
 # fmt: off
 LUMINANCE = torch.tensor([
@@ -33,7 +33,7 @@ CHROMINANCE = torch.tensor([
 ], dtype=torch.float32)
 """Quantisation at quality 50 (ITU-T T.81, annex K)."""
 HALF = 0.5001
-"""libjpeg rounds halves up (of coefficients: away from 0). Means of whole numbers are often halves; floats fall short."""
+"""libjpeg rounds halves up (of coefficients: away from 0). Means of codes are often halves; floats fall short."""
 YCBCR = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 RGB = torch.tensor([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]])
 # fmt: on
@@ -60,18 +60,20 @@ def degrade_batch(sources: Tensor, degradations: Sequence[Degradation]) -> tuple
             f"The batch is {tuple(sources.shape)} {sources.dtype}; wanted are {wanted} torch.uint8, zoomed, and "
             "degradations of one shape_px and margin_px."
         )
-    device = sources.device
-    height, width = first.shape_px
+    with torch.no_grad(), torch.autocast(sources.device.type, enabled=False):
+        return _degraded(sources, degradations, first)
+
+
+def _degraded(sources: Tensor, degradations: Sequence[Degradation], first: Degradation) -> tuple[Tensor, Tensor]:
     sharp = _inner(sources, first.margin_px)
     if any(d.gain != 1 for d in degradations):
         sharp = _looked_up(np.stack([_brightness(d) for d in degradations]), sharp)
     tables = np.stack([light_table(d.curve, d.gain, d.highlights) for d in degradations])
-    light = _looked_up(tables, _inner(sources, first.margin_px - SURROUND_PX - max(d.reach_px for d in degradations)))
+    reach = max(d.reach_px for d in degradations)
+    light = _looked_up(tables, _inner(sources, first.margin_px - SURROUND_PX - reach))
     codes = _encoded(_blurred(light, degradations), degradations)
-    codes = _resampled(codes, degradations)
-    codes = _compressed(codes, degradations)
-    blurry = codes[..., SURROUND_PX : SURROUND_PX + height, SURROUND_PX : SURROUND_PX + width]
-    return blurry.to(device) / 255, sharp.float() / 255
+    codes = _compressed(_resampled(codes, degradations), degradations)
+    return _inner(codes, SURROUND_PX) / 255, sharp.float() / 255
 
 
 def _inner(images: Tensor, margin_px: int) -> Tensor:
@@ -177,9 +179,9 @@ def _encoded(light: Tensor, degradations: Sequence[Degradation]) -> Tensor:
         light[i] += (noise.shot * light[i] + noise.read**2).sqrt() * normal
     curves = [d.sensor_curve for d in degradations]
     light = light.clamp(0, 1)
-    srgb = torch.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-    power = light ** _column([1 / (curve.power or 1) for curve in curves], light.device)
-    codes = torch.where(_column([curve.power is None for curve in curves], light.device) > 0, srgb, power)
+    end, slope = (_column(values, light.device) for values in zip(*[curve.toe for curve in curves], strict=True))
+    bent = (1 + OFFSET) * light ** _column([1 / curve.power for curve in curves], light.device) - OFFSET
+    codes = torch.where(light * slope <= end, light * slope, bent)
     contrast = _column([curve.contrast for curve in curves], light.device)
     return ((1 - contrast) * codes + contrast * codes * codes * (3 - 2 * codes)).mul(255).round()
 
