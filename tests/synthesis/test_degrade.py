@@ -250,7 +250,7 @@ def test_the_source_fits_into_any_photo(seed: int, height: int, width: int) -> N
 
 def test_a_wrong_source_and_a_wrong_strength_are_refused() -> None:
     degradation = draw(np.random.default_rng(0), SIZE, 0.5, PLAIN)
-    with pytest.raises(DataError, match="this degradation wants 152 x 168 x 3"):
+    with pytest.raises(DataError, match="this degradation wants 156 x 172 x 3"):
         degrade(np.zeros((100, 100, 3), np.uint8), degradation)
     with pytest.raises(SettingError, match="0 to 1"):
         draw(np.random.default_rng(0), SIZE, 1.5)

@@ -121,7 +121,7 @@ def test_half_precision_around_it_changes_nothing() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     one = draw(np.random.default_rng(0), (32, 32), 0.5)
-    with pytest.raises(DataError, match=r"wanted are \(1, 3, 136, 136\)"):
+    with pytest.raises(DataError, match=r"wanted are \(1, 3, 140, 140\)"):
         degrade_batch(torch.zeros(1, 3, 100, 100, dtype=torch.uint8), [one])
     with pytest.raises(DataError, match="one shape_px"):
-        degrade_batch(torch.zeros(2, 3, 136, 136, dtype=torch.uint8), [one, replace(one, shape_px=(64, 64))])
+        degrade_batch(torch.zeros(2, 3, 140, 140, dtype=torch.uint8), [one, replace(one, shape_px=(64, 64))])

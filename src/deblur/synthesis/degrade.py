@@ -75,7 +75,7 @@ class Recipe:
     sharp: float = 0.1
     measured_share: float = 0.2
     measured: tuple[Frozen, ...] = ()
-    length_px: tuple[float, float] = (12.0, 60.0)
+    length_px: tuple[float, float] = (16.0, 64.0)
     length_power: float = 1.0
     frames: tuple[int, int] = (7, 13)
     roll_share: float = 0.5
@@ -101,7 +101,7 @@ class Recipe:
     enlarged_to: float = 2.2
     shrunk_share: float = 0.3
     shrunk_to: float = 0.5
-    reach_px: int = 36
+    reach_px: int = 38
 
     def __post_init__(self) -> None:
         largest = max((kernel.shape[0] // 2 for kernel in self.measured), default=0)
