@@ -19,6 +19,7 @@ from rich.markup import escape
 from deblur.cli.bench import BENCHES
 from deblur.cli.opening import Opened, Opening, locate, opener
 from deblur.cli.samples import samples
+from deblur.cli.synth import synth
 from deblur.errors import DeblurError, SettingError
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "register": register,
     "ship": ship,
     "samples": samples,
+    "synth": synth,
     "bench": bench,
     "demo": demo,
 }

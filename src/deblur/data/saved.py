@@ -1,0 +1,291 @@
+"""Sets of images saved to disk: any callable from an index to named images, resumable, with a manifest that proves it.
+
+A set of ``blur`` and ``sharp`` is an ordinary pair folder. Sample ``i`` is a function of ``i`` alone, so what a kill
+left is finished by making what is missing. Workers compute and encode; only the process that was started writes: when
+it is gone, nothing writes any more, and the same command can go on at once.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+from deblur.errors import DataError, DiskFull, FolderInUse, SettingError
+from deblur.images import Photo, Rgb8, encode
+from deblur.whole_file import whole_file
+
+Make = Callable[[int], dict[str, Rgb8]]
+"""Index -> images by kind, ``sharp`` and perhaps ``blur``; pickled to workers, called with each index once."""
+
+FORMAT = 1
+MANIFEST_FILE, LOCK_FILE = "manifest.json", ".lock"
+BLOCK_BYTES = 4096
+"""What a file takes up is a multiple of this."""
+
+
+def save_set(
+    folder: Path,
+    count: int,
+    make: Make,
+    settings: dict[str, Any],
+    workers: int = 1,
+    on_done: Callable[[int, int], None] = lambda done, count: None,
+) -> dict[str, Any]:
+    """Save samples 0 to ``count - 1`` as ``KIND/NNNNNN.png``; what is there already is kept. Returns the manifest.
+
+    A finished set is checked against its manifest, and what is missing or differs is made again.
+
+    Args:
+        folder: a new or empty one, or one that holds this set, finished or not.
+        count: samples.
+        make: makes one.
+        settings: all that ``make`` depends on, as JSON: what the manifest says, and what must agree to go on.
+        workers: processes; 1 works in this one.
+        on_done: told (samples done, count).
+
+    Raises:
+        DataError: the folder holds something else, or samples come out differently now.
+        DiskFull: the set will not fit, by the size of three of its samples; or the disk was full before.
+        FolderInUse: another process saves into it.
+    """
+    if count < 1 or workers < 1:
+        raise SettingError(f"{count} samples by {workers} processes; both must be 1 or more.")
+    with _sole_writer(folder):
+        manifest = _begun(folder, make, {"format": FORMAT, "settings": settings, "count": count})
+        missing = _missing(folder, manifest)
+        _check_room(folder, make, missing)
+        on_done(count - len(missing), count)
+        for kind in manifest["kinds"]:
+            (folder / kind).mkdir(exist_ok=True)
+        for done, (index, files) in enumerate(_made(make, missing, workers), count - len(missing) + 1):
+            for kind, data in files.items():
+                with whole_file(folder / _file(kind, index)) as stream:
+                    stream.write(data)
+            on_done(done, count)
+        finished = _described(folder, manifest)
+        if finished != manifest:
+            _write(folder, finished)
+    return finished
+
+
+def verify_set(folder: Path) -> list[str]:
+    """Compare a set with its manifest; returns a sentence for each file that is missing, differs or is too many.
+
+    Raises:
+        DataError: there is no manifest, or one that cannot be read.
+    """
+    manifest = read_manifest(folder)
+    if not manifest["finished"]:
+        return [f"{folder} is not finished; give the command that began it again."]
+    files = manifest["files"]
+    troubles = [f"{name} {'differs' if found else 'is missing'}" for name, found in _differing(folder, files).items()]
+    there = {path.relative_to(folder).as_posix() for kind in manifest["kinds"] for path in (folder / kind).glob("*")}
+    return troubles + [f"{name} is not in the manifest" for name in sorted(there - files.keys())]
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What was saved in ``folder``: format, settings, count, kinds, finished, files; if finished sizes, fingerprint.
+
+    Raises:
+        DataError: there is none, or it cannot be read.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_bytes())
+        if manifest["format"] != FORMAT:
+            raise DataError(f"{path} has format {manifest['format']}; this version reads {FORMAT}.")
+    except FileNotFoundError as error:
+        raise DataError(f"{folder} holds no saved set: there is no {MANIFEST_FILE} in it.") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} cannot be read ({type(error).__name__}).") from error
+    return manifest
+
+
+@contextmanager
+def _sole_writer(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; the system gives it back however this process ends."""
+    from filelock import FileLock, Timeout
+
+    try:
+        if folder.is_dir() and not (folder / MANIFEST_FILE).is_file() and _foreign(folder):
+            raise DataError(
+                f"{folder} holds other files ({', '.join(_foreign(folder)[:3])}); nothing is written over them. Give a "
+                "new or empty folder."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK_FILE)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise FolderInUse(f"Another process saves into {folder}. Wait for it, or stop it.") from error
+    except OSError as error:
+        raise DataError(f"{folder} cannot be made a folder to write to ({error.strerror}).") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _foreign(folder: Path) -> list[str]:
+    """What is in a folder without a manifest that a kill at the very beginning would not have left."""
+    return sorted(path.name for path in folder.iterdir() if path.name not in (LOCK_FILE, f"{MANIFEST_FILE}.part"))
+
+
+def _begun(folder: Path, make: Make, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The set's manifest, written if there is none. Sample 0 is made again: it must come out as when the set was begun.
+
+    Settings do not say everything: another version of this program, of numpy or of Pillow may make other pixels.
+    """
+    first = _encoded(make, 0)
+    digests = {_file(kind, 0): hashlib.sha256(data).hexdigest() for kind, data in first.items()}
+    if not (folder / MANIFEST_FILE).exists():
+        _write(folder, manifest := {**wanted, "kinds": sorted(first), "finished": False, "files": digests})
+        return manifest
+    manifest = read_manifest(folder)
+    there, here = ({"count": of["count"], **of["settings"]} for of in (manifest, wanted))
+    other = [
+        f"{name} {there.get(name)} there, {here.get(name)} asked for"
+        for name in {**there, **here}
+        if there.get(name) != here.get(name)
+    ]
+    if other:
+        raise DataError(f"{folder} holds a set with other settings: {'; '.join(other)}. Give those, or another folder.")
+    if any(manifest["files"].get(name) != digest for name, digest in digests.items()):
+        raise DataError(
+            f"{folder} was made by another version of this program, numpy or Pillow: its sample 0 would come out "
+            "differently now. Use it as it is, or begin anew in another folder."
+        )
+    return manifest
+
+
+def _missing(folder: Path, manifest: dict[str, Any]) -> list[int]:
+    """Samples to make: those that lack a file, or have one that is not what the manifest says."""
+    wrong = _differing(folder, manifest["files"])
+    there = {kind: {path.name for path in (folder / kind).glob("*")} for kind in manifest["kinds"]}
+    return [
+        index
+        for index in range(manifest["count"])
+        if any(f"{index:06}.png" not in there[kind] or _file(kind, index) in wrong for kind in manifest["kinds"])
+    ]
+
+
+def _check_room(folder: Path, make: Make, missing: Sequence[int]) -> None:
+    """Raise DiskFull if the first, the middle and the last missing sample say that not all will fit."""
+    if not missing:
+        return
+    tried = {missing[0], missing[len(missing) // 2], missing[-1]}
+    sizes = [sum(-(-len(data) // BLOCK_BYTES) * BLOCK_BYTES for data in _encoded(make, i).values()) for i in tried]
+    needed_mb = 1.1 * len(missing) * sum(sizes) / len(sizes) / 1e6
+    free_mb = shutil.disk_usage(folder).free / 1e6
+    if needed_mb > free_mb:
+        raise DiskFull(
+            f"{folder}: {len(missing)} samples need about {needed_mb:,.1f} MB, and {free_mb:,.1f} MB are free. Make "
+            "room, or save fewer or smaller ones."
+        )
+
+
+def _made(make: Make, indices: Sequence[int], workers: int) -> Iterator[tuple[int, dict[str, bytes]]]:
+    """Encoded samples as they are done, in any order; a few a worker are under way, so memory does not grow."""
+    if workers == 1 or len(indices) < 2:
+        yield from ((index, _encoded(make, index)) for index in indices)
+        return
+    waiting = iter(indices)
+    pool = ProcessPoolExecutor(
+        min(workers, len(indices)), get_context("spawn"), initializer=_start_worker, initargs=(make,)
+    )
+    try:
+        running: dict[Future[dict[str, bytes]], int] = {}
+        while True:
+            while len(running) < 4 * workers and (index := next(waiting, None)) is not None:
+                running[pool.submit(_encoded_in_worker, index)] = index
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+    except BrokenProcessPool as error:
+        raise DataError(
+            "A worker process ended before its work was done (out of memory?). What is saved is whole; give the same "
+            "command again with fewer workers."
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_work: list[Make] = []
+"""In a worker: what it was started for."""
+
+
+def _start_worker(make: Make) -> None:
+    """Leave Ctrl-C to the parent, and end with it: a parent that was killed cannot say so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    _work.append(make)
+
+
+def _encoded_in_worker(index: int) -> dict[str, bytes]:
+    return _encoded(_work[0], index)
+
+
+def _encoded(make: Make, index: int) -> dict[str, bytes]:
+    """A sample's PNGs by kind, compressed fast."""
+    return {kind: encode(Photo(image)) for kind, image in make(index).items()}
+
+
+def _file(kind: str, index: int) -> str:
+    return f"{kind}/{index:06}.png"
+
+
+def _described(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a set that is complete, from its files."""
+    names = [_file(kind, index) for kind in manifest["kinds"] for index in range(manifest["count"])]
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda name: _digest_and_size(folder / name), names))
+    files = {name: digest for name, (digest, _) in zip(names, found, strict=True)}
+    return {
+        **manifest,
+        "finished": True,
+        "sizes": dict(sorted(Counter(size for _, size in found).items())),
+        "fingerprint": hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16],
+        "files": files,
+    }
+
+
+def _digest_and_size(path: Path) -> tuple[str, str]:
+    """A PNG's sha256, and its width and height from the header."""
+    data = path.read_bytes()
+    width, height = (int.from_bytes(data[at : at + 4]) for at in (16, 20))
+    return hashlib.sha256(data).hexdigest(), f"{width} x {height}"
+
+
+def _differing(folder: Path, files: dict[str, str]) -> dict[str, bool]:
+    """The files that are not what the manifest says, and whether they are there at all."""
+
+    def differs(name: str) -> bool | None:
+        try:
+            return hashlib.sha256((folder / name).read_bytes()).hexdigest() != files[name] or None
+        except FileNotFoundError:
+            return False
+
+    with ThreadPoolExecutor() as pool:
+        return {name: there for name, there in zip(files, pool.map(differs, files), strict=True) if there is not None}
+
+
+def _write(folder: Path, manifest: dict[str, Any]) -> None:
+    with whole_file(folder / MANIFEST_FILE) as stream:
+        stream.write((json.dumps(manifest, indent=1) + "\n").encode())
