@@ -128,6 +128,8 @@ def test_frames_are_in_the_order_of_their_numbers(tmp_path: Path, frames: Path) 
         (["leaves", "--linear"], "need --average"),
         (["leaves", "--size", "0"], "must be at least 8"),
         (["leaves", "--count", "0"], "must be 1 or more"),
+        (["FRAMES", "--average", "3", "--count", "-1"], "must be 1 or more"),
+        (["OUT/..", "--average", "3"], "a source of itself"),
         (["PHOTOS", "--size", "500"], "No photo in"),
     ],
 )
@@ -139,7 +141,7 @@ def test_what_makes_no_set_is_told_in_a_sentence(
     photo_folder: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    named = {"FRAMES": str(frames), "PHOTOS": str(photo_folder)}
+    named = {"OUT/..": str(tmp_path), "FRAMES": str(frames), "PHOTOS": str(photo_folder)}
     assert main(["synth", str(tmp_path / "s"), *(named.get(word, word) for word in arguments)]) == 1
     assert sentence in capsys.readouterr().err.replace("\n", " ")
     assert not (tmp_path / "s").exists()
@@ -156,7 +158,7 @@ def is_running(group: int) -> bool:
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_a_command_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_path: Path) -> None:
     """Every second time in the middle of a write; started again at once, while workers of the last may still live."""
-    kills = int(os.environ.get("DEBLUR_KILLS", "4"))
+    kills = int(os.environ.get("DEBLUR_KILLS", "3"))
     words = ["leaves", *split(f"--count {100 * kills} --size 48 --sharp-only")]
     assert main(["synth", str(tmp_path / "whole"), *words, "--workers", "1"]) == 0
     command = [sys.executable, "-m", "deblur", "synth", str(tmp_path / "s"), *words, "--workers", "2"]

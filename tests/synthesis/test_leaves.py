@@ -79,11 +79,6 @@ def test_it_is_the_picture_of_the_loop_that_draws_one_leaf_after_the_other(seed:
     assert (np.abs(ours - loop).max(axis=2) > 1).mean() < 0.05
 
 
-def test_a_long_image_is_painted_in_strips_without_a_seam() -> None:
-    scene = fall(np.random.default_rng(5), 300, 150)
-    assert np.abs(painted(scene, numbered(scene)).astype(int) - one_after_the_other(scene)).mean() < 0.6
-
-
 def test_edges_are_anti_aliased() -> None:
     """Where a leaf's edge crosses a pixel the colour lies between its neighbours'."""
     scene = fall(np.random.default_rng(1), 128, 128)

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from deblur.errors import DataError, SettingError
-from deblur.images import SUFFIXES, Rgb8, from_rgb8, read_rgb8, to_rgb8
+from deblur.images import OPENED, SUFFIXES, Rgb8, from_rgb8, read_rgb8, to_rgb8
 
 console = Console(highlight=False)
 
@@ -56,6 +56,10 @@ def synth(
 
     from deblur.data.saved import save_set
 
+    if count is not None and count < 1:
+        raise SettingError(f"--count is {count}; it must be 1 or more.")
+    if source != LEAVES and out.resolve().is_relative_to(Path(source).resolve()):
+        raise SettingError(f"{out} lies in {source}, and would become a source of itself. Give a folder elsewhere.")
     if average is None:
         if linear or stride is not None:
             raise SettingError("--linear and --stride are about frames, and need --average.")
@@ -156,9 +160,9 @@ def _photos_of(folder: Path, side_px: int) -> tuple[Path, ...]:
 
 def _size_of(path: Path) -> tuple[int, int]:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=OPENED) as image:
             return image.size
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is not a photo that can be read. Mend it or take it away.") from error
 
 

@@ -25,7 +25,7 @@ from deblur.images import Photo, Rgb8, encode
 from deblur.whole_file import whole_file
 
 Make = Callable[[int], dict[str, Rgb8]]
-"""Index -> images by kind, ``sharp`` and perhaps ``blur``; pickled to workers, called with each index once."""
+"""Index -> images by kind, ``sharp`` and perhaps ``blur``, a function of the index alone; pickled to workers."""
 
 FORMAT = 1
 MANIFEST_FILE, LOCK_FILE = "manifest.json", ".lock"
@@ -72,10 +72,10 @@ def save_set(
                 with whole_file(folder / _file(kind, index)) as stream:
                     stream.write(data)
             on_done(done, count)
-        finished = _described(folder, manifest)
-        if finished != manifest:
-            _write(folder, finished)
-    return finished
+        if missing or not manifest["finished"]:
+            manifest = _described(folder, manifest)
+            _write(folder, manifest)
+    return manifest
 
 
 def verify_set(folder: Path) -> list[str]:

@@ -28,9 +28,6 @@ SMALLEST_PX = (1.2, 5.0)
 DEPTH = 2.5
 """Leaves over a point, on average: a share ``exp(-DEPTH)`` of the ground stays in sight, and is a leaf, too."""
 
-STRIP_PIXELS = 16_384
-"""Coloured at once: arrays stay in the cache, and the allocator does not hand them back to the system each time."""
-
 TEXTURES, TEXTURE_PX = 48, 128  # a power of two
 DISC, DIAMOND, POLYGON, LINE = range(4)
 KINDS = (6.0, 1.5, 3.0, 1.5)
@@ -132,17 +129,15 @@ def _corners(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Every leaf is a polygon on an ellipse with the half axes ``half``; a disc is one with many corners."""
     n = len(kind)
-    many = np.clip(5 * np.sqrt(half[:, 0]), 8, 64)  # a disc's corners are 0.15 px off the circle at most
+    many = np.maximum(5 * np.sqrt(half[:, 0]), 8)  # a disc's sides are 0.2 px off the circle at most
     count = np.select([kind == DISC, kind == POLYGON], [many, rng.integers(3, 8, n)], 4).astype(int)
     count[0] = 0
     ends = np.cumsum(count)
     owner = np.repeat(np.arange(n), count)
-    within = (
-        np.arange(len(owner))
-        - (ends - count)[owner]
-        + np.where(kind == POLYGON, 0.8, 0.0)[owner] * rng.random(len(owner))
-    )
-    angle = 2 * np.pi * (within / count[owner] + np.where(kind == LINE, 1 / 8, 0)[owner])
+    place = np.arange(len(owner)) - (ends - count)[owner]
+    moved = np.where(kind == POLYGON, 0.8, 0.0)[owner] * rng.random(len(owner))
+    first = np.where(kind == LINE, 1 / 8, 0.0)[owner]  # a line is a rectangle, a diamond stands on a corner
+    angle = 2 * np.pi * (first + (place + moved) / count[owner])
     on_axes = half[owner] * np.c_[np.cos(angle), np.sin(angle)]
     c, s = np.cos(turn)[owner], np.sin(turn)[owner]
     x, y = on_axes.T
@@ -166,18 +161,8 @@ def numbered(leaves: Leaves) -> Numbers:
 def painted(leaves: Leaves, numbers: Numbers) -> Rgb8:
     """Colour the numbers of :func:`numbered`: ``(height, width, 3)`` uint8."""
     height, width = leaves.shape_px
-    rows = max(STRIP_PIXELS // width, 1)
-    image = np.empty((height, width, 3), np.uint8)
-    for top in range(0, height, rows):
-        image[top : top + rows] = _strip(leaves, numbers[2 * top : 2 * (top + rows)], top)
-    return image
-
-
-def _strip(leaves: Leaves, numbers: Numbers, top: int) -> Rgb8:
-    """Some rows of the image, the first of which is ``top``."""
+    y, x = np.divmod(np.arange(height * width, dtype=np.int32), np.int32(width))
     first, *others = (numbers[v::2, u::2].ravel() for v in (0, 1) for u in (0, 1))
-    height, width = len(numbers) // 2, numbers.shape[1] // 2
-    y, x = np.divmod(np.arange(top * width, (top + height) * width, dtype=np.int32), np.int32(width))
     pixels = colour(leaves, first, y, x)
     edge = np.flatnonzero(np.logical_or.reduce([other != first for other in others]))
     y, x = y[edge], x[edge]
