@@ -13,14 +13,13 @@ import pytest
 from PIL import Image
 
 from deblur.cli import main
-from deblur.cli.synth import averaged, sequences_in
+from deblur.data.crops import Key
 from deblur.data.pairs import find_pairs
 from deblur.data.photos import SharpPhoto
 from deblur.data.saved import verify_set
-from deblur.errors import DataError
-from deblur.images import from_rgb8, read_rgb8
-from deblur.metrics import psnr_db
-from deblur.synthesis.degrade import to_linear, to_srgb
+from deblur.data.sources import Reading, SourceName, open_source
+from deblur.images import read_rgb8
+from deblur.synthesis.degrade import Recipe
 from deblur.synthesis.leaves import dead_leaves
 from tests.data.test_saved import contents
 
@@ -46,41 +45,40 @@ def frames(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, SharpPhot
     return top
 
 
+def synth(out: Path, source: object, arguments: str = "") -> int:
+    return main(["synth", str(out), str(source), *split(arguments)])
+
+
 def test_leaves_alone_are_those_of_seed_and_index(tmp_path: Path) -> None:
-    assert main(["synth", str(tmp_path / "s"), "leaves", *split("--count 4 --size 64 --seed 3 --sharp-only")]) == 0
+    assert synth(tmp_path / "s", "leaves", "--count 4 --size 64 --seed 3 --sharp-only") == 0
     assert sorted(p.name for p in (tmp_path / "s").iterdir() if p.is_dir()) == ["sharp"]
     for i in range(4):
         expected = dead_leaves(np.random.default_rng((3, i)), 64, 64)
         assert np.array_equal(read_rgb8(tmp_path / "s" / "sharp" / f"{i:06}.png"), expected)
 
 
-@pytest.mark.parametrize("source", ["leaves", "photos"])
-def test_pairs_are_aligned_and_the_blurry_one_is_worse(
-    tmp_path: Path, photo_folder: Path, source: str, capsys: pytest.CaptureFixture[str]
+def test_what_is_saved_is_what_a_training_draws(
+    tmp_path: Path, photo_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    what = "leaves" if source == "leaves" else str(photo_folder)
-    assert main(["synth", str(tmp_path / "s"), what, *split("--count 4 --size 96 --workers 1")]) == 0
-    assert "4 samples (blur and sharp) of 96 x 96 px" in capsys.readouterr().out
-    for pair in find_pairs(tmp_path / "s"):
-        blurry, sharp = pair.load()
-        assert blurry.shape == sharp.shape == (96, 96, 3)
-        here = psnr_db(blurry, sharp)
-        assert here < 45
-        assert all(psnr_db(np.roll(blurry, s, (0, 1)), sharp) < here for s in ((0, 4), (4, 0), (0, -4), (-4, 0)))
+    for source in ("leaves", f"photos:{photo_folder}"):
+        out = tmp_path / source[:6]
+        assert synth(out, source, "--count 4 --size 96 --workers 1 --severity 0.7 --seed 5") == 0
+        assert "4 samples (blur and sharp) of 96 x 96 px" in capsys.readouterr().out
+        crops = open_source(SourceName.parse(source), Reading()).crops(96, 5, Recipe())
+        for number, pair in enumerate(find_pairs(out)):
+            drawn = crops[Key(number, 0.7)]
+            assert all(np.array_equal(a, b.numpy().transpose(1, 2, 0)) for a, b in zip(pair.load(), drawn, strict=True))
 
 
-def test_photos_take_turns_and_small_ones_are_left_out(tmp_path: Path, photo_folder: Path) -> None:
-    assert main(["synth", str(tmp_path / "s"), str(photo_folder), *split("--size 96 --sharp-only --workers 1")]) == 0
-    crops = [read_rgb8(path) for path in sorted((tmp_path / "s" / "sharp").iterdir())]
-    assert len(crops) == 3
-    for crop, name in zip(crops, ("astronaut", "chelsea", "coffee"), strict=True):
-        photo = read_rgb8(photo_folder / f"{name}.png")
-        windows = np.lib.stride_tricks.sliding_window_view(photo, (96, 96, 3))[:, :, 0]
-        assert any(np.array_equal(window, crop) for window in windows[(windows[..., 0, 0, :] == crop[0, 0]).all(-1)])
+def test_a_saved_set_trains_as_pairs_and_as_photos(tmp_path: Path) -> None:
+    assert synth(tmp_path / "pairs", "leaves", "--count 2 --size 32 --workers 1") == 0
+    assert SourceName.parse(str(tmp_path / "pairs")).kind == "pairs"
+    assert synth(tmp_path / "leaves", "leaves", "--count 2 --size 32 --sharp-only --workers 1") == 0
+    assert len(open_source(SourceName.parse(f"photos:{tmp_path / 'leaves'}"), Reading()).photos) == 2
 
 
 def test_frames_are_averaged_around_their_centre(tmp_path: Path, frames: Path) -> None:
-    assert main(["synth", str(tmp_path / "s"), str(frames), *split("--average 5 --workers 1")]) == 0
+    assert synth(tmp_path / "s", f"frames:{frames}", "--average 5 --workers 1") == 0
     pairs = find_pairs(tmp_path / "s")
     assert len(pairs) == 3, "two of 11 frames, one of 8"
     for pair, (sequence, first) in zip(pairs, (("a", 1), ("a", 6), ("b", 1)), strict=True):
@@ -88,61 +86,28 @@ def test_frames_are_averaged_around_their_centre(tmp_path: Path, frames: Path) -
         window = [read_rgb8(frames / sequence / f"im{first + i}.png") for i in range(5)]
         assert np.array_equal(sharp, window[2])
         assert np.array_equal(blurry, np.rint(np.mean(window, axis=0)))
-    assert (
-        main(["synth", str(tmp_path / "one"), str(frames / "b"), *split("--average 3 --stride 1 --linear --workers 1")])
-        == 0
-    )
-    assert len(find_pairs(tmp_path / "one")) == 6
-    blurry, _ = find_pairs(tmp_path / "one")[0].load()
-    window = [from_rgb8(read_rgb8(frames / "b" / f"im{i}.png")) for i in (1, 2, 3)]
-    assert np.abs(from_rgb8(blurry) - to_srgb(np.mean([to_linear(f) for f in window], axis=0))).max() < 0.6 / 255
-    assert main(["synth", str(tmp_path / "few"), str(frames), *split("--average 3 --count 2 --workers 1")]) == 0
+    assert synth(tmp_path / "few", f"frames:{frames}", "--average 3 --count 2 --linear --workers 1") == 0
     assert len(find_pairs(tmp_path / "few")) == 2
 
 
-def test_linear_light_and_encoded_values_differ_where_they_should() -> None:
-    """Half the time white, half black: light halves, which the eye's curve shows at 188; encoded values at 128."""
-    black, white = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 255, np.uint8)
-    assert (averaged([black, white], linear=False) == 128).all()
-    assert (averaged([black, white], linear=True) == 188).all()
-    assert (averaged([white] * 3, linear=True) == 255).all()
-    with pytest.raises(DataError, match="another size"):
-        averaged([black, white[:2]], linear=False)
-
-
-def test_frames_are_in_the_order_of_their_numbers(tmp_path: Path, frames: Path) -> None:
-    assert [path.stem for path in sequences_in(frames)[0]] == [f"im{i}" for i in range(1, 12)]
-    for name in ("0009.png", "10.png", "8.png"):
-        Image.new("RGB", (8, 8)).save(tmp_path / name)
-    assert [path.name for path in sequences_in(tmp_path)[0]] == ["8.png", "0009.png", "10.png"]
-
-
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("source", "arguments", "sentence"),
     [
-        (["/nowhere"], "holds no photos"),
-        (["/nowhere", "--average", "7"], "is not a folder"),
-        (["FRAMES", "--average", "4"], "an odd number of frames"),
-        (["FRAMES", "--average", "13"], "holds no sequence of 13 frames"),
-        (["FRAMES", "--average", "5", "--size", "64"], "say nothing about frames"),
-        (["leaves", "--linear"], "need --average"),
-        (["leaves", "--size", "0"], "must be at least 8"),
-        (["leaves", "--count", "0"], "must be 1 or more"),
-        (["FRAMES", "--average", "3", "--count", "-1"], "must be 1 or more"),
-        (["OUT/..", "--average", "3"], "a source of itself"),
-        (["PHOTOS", "--size", "500"], "No photo in"),
+        ("photos:/nowhere", "", "holds no photos"),
+        ("frames:/nowhere", "", "is not a folder"),
+        ("frames:FRAMES", "--average 4", "no centre frame"),
+        ("frames:FRAMES", "--average 13", "fewer than the 13 frames"),
+        ("leaves", "--size 0", "must be at least 8"),
+        ("leaves", "--count 0", "must be 1 or more"),
+        ("photos:OUT", "", "a source of itself"),
+        ("pairs:/nowhere", "", "holds pairs already"),
     ],
 )
 def test_what_makes_no_set_is_told_in_a_sentence(
-    arguments: list[str],
-    sentence: str,
-    tmp_path: Path,
-    frames: Path,
-    photo_folder: Path,
-    capsys: pytest.CaptureFixture[str],
+    source: str, arguments: str, sentence: str, tmp_path: Path, frames: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    named = {"OUT/..": str(tmp_path), "FRAMES": str(frames), "PHOTOS": str(photo_folder)}
-    assert main(["synth", str(tmp_path / "s"), *(named.get(word, word) for word in arguments)]) == 1
+    named = source.replace("OUT", str(tmp_path)).replace("FRAMES", str(frames))
+    assert synth(tmp_path / "s", named, arguments) == 1
     assert sentence in capsys.readouterr().err.replace("\n", " ")
     assert not (tmp_path / "s").exists()
 

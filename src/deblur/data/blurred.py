@@ -105,13 +105,21 @@ class BlurredCrops(Dataset[Sample]):
 
     def __getitem__(self, key: Key) -> Sample:
         """(blurry, sharp), each ``(3, patch, patch)`` uint8, or what they will be made of."""
+        if self.on_device:
+            source, degradation = self._drawn(key)
+            return Undegraded(zoomed(source, degradation), degradation)
+        blurry, sharp = self.pair(key)
+        return to_tensor(blurry), to_tensor(sharp)
+
+    def pair(self, key: Key) -> tuple[Rgb8, Rgb8]:
+        """(blurry, sharp), each ``(patch, patch, 3)`` uint8."""
+        return degrade(*self._drawn(key))
+
+    def _drawn(self, key: Key) -> tuple[Rgb8, Degradation]:
         rng = np.random.default_rng((self.seed, key))
         degradation = draw(rng, (self.patch_px, self.patch_px), key.strength, self.recipe)
         (source,) = augment(rng, self.cuttings.cut(rng, key, degradation.source_shape))
-        if self.on_device:
-            return Undegraded(zoomed(source, degradation), degradation)
-        blurry, sharp = degrade(source, degradation)
-        return to_tensor(blurry), to_tensor(sharp)
+        return source, degradation
 
     def name_of(self, key: int) -> str:
         """What sample ``key`` is made of."""
