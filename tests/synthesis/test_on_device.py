@@ -13,7 +13,7 @@ from deblur.data.photos import SharpPhoto
 from deblur.errors import DataError
 from deblur.images import Rgb8
 from deblur.synthesis.degrade import Degradation, Noise, Recipe, degrade, draw, zoomed
-from deblur.synthesis.light import ENCODED, SRGB
+from deblur.synthesis.light import ENCODED, SRGB, Curve
 from deblur.synthesis.on_device import degrade_batch, jpeg
 
 SIZE = (64, 80)
@@ -75,13 +75,9 @@ def test_each_sample_of_jpeg_has_its_own_quality() -> None:
 
 
 @pytest.mark.parametrize("curve", [ENCODED, SRGB])
-def test_noise_has_the_statistics_of_the_numpy_path(curve: object) -> None:
-    assert curve in (ENCODED, SRGB)
+def test_noise_has_the_statistics_of_the_numpy_path(curve: Curve) -> None:
     greys = (40, 128, 220)
-    drawn = [
-        Degradation((128, 128), 16, curve=ENCODED if curve == ENCODED else SRGB, noise=Noise(2e-3, 4e-3, seed))
-        for seed in range(3)
-    ]
+    drawn = [Degradation((128, 128), 16, curve=curve, noise=Noise(2e-3, 4e-3, seed)) for seed in range(3)]
     sources = [np.full((160, 160, 3), grey, np.uint8) for grey in greys]
     blurry = codes(degrade_batch(batch(sources, drawn), drawn)[0])
     for image, source, d in zip(blurry, sources, drawn, strict=True):
