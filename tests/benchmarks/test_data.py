@@ -45,7 +45,7 @@ def test_the_verb_measures_pairs_and_keeps_the_cache_where_it_is_told(
     options += ["--train-json", str(tmp_path / "train.json")]
     assert cli.main(["bench", "data", str(pair_folder), *options]) == 0
     shown = capsys.readouterr().out
-    assert "6 pairs, crops of 64 px" in shown
+    assert "6 images, crops of 64 px" in shown
     assert "a training step eats 1234 images/s" in shown
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["speedup"] == figures["cached"]["crops_per_s"] / figures["decoding"]["crops_per_s"]
@@ -65,9 +65,9 @@ def test_the_verb_measures_frames_and_leaves_nothing(
         noise = np.random.default_rng(number).integers(0, 256, (40, 40, 3), dtype=np.uint8)
         Image.fromarray(noise).save(tmp_path / "clips" / "a" / f"{number}.png")
     options = ["--patch-size", "32", "--workers", "0", "--rounds", "1", "--seconds", "0.02", "--average", "3"]
-    assert cli.main(["bench", "data", str(tmp_path / "clips"), *options]) == 0
+    assert cli.main(["bench", "data", f"frames:{tmp_path / 'clips'}", *options]) == 0
     shown = capsys.readouterr().out
-    assert "3 pairs, crops of 32 px" in shown
+    assert "3 images, crops of 32 px" in shown
     assert "eats" not in shown, "no figure is made up"
     assert list((tmp_path / "scratch").iterdir()) == []
 
@@ -79,5 +79,5 @@ def test_what_cannot_be_measured_is_refused(
     assert cli.main(["bench", "data", str(tmp_path)]) == 1
     assert cli.main(["bench", "data", str(pair_folder), "--train-json", str(tmp_path / "none.json")]) == 1
     complaints = capsys.readouterr().err
-    for words in ("must be above 0", "hold no frames", "is not what 'deblur bench train --json"):
+    for words in ("must be above 0", "holds neither blur", "is not what 'deblur bench train --json"):
         assert words in complaints

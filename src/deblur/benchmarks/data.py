@@ -6,7 +6,7 @@ medians over the rounds. The files were read before: what is measured is decodin
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,19 +17,21 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from deblur.benchmarks.machine import describe_machine
-from deblur.data.cache import OnProgress, cached, disk_bytes
-from deblur.data.frames import find_frames
-from deblur.data.pairs import FilePair, PairCrops, find_pairs
+from deblur.data.batches import collate
+from deblur.data.cache import CachedImage, OnProgress, disk_bytes
+from deblur.data.crops import Key
+from deblur.data.sources import Reading, SourceName, mixture, open_source, prepared
 from deblur.errors import DataError, SettingError
 from deblur.registry.record import write_json
 
-Samples = Dataset[tuple[Tensor, Tensor]]
+Samples = Dataset[Any]
 
-DECODING, CACHED = "decoding each sample", "from the cache"
+DECODING, CACHED = "as the files are", "from the cache"
+STRENGTH = 0.5
+"""Of synthetic blur."""
 ROUND_KEYS = 1_000_000
 """Rounds are this many samples apart."""
 BATCH_SIZE = 4
@@ -50,8 +52,8 @@ class DataFigures:
     """What was measured, on what, and what the cache cost; MB are 1e6 bytes."""
 
     machine: dict[str, Any]
-    source: str
-    pairs: int
+    sources: list[str]
+    images: int
     patch_px: int
     workers: int
     rounds: int
@@ -59,13 +61,13 @@ class DataFigures:
     cache_mb: float
     build_s: float
     decoding: WayFigures
-    cached: WayFigures
+    cached: WayFigures | None
     eaten_images_per_s: float | None
 
     @property
-    def speedup(self) -> float:
-        """Crops a second from the cache over those of decoding, in one process."""
-        return self.cached.crops_per_s / self.decoding.crops_per_s
+    def speedup(self) -> float | None:
+        """Crops a second from the cache over those of decoding, in one process; None where nothing lies on disk."""
+        return self.cached.crops_per_s / self.decoding.crops_per_s if self.cached else None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -73,7 +75,7 @@ class DataFigures:
 
 
 def bench(
-    source: Path,
+    sources: Sequence[str],
     patch_px: int,
     workers: int,
     rounds: int,
@@ -87,7 +89,7 @@ def bench(
     """Build the cache, measure, print the table, write it where asked for.
 
     Args:
-        source: a folder of pairs or of frame sequences.
+        sources: as ``--train_data`` takes them.
         patch_px: side of a crop.
         workers: loader processes; 0 measures one process only.
         rounds: timings of each way.
@@ -100,47 +102,42 @@ def bench(
 
     Raises:
         SettingError: nothing to measure, or ``train_json`` is not such a file.
-        DataError: no usable pairs.
+        DataError: a source with nothing usable in it.
         DiskFull: no room for the cache.
     """
     if rounds < 1 or workers < 0 or seconds <= 0 or patch_px < 1:
         raise SettingError("--rounds, --seconds and --patch-size must be above 0, --workers 0 or more.")
     eaten = _eaten_images_per_s(train_json) if train_json else None
-    pairs = pairs_in(source, average)
+    opened = [open_source(SourceName.parse(text), Reading(average=average)) for text in sources]
     with (
         nullcontext(cache) if cache else TemporaryDirectory(prefix="deblur-cache-", ignore_cleanup_errors=True) as kept
     ):
         started = time.perf_counter()
         with shown(console) as on_progress:
-            ready, _ = cached(pairs, Path(str(kept)), on_progress)
+            ready, _ = prepared(opened, Path(str(kept)), 0, on_progress)
         build_s = time.perf_counter() - started
-        ways = {DECODING: PairCrops(pairs, patch_px, seed=0), CACHED: PairCrops(ready, patch_px, seed=0)}
-        decoding, from_cache = measure(ways, workers, rounds, seconds)
+        ways = {DECODING: mixture(opened, patch_px, seed=0), CACHED: mixture(ready, patch_px, seed=0)}
+        if not any(source.files for source in opened):
+            del ways[CACHED]  # leaves
+        measured = measure(ways, workers, rounds, seconds)
         figures = DataFigures(
             machine=describe_machine(),
-            source=str(source),
-            pairs=len(pairs),
+            sources=[str(source.name) for source in opened],
+            images=sum(source.images for source in opened),
             patch_px=patch_px,
             workers=workers,
             rounds=rounds,
-            source_mb=sum(f.stat().st_size for f in {f for p in pairs for i in p.images for f in i.files}) / 1e6,
-            cache_mb=disk_bytes(image for pair in ready for image in pair.images) / 1e6,
+            source_mb=sum(file.stat().st_size for source in opened for file in source.files) / 1e6,
+            cache_mb=disk_bytes(i for s in ready for i in s.file_images if isinstance(i, CachedImage)) / 1e6,
             build_s=build_s,
-            decoding=decoding,
-            cached=from_cache,
+            decoding=measured[0],
+            cached=measured[1] if len(measured) > 1 else None,
             eaten_images_per_s=eaten,
         )
     report(figures, console)
     if json_file:
         write_json(json_file, figures.as_dict())
     return figures
-
-
-def pairs_in(source: Path, average: int | None) -> list[FilePair]:
-    """The pairs of a folder that has ``blur/`` in it or one level down, else those of its frame sequences."""
-    if any(source.glob("blur")) or any(source.glob("*/blur")):
-        return list(find_pairs(source))
-    return list(find_frames(source, average))
 
 
 def measure(ways: Mapping[str, Samples], workers: int, rounds: int, seconds: float) -> list[WayFigures]:
@@ -155,11 +152,11 @@ def measure(ways: Mapping[str, Samples], workers: int, rounds: int, seconds: flo
     alone: dict[str, list[float]] = {name: [] for name in ways}
     loaded: dict[str, list[float]] = {name: [] for name in ways}
     for samples in ways.values():
-        samples[0]  # what happens once does not count
+        samples[Key(0, STRENGTH)]  # what happens once does not count
     for round_number in range(rounds):
         for name, samples in ways.items():
             keys = range(round_number * ROUND_KEYS, (round_number + 1) * ROUND_KEYS)
-            alone[name].append(_per_second((samples[key] for key in keys), seconds))
+            alone[name].append(_per_second((samples[Key(key, STRENGTH)] for key in keys), seconds))
             if workers:
                 loaded[name].append(BATCH_SIZE * _per_second(_batches(samples, keys, workers), seconds))
     return [WayFigures(name, median(alone[name]), median(loaded[name]) if workers else None) for name in ways]
@@ -181,16 +178,19 @@ def report(figures: DataFigures, console: Console) -> None:
     """The figures as a table."""
     table = Table("crops/s", "one process", f"{figures.workers} loader processes", "MB on disk")
     for way, megabytes in ((figures.decoding, figures.source_mb), (figures.cached, figures.cache_mb)):
+        if way is None:
+            continue
         loaded = "" if way.loaded_crops_per_s is None else f"{way.loaded_crops_per_s:.0f}"
         table.add_row(way.name, f"{way.crops_per_s:.0f}", loaded, f"{megabytes:.0f}")
-    what = f"{figures.source}: {figures.pairs} pairs, crops of {figures.patch_px} px"
+    what = f"{' '.join(figures.sources)}: {figures.images} images, crops of {figures.patch_px} px"
     console.print(what, soft_wrap=True, markup=False)
     console.print(table)
     eaten = figures.eaten_images_per_s
     step = "" if eaten is None else f"; a training step eats {eaten:.0f} images/s"
+    if figures.speedup:
+        step = f"the cache is {figures.speedup:.0f} times as fast; built in {figures.build_s:.1f} s{step}"
     console.print(
-        f"the cache is {figures.speedup:.0f} times as fast in one process; built in {figures.build_s:.1f} s{step}\n"
-        f"medians of {figures.rounds}; {figures.machine}",
+        f"{step.removeprefix('; ')}\nmedians of {figures.rounds}; {figures.machine}",
         soft_wrap=True,
         markup=False,
     )
@@ -198,7 +198,8 @@ def report(figures: DataFigures, console: Console) -> None:
 
 def _batches(samples: Samples, keys: range, workers: int) -> Iterator[Any]:
     """From a loader at full speed: what lay ready when it began is left out."""
-    loader = DataLoader(samples, BATCH_SIZE, sampler=keys, num_workers=workers)
+    order = (Key(key, STRENGTH) for key in keys)
+    loader = DataLoader(samples, BATCH_SIZE, sampler=order, num_workers=workers, collate_fn=collate)
     batches = iter(loader)
     for _ in range(2 * workers + 1):  # each worker loads two ahead
         next(batches)

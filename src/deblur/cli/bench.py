@@ -113,7 +113,7 @@ def tiles(
 
 
 def data(
-    source: tyro.conf.Positional[Path],
+    sources: tyro.conf.Positional[tuple[str, ...]],
     patch_size: int = 256,
     workers: int | None = None,
     rounds: int = 5,
@@ -126,7 +126,7 @@ def data(
     """Crops a second of a training set: decoding each sample, and from the decoded cache.
 
     Args:
-        source: Folder of pairs, or of frame sequences.
+        sources: As --train_data takes them: a folder of pairs, photos:FOLDER, frames:FOLDER, leaves.
         patch_size: Side of a crop, px.
         workers: Processes that load; by default one a core, at most 8.
         rounds: Timings of each way; medians count.
@@ -139,7 +139,7 @@ def data(
     from deblur.benchmarks.data import bench
 
     count = min(os.cpu_count() or 1, 8) if workers is None else workers
-    bench(source, patch_size, count, rounds, seconds, average, cache, train_json, json, console)
+    bench(sources, patch_size, count, rounds, seconds, average, cache, train_json, json, console)
     return 0
 
 

@@ -42,8 +42,6 @@ LEAVES_AN_EPOCH = 1000
 """Dead leaves have no number; this many make a pass."""
 FROZEN_SEED, FROZEN_PAIRS, FROZEN_SIDE_PX = 20_261, 16, 320
 """Synthetic validation: not a setting, so that figures of different runs can be compared."""
-FROZEN_RECIPE = Recipe(sharp=0.0)
-"""Pairs without blur say nothing about deblurring."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +109,16 @@ class Source:
     def images_on_disk(self) -> int:
         """0 for leaves."""
         return len(self.pairs) + len(self.photos)
+
+    @property
+    def file_images(self) -> list[FileImage]:
+        """Blurry and sharp ones, and photos."""
+        return [*(image for pair in self.pairs for image in pair.images), *self.photos]
+
+    @property
+    def files(self) -> set[Path]:
+        """All that it reads."""
+        return {file for image in self.file_images for file in image.files}
 
     @property
     def fingerprint(self) -> str:
@@ -216,9 +224,11 @@ def mixture(
 
 
 def validation_pairs(
-    sources: Sequence[Source], count: int | None, strength: float, recipe: Recipe = FROZEN_RECIPE
+    sources: Sequence[Source], count: int | None, strength: float, recipe: Recipe = Recipe()
 ) -> list[Pair]:
-    """Pairs as they are; of photos and leaves a frozen set of synthetic ones, the same in every run."""
+    """Pairs as they are; of photos and leaves a frozen set of synthetic ones, the same in every run, all blurred."""
+    if any(share for kind, share in recipe.kinds if kind != "sharp"):
+        recipe = replace(recipe, sharp=0.0)
     pairs: list[Pair] = []
     for source in sources:
         if source.pairs:

@@ -12,7 +12,8 @@ from deblur import project
 from deblur.data.sources import SourceName
 from deblur.errors import SettingError
 from deblur.inference.tiling import SizeRule, Tiling
-from deblur.synthesis.degrade import SEVERITIES
+from deblur.synthesis.degrade import NOISE_ONLY, SEVERITIES, Recipe
+from deblur.synthesis.kernels import load_kernels
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,10 @@ class TrainConfig:
     """Pairs: use GoPro's blur_gamma/ (averaged in linear light) instead of blur/; frames: average in linear light."""
     average: int | None = None
     """Frames averaged into one blurry image, an odd number; by default 7."""
+    blur: Literal["camera", "noise"] = "camera"
+    """What is made of sharp pixels: camera blur with all that follows it, or noise alone (denoising)."""
+    kernels: Path | None = None
+    """Folder of measured blur kernels (images or .npy) that synthetic blur draws from, too."""
     severity: Literal["mild", "medium", "strong"] | float = "medium"
     """How strong synthetic blur is: a name, or 0 to 1."""
     severity_schedule: Literal["constant", "ramp", "plateau"] = "constant"
@@ -117,6 +122,12 @@ class TrainConfig:
         """The severity as a number, 0 to 1."""
         return SEVERITIES[self.severity] if isinstance(self.severity, str) else self.severity
 
+    @property
+    def recipe(self) -> Recipe:
+        """What is done to sharp pixels."""
+        recipe = NOISE_ONLY if self.blur == "noise" else Recipe()
+        return replace(recipe, measured=tuple(load_kernels(self.kernels))) if self.kernels else recipe
+
     def resolved(self) -> "TrainConfig":
         """The same settings with every default decided and checked.
 
@@ -134,6 +145,7 @@ class TrainConfig:
             test_data=tuple(str(SourceName.parse(text)) for text in self.test_data),
             severity=self.strength,
             cache=_absolute(self.cache),
+            kernels=_absolute(self.kernels),
             output_dir=Path(os.path.abspath(self.output_dir)),
             init=os.path.abspath(self.init) if self.init and init_is_path else self.init,
         )

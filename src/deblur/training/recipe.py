@@ -84,7 +84,7 @@ def data_of(config: TrainConfig, progress: Progress = Progress()) -> Data:
         raise SettingError(
             "--train_data is needed: a folder of pairs, photos:FOLDER, frames:FOLDER, or leaves, which need no data."
         )
-    reading = Reading(config.blur_gamma, config.average)
+    reading, recipe = Reading(config.blur_gamma, config.average), config.recipe
     train, validate = (
         [open_source(SourceName.parse(text), reading) for text in texts]
         for texts in (config.train_data, config.test_data)
@@ -93,11 +93,11 @@ def data_of(config: TrainConfig, progress: Progress = Progress()) -> Data:
         train, validate = hold_back(train)
     train, left_out = prepared(train, config.cache, config.skip_bad, _cache_progress(progress))
     both = f"{fingerprint_of(train)}-{fingerprint_of(validate)}"
-    validation = validation_pairs(validate, config.val_images, config.strength)
+    validation = validation_pairs(validate, config.val_images, config.strength, recipe)
     on_device = config.synthesis == "device" or (
         config.synthesis == "auto" and pick_device(config.device).type == "cuda"
     )
-    crops = mixture(train, config.patch_size, config.seed, on_device=on_device)
+    crops = mixture(train, config.patch_size, config.seed, recipe, on_device=on_device)
     images = sum(source.images for source in train)
     return Data(crops, config.epoch_images or images, Benchmark(validation), both, left_out)
 

@@ -18,6 +18,7 @@ from deblur.models.engine import TorchEngine
 from deblur.registry.record import FINISHED, RunRecord
 from deblur.synthesis.degrade import SEVERITIES
 from deblur.training.checkpoint import best_name, load_checkpoint, network_from, network_of
+from deblur.training.config import TrainConfig
 from deblur.training.ending import closing
 from deblur.training.shipping import Shipping, shipper
 from deblur.training.validation import validation_metrics, verified_metrics
@@ -49,7 +50,13 @@ def register_checkpoint(
     average = settings.get("average", "None")
     reading = Reading(settings.get("blur_gamma") == "True", None if average == "None" else int(average))
     sources = [open_source(SourceName.parse(text), reading) for text in test_data]
-    pairs = validation_pairs(sources, val_images, float(settings.get("severity", SEVERITIES["medium"])))
+    kernels = settings.get("kernels", "None")
+    made = TrainConfig(
+        blur=settings.get("blur", "camera"),
+        kernels=None if kernels == "None" else Path(kernels),
+        severity=float(settings.get("severity", SEVERITIES["medium"])),
+    )
+    pairs = validation_pairs(sources, val_images, made.strength, made.recipe)
     benchmark = Benchmark(pairs)
     commit, dirty = project.git_state()
     tags = {
