@@ -1,0 +1,105 @@
+"""From the sources that settings name to a finished run: nothing at all, sharp photos, and a mixture."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deblur.cli import main
+from deblur.data.photos import SharpPhoto
+from deblur.errors import SettingError
+from deblur.registry.record import FINISHED
+from deblur.training.config import TrainConfig
+from deblur.training.recipe import Result, data_of, run
+
+
+@pytest.fixture(scope="module")
+def photo_folder(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, SharpPhoto]) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ("astronaut", "coffee", "chelsea"):
+        Image.fromarray(photos[name].pixels[:300, :400]).save(folder / f"{name}.png")
+    return folder
+
+
+def config(output: Path, *sources: str, **settings: object) -> TrainConfig:
+    small = {"width": 8, "residual": True, "patch_size": 32, "batch_size": 2, "epoch_images": 4, "num_epochs": 2}
+    fast = {"val_images": 2, "num_workers": 0, "tracking": "off", "output_dir": output, "train_data": sources}
+    return TrainConfig(**(small | fast | settings)).resolved()  # type: ignore[arg-type]
+
+
+def finished(config: TrainConfig) -> Result:
+    result = run(config)
+    assert result is not None
+    assert result.record.run["status"] == FINISHED
+    assert result.scores is not None
+    return result
+
+
+def test_it_trains_from_nothing(tmp_path: Path) -> None:
+    result = finished(config(tmp_path, "leaves", severity_schedule="ramp"))
+    severities = [epoch["severity"] for epoch in epochs(tmp_path)]
+    assert severities == [0.5, 0.5], "two epochs: the ramp is up at once"
+    assert result.record.run["settings"]["train_data"] == ["leaves"]
+
+
+def test_photos_alone_hold_some_of_themselves_back(tmp_path: Path, photo_folder: Path) -> None:
+    result = finished(config(tmp_path, f"photos:{photo_folder}"))
+    assert {score.name.split()[1] for score in result.scores.images} == {"astronaut.png"}
+
+
+def test_a_mixture_is_blurred_on_the_device_as_by_the_loader(
+    tmp_path: Path, photo_folder: Path, pair_folder: Path
+) -> None:
+    """Without noise the two agree within a code, so the losses do, too."""
+    sources = (str(pair_folder), f"photos:{photo_folder}", "leaves")
+    losses = []
+    for place in ("loader", "device"):
+        settings = {"test_data": (str(pair_folder),), "synthesis": place, "learning_rate": 1e-9, "seed": 3}
+        finished(config(tmp_path / place, *sources, **settings, cache=tmp_path / "cache"))
+        losses.append([epoch["train_loss"] for epoch in epochs(tmp_path / place)])
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+    assert losses[0] != losses[1]
+
+
+def test_the_same_settings_mean_the_same_data(tmp_path: Path, photo_folder: Path) -> None:
+    first, again = (data_of(config(tmp_path, f"photos:{photo_folder}", "leaves")) for _ in range(2))
+    assert first.fingerprint == again.fingerprint
+    names = [pair.name for pair in first.benchmark.pairs]
+    assert names == [pair.name for pair in again.benchmark.pairs]
+    weighed = data_of(config(tmp_path, f"photos:{photo_folder}=2", "leaves"))
+    assert weighed.fingerprint != first.fingerprint
+
+
+def test_denoising_and_measured_kernels_are_settings(tmp_path: Path, photo_folder: Path) -> None:
+    noisy = data_of(config(tmp_path, f"photos:{photo_folder}", blur="noise", severity="strong"))
+    blurry, sharp = noisy.benchmark.pairs[0].load()
+    difference = blurry.astype(float) - sharp
+    assert np.abs(difference).mean() > 0.2
+    assert abs(np.corrcoef(difference[:, :-1].ravel(), difference[:, 1:].ravel())[0, 1]) < 0.2, "noise, not blur"
+    (tmp_path / "kernels").mkdir()
+    np.save(tmp_path / "kernels" / "line.npy", np.ones((1, 9)))
+    assert len(config(tmp_path, "leaves", kernels=tmp_path / "kernels").recipe.measured) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"severity": 1.5}, "--severity is 1.5"),
+        ({"average": 4}, "--average is 4"),
+    ],
+)
+def test_settings_out_of_range_are_refused(tmp_path: Path, settings: dict[str, object], sentence: str) -> None:
+    with pytest.raises(SettingError, match=sentence):
+        config(tmp_path, "leaves", **settings)
+
+
+def test_no_data_is_told_with_the_way_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train"]) == 1
+    assert "leaves, which need no data" in capsys.readouterr().err
+
+
+def epochs(folder: Path) -> list[dict[str, float]]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{**entry, **entry.get("metrics", {})} for entry in map(json.loads, lines) if "train_loss" in str(entry)]
