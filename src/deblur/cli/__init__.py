@@ -1,4 +1,4 @@
-"""``deblur VERB``: train, restore, serve, register, ship, bench, demo. A verb imports what it needs when it runs.
+"""``deblur VERB``: train, restore, serve, register, ship, bench, doctor, demo. Each imports what it needs when it runs.
 
 Exit codes: 0 done; 1 could not be done, or not for every file (the reason is on stderr); 2 the command line makes no
 sense; 3 training stopped being numbers; 4 the disk is full; 5 a model could not be verified or registered; 6 another
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from deblur.cli.bench import BENCHES
+from deblur.cli.doctor import doctor
 from deblur.cli.opening import Opened, Opening, locate, opener
 from deblur.cli.samples import samples
 from deblur.cli.synth import synth
@@ -190,6 +191,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "samples": samples,
     "synth": synth,
     "bench": bench,
+    "doctor": doctor,
     "demo": demo,
 }
 

@@ -1,0 +1,100 @@
+"""``deblur doctor PATH``: find what is wrong with a training set before it costs a night."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from deblur.data.doctor import Report
+
+STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
+EXAMPLES = 3
+console = Console(highlight=False)
+
+
+def doctor(
+    path: tyro.conf.Positional[Path],
+    val: Path | None = None,
+    patch_size: int | None = None,
+    json: Path | None = None,
+    sheet: Path | None = None,
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    blur_gamma: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> int:
+    """Examine a folder of pairs or photos; exits 1 where something is an error.
+
+    Args:
+        path: Holds blur/ and sharp/, or sequences that do, or photos.
+        val: The validation set, of the same kinds, that must share nothing with it.
+        patch_size: Side of the training crop, px: what is smaller is an error. By default a note, below 256.
+        json: Write every finding and every measure to this file.
+        sheet: Draw the worst pairs into this PNG: blurry, sharp, difference.
+        quick: Only names, sizes, some headers and a few pairs, as before every training.
+        blur_gamma: Take GoPro's blur_gamma/ instead of blur/.
+    """
+    from rich.progress import Progress
+
+    from deblur.data.doctor import examine_folder
+
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(escape(path.name), total=None)
+
+        def tell(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        report = examine_folder(path, val, patch_size, quick, tell, blur_gamma)
+    _print(report)
+    if json:
+        from deblur.registry.record import write_json
+
+        write_json(json, report.as_dict())
+    if sheet:
+        _draw(report, sheet)
+    return 1 if report.errors else 0
+
+
+def _print(report: "Report") -> None:
+    from rich.table import Table
+
+    from deblur.data.doctor import ADVICE
+
+    groups: dict[tuple[str, str], list[int]] = {}
+    for i, finding in enumerate(report.findings):
+        groups.setdefault((finding.severity, finding.kind), []).append(i)
+    if groups:
+        table = Table("", "what", "n", "examples", "what to do", show_lines=True)
+        for (severity, kind), numbers in groups.items():
+            lines = [_line(report, number) for number in numbers[:EXAMPLES]]
+            lines += ["..."] if len(numbers) > EXAMPLES else []
+            style = STYLES[severity]
+            cells = (kind, str(len(numbers)), escape("\n".join(lines)), ADVICE[kind])
+            table.add_row(f"[{style}]{severity}[/]", *cells)
+        console.print(table)
+    at = report.looked_at
+    counts = ", ".join(f"{len(found)} {name}s" for name in STYLES if (found := report.of(name)))  # type: ignore[arg-type]
+    console.print(
+        f"{counts or 'nothing found'}; {at['items']} pairs or photos, of which {at['headers']} were opened, "
+        f"{at['whole']} decoded, {at['registered']} registered."
+    )
+
+
+def _line(report: "Report", number: int) -> str:
+    finding = report.findings[number]
+    names = [Path(file).name for file in finding.files[:2]]
+    names = list(dict.fromkeys(names)) + (["..."] if len(finding.files) > 2 else [])
+    return f"{' '.join(names)}: {finding.text}" if names else finding.text
+
+
+def _draw(report: "Report", picture: Path) -> None:
+    from deblur.data.doctor.sheet import sheet_rows
+    from deblur.evaluation.panels import side_by_side, stacked
+
+    rows = sheet_rows(report)
+    if not rows:
+        console.print("No pair could be registered: there is no sheet.")
+        return
+    stacked([side_by_side(images, captions) for images, captions in rows]).save(picture)
+    console.print(f"sheet: {picture}", markup=False, soft_wrap=True)

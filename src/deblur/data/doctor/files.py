@@ -1,0 +1,166 @@
+"""One file at a time: can it be read, is it whole, what does its header say, and what does it look like from afar."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from deblur.data.doctor.findings import Finding
+from deblur.errors import DeblurError, UnsupportedPhoto
+from deblur.images import OPENED, OWN_FILES, Rgb8, decode
+
+ORIENTATION = 0x0112
+BITS_PER_SAMPLE = 258
+TAIL_BYTES = 4096
+FAR_PX = 17
+FLAT_LEVELS = 3.0
+
+Bits = NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class FileLook:
+    """What is known of a file.
+
+    ``size_px`` is (width, height), upright. ``pixels`` is a hash of the decoded pixels and ``bits`` the perceptual
+    hash, both only where the file was decoded; ``bits`` is None for a picture without structure, too.
+    """
+
+    path: Path
+    size_px: tuple[int, int] | None = None
+    mode: str = ""
+    transparent: bool = False
+    trouble: Finding | None = None
+    pixels: str | None = None
+    bits: Bits | None = None
+
+    @property
+    def grey(self) -> bool:
+        return self.mode in ("1", "L", "LA")
+
+
+def look_at_header(path: Path) -> FileLook:
+    """Header and last bytes; the whole file only where these do not look right."""
+    try:
+        with path.open("rb") as stream:
+            look = _header(path, stream)
+            whole = look.trouble is not None or _ends_well(stream)
+    except OSError as error:
+        return _troubled(path, "unreadable", error.strerror or "cannot be read")
+    return look if whole else look_at_all(path)[0]
+
+
+def look_at_all(path: Path) -> tuple[FileLook, Rgb8 | None]:
+    """Decode the file with the decoder of training; returns its pixels, too, where it can be read."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return _troubled(path, "unreadable", error.strerror or "cannot be read"), None
+    look = _header(path, BytesIO(data))
+    if look.trouble and look.trouble.kind == "bit_depth":
+        return look, None
+    try:
+        photo = decode(data, OWN_FILES)
+    except DeblurError as error:
+        cut = not isinstance(error, UnsupportedPhoto) and not look.trouble and not _ends_well(BytesIO(data))
+        kind = "truncated" if cut else "unsupported" if isinstance(error, UnsupportedPhoto) else "unreadable"
+        return _troubled(path, kind, str(error)), None
+    rgb = photo.rgb
+    if ends_in_filling(data, rgb):
+        return _troubled(path, "truncated", "the end of the JPEG is missing and was filled with grey"), None
+    return (
+        replace(
+            look,
+            size_px=(rgb.shape[1], rgb.shape[0]),
+            transparent=photo.alpha is not None and int(photo.alpha.min()) < 255,
+            pixels=hashlib.blake2b(rgb.tobytes() + str(rgb.shape).encode(), digest_size=16).hexdigest(),
+            bits=perceptual_bits(rgb),
+        ),
+        rgb,
+    )
+
+
+def ends_in_filling(data: bytes, rgb: Rgb8) -> bool:
+    """Whether a JPEG lacks data before its end marker, which decoders pass over and fill with mid-grey.
+
+    Cheap, because only a corner block of exactly mid-grey raises the suspicion. Sound, because of what follows: bits
+    put before the end marker are ignored where all blocks are there, and become picture where some are missing.
+    """
+    if not data.startswith(b"\xff\xd8") or not _grey_corner(rgb):
+        return False
+    end = data.rfind(b"\xff\xd9")
+    stuffed = data[:end] + bytes(range(1, 129)) * 4 + data[end:]
+    try:
+        with Image.open(BytesIO(data)) as image, Image.open(BytesIO(stuffed)) as other:
+            return image.tobytes() != other.tobytes()
+    except (OSError, SyntaxError, ValueError):
+        return True
+
+
+def perceptual_bits(rgb: Rgb8) -> Bits | None:
+    """512 signs, +1 or -1: is a cell of a 17 x 17 grey thumbnail brighter than its left, and than its upper neighbour?
+
+    (A difference hash in both directions.) None for a picture without structure, whose signs would be noise.
+    """
+    far = Image.fromarray(rgb).convert("L").convert("F").resize((FAR_PX, FAR_PX), Image.Resampling.BOX)
+    grey = np.asarray(far)
+    if grey.std() < FLAT_LEVELS:
+        return None
+    steps = (np.diff(grey, axis=1)[1:], np.diff(grey, axis=0)[:, 1:])
+    return np.concatenate([np.where(step > 0, 1, -1).ravel() for step in steps]).astype(np.int8)
+
+
+def _grey_corner(rgb: Rgb8) -> bool:
+    """Turned upright, the end of the data lies in any corner."""
+    return any(bool((rgb[y, x] == 128).all()) for y in (0, -1) for x in (0, -1))
+
+
+def _header(path: Path, stream: BinaryIO) -> FileLook:
+    start = stream.read(32)
+    stream.seek(0)
+    try:
+        with Image.open(stream, formats=OPENED) as image:
+            return _described(path, image, start)
+    except Exception:  # decoders raise anything on broken headers
+        return _troubled(path, "unreadable", "not an image that can be read" if start else "the file is empty")
+
+
+def _described(path: Path, image: Image.Image, start: bytes) -> FileLook:
+    depth = 8
+    if image.format == "PNG":
+        depth = start[24]  # IHDR is always the first chunk
+    elif image.format == "TIFF":
+        depth = max(image.tag_v2.get(BITS_PER_SAMPLE, (8,)))  # type: ignore[attr-defined]
+    if depth > 8 or image.mode.startswith(("I", "F")):
+        return _troubled(path, "bit_depth", f"{max(depth, 16)} bits a channel (mode {image.mode})")
+    # Pillow decodes a whole PNG to look for metadata behind its pixels.
+    may_be_turned = image.format != "PNG" or "exif" in image.info
+    turned = may_be_turned and image.getexif().get(ORIENTATION, 1) >= 5
+    size = image.size[::-1] if turned else image.size
+    return FileLook(path, (size[0], size[1]), image.mode, image.has_transparency_data)
+
+
+def _ends_well(stream: BinaryIO) -> bool:
+    """Whether the last bytes are those of a whole file, as far as the format has an end."""
+    stream.seek(0)
+    start = stream.read(12)
+    length = stream.seek(0, 2)
+    stream.seek(max(0, length - TAIL_BYTES))
+    tail = stream.read()
+    if start.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" in tail
+    if start.startswith(b"\x89PNG"):
+        return b"IEND" in tail
+    if start.startswith(b"RIFF"):
+        return length >= int.from_bytes(start[4:8], "little") + 8
+    return True
+
+
+def _troubled(path: Path, kind: str, text: str) -> FileLook:
+    text = text.removeprefix(f"{path}: ")
+    return FileLook(path, trouble=Finding(kind, "error", (str(path),), text))

@@ -1,0 +1,128 @@
+"""How far the blurry image lies from the sharp one, whatever the blur.
+
+The peak of a phase correlation follows the fine detail, which the blur has smeared along its path: on a good pair it
+may lie anywhere on the path. Here both images are low-passed until they look alike, and the shift (and zoom, gain and
+offset) that leaves the smallest residual is found by Gauss-Newton steps from coarse to fine, with weights that let
+moving objects go (Lucas & Kanade 1981; Baker & Matthews, IJCV 2004). It follows the centre of mass of the blur.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import affine_transform, gaussian_filter
+
+Plane = NDArray[np.float32]
+
+WORKING_PX = 320
+COARSEST_FACTOR = 8
+LEVELS = 3
+LEAST_SIDE_PX = 12
+SMOOTHING = 1.5
+STEPS = 6
+FAINT_LEVELS = 2.0
+
+
+@dataclass(frozen=True)
+class Offset:
+    """Where the blurry image lies against the sharp one.
+
+    ``x_px`` and ``y_px`` at full resolution, positive to the right and down; ``zoom_px``: how far a corner is moved
+    outwards; ``likeness``: correlation of the low-passed images once they are laid over each other; ``hold``:
+    correlation of their gradients in the direction where it is least, near 0 where noise is all that could be
+    followed.
+    """
+
+    x_px: float
+    y_px: float
+    zoom_px: float
+    hold: float
+    likeness: float
+
+    @property
+    def length_px(self) -> float:
+        return float(np.hypot(self.x_px, self.y_px))
+
+
+def offset_of(blurry: Image.Image, sharp: Image.Image) -> Offset:
+    """Register two grey images (mode F, levels of 255) of one size."""
+    factors = _factors(blurry.size)
+    coarsest = factors[0]
+    box = (0, 0, blurry.width // coarsest * coarsest, blurry.height // coarsest * coarsest)
+    blurry, sharp = blurry.crop(box), sharp.crop(box)
+    found = np.zeros(3)  # y, x, zoom at the corner: pixels of full resolution
+    hold, likeness = 0.0, 0.0
+    for factor in factors:
+        moving, still = (
+            gaussian_filter(np.asarray(image.reduce(factor), np.float32), SMOOTHING) for image in (blurry, sharp)
+        )
+        found, hold, likeness = _refined(moving, still, found / factor)
+        found = found * factor
+    return Offset(float(found[1]), float(found[0]), float(found[2]), hold, likeness)
+
+
+def _factors(size_px: tuple[int, int]) -> list[int]:
+    """Reductions from coarse to fine; the finest leaves about ``WORKING_PX`` on the longer side."""
+    finest = 1
+    while finest < COARSEST_FACTOR and max(size_px) // (2 * finest) >= WORKING_PX:
+        finest *= 2
+    factors = [finest * 2**level for level in reversed(range(LEVELS))]
+    return [factor for factor in factors if min(size_px) // factor >= LEAST_SIDE_PX] or [finest]
+
+
+def _refined(moving: Plane, still: Plane, start: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, float]:
+    """Gauss-Newton from ``start`` (y, x, zoom): the new values, the hold, the likeness."""
+    centre = (np.array(still.shape) - 1) / 2
+    reach = float(np.hypot(*centre))
+    y, x = (axis - middle for axis, middle in zip(np.indices(still.shape, np.float32), centre, strict=True))
+    slopes = np.gradient(still)
+    found, gain = start, 1.0
+    weights = np.ones_like(still)
+    hold, likeness = 0.0, 0.0
+    for _ in range(STEPS):
+        scale = 1 + found[2] / reach
+        corner = centre + found[:2] - scale * centre
+        laid = affine_transform(moving, [scale, scale], corner, order=1, mode="constant", cval=np.nan)
+        inside = np.isfinite(laid)
+        if inside.sum() < inside.size / 4:
+            return found, 0.0, 0.0
+        own = np.gradient(laid)
+        inside &= np.isfinite(own[0]) & np.isfinite(own[1])
+        dy, dx = ((a + gain * b)[inside] / 2 for a, b in zip(own, slopes, strict=True))
+        columns = np.stack(
+            [dy, dx, (dy * y[inside] + dx * x[inside]) / reach, -still[inside], -np.ones_like(dy)], axis=1
+        ).astype(np.float64)
+        weighted = columns * weights[inside][:, None]
+        normal = weighted.T @ columns + 1e-6 * np.eye(5)
+        step = np.linalg.solve(normal, -weighted.T @ laid[inside].astype(np.float64))
+        gain = float(step[3])
+        residual = laid - gain * still - step[4]
+        spread = 1.4826 * float(np.median(np.abs(residual[inside]))) + 0.1
+        weights = (1 / (1 + (residual / (2 * spread)) ** 2)).astype(np.float32)
+        weights[~inside] = 0
+        found = found + step[:3]
+        hold = _hold((own[0][inside], own[1][inside]), (slopes[0][inside], slopes[1][inside]))
+        likeness = _correlation(laid[inside], still[inside])
+        if np.abs(step[:3]).max() < 0.01:
+            break
+    return found, hold, likeness
+
+
+def _correlation(a: Plane, b: Plane) -> float:
+    """Pearson's; 1 where there is hardly anything to see in either, for then nothing says that they differ."""
+    spreads = sorted((float(a.std()), float(b.std())))
+    if spreads[0] < FAINT_LEVELS:
+        return 1.0 if spreads[1] < 4 * FAINT_LEVELS else 0.0
+    return float(np.mean((a - a.mean()) * (b - b.mean())) / (spreads[0] * spreads[1]))
+
+
+def _hold(moving: Sequence[Plane], still: Sequence[Plane]) -> float:
+    """Correlation of gradients (y, x) along the main axes of what they have in common; the smaller of the two."""
+    common, own, other = (
+        np.array([[float(np.mean(a * b)) for b in right] for a in left])
+        for left, right in ((moving, still), (moving, moving), (still, still))
+    )
+    _, axes = np.linalg.eigh((common + common.T) / 2)
+    return min(float(v @ common @ v / np.sqrt((v @ own @ v) * (v @ other @ v) + 1e-9)) for v in axes.T)

@@ -1,0 +1,357 @@
+"""The doctor: good sets pass, and of sets broken on purpose each fault is found, as itself and nothing else."""
+
+import shutil
+import struct
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.signal import oaconvolve
+
+from deblur.data.doctor import Report, examine, examine_folder
+from deblur.data.doctor.files import ends_in_filling
+from deblur.data.doctor.registration import offset_of
+from deblur.data.doctor.splits import sequence_and_frame
+from deblur.data.pairs import find_pairs
+from deblur.data.photos import SharpPhoto, shaken
+from deblur.errors import DataError
+from deblur.images import from_rgb8, to_rgb8
+from deblur.synthesis.degrade import to_linear
+from deblur.synthesis.kernels import shake_kernel
+from tests.conftest import SHARED
+
+NAMES = ("astronaut", "coffee", "chelsea", "china", "rocket", "grace_hopper")
+HEIGHT, WIDTH = 280, 400
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, SharpPhoto]) -> Path:
+    """Six pairs of one size, blurred in linear light."""
+    folder = tmp_path_factory.mktemp("good")
+    for kind in ("blur", "sharp"):
+        (folder / kind).mkdir()
+    for i, name in enumerate(NAMES):
+        pair = shaken(photos[name], np.random.default_rng(i), 9.0)
+        save(folder / "blur" / f"{name}.png", pair.blurry[:HEIGHT, :WIDTH])
+        save(folder / "sharp" / f"{name}.png", pair.sharp[:HEIGHT, :WIDTH])
+    return folder
+
+
+@pytest.fixture
+def folder(good: Path, tmp_path: Path) -> Path:
+    """A copy to break."""
+    return Path(shutil.copytree(good, tmp_path / "set"))
+
+
+def save(path: Path, rgb: np.ndarray) -> None:
+    Image.fromarray(rgb).save(path, compress_level=1)
+
+
+def load(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def both(folder: Path, name: str = "coffee.png") -> tuple[Path, Path]:
+    return folder / "blur" / name, folder / "sharp" / name
+
+
+def kinds(report: Report, *severities: str) -> set[str]:
+    return {finding.kind for finding in report.findings if finding.severity in severities}
+
+
+def test_a_good_set_is_good(good: Path) -> None:
+    report = examine_folder(good, patch_px=256)
+    assert kinds(report, "error", "warning") == set()
+    assert kinds(report, "note") == {"light"}
+    assert "linear light" in report.findings[0].text
+    assert len(report.measures) == len(NAMES)
+
+
+def remove_sharp(folder: Path) -> None:
+    both(folder)[1].unlink()
+
+
+def no_image(folder: Path) -> None:
+    both(folder)[0].write_bytes(b"this is a text")
+
+
+def empty(folder: Path) -> None:
+    both(folder)[0].write_bytes(b"")
+
+
+def cut(folder: Path) -> None:
+    path = both(folder)[1]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def sixteen_bits(folder: Path) -> None:
+    """A 48-bit PNG, which Pillow reads as 8 bits without a word."""
+    path = both(folder)[0]
+    wide = np.asarray(load(path), ">u2") * 257
+    rows = b"".join(b"\0" + row.tobytes() for row in wide)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", wide.shape[1], wide.shape[0], 16, 2, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+
+
+def another_size(folder: Path) -> None:
+    path = both(folder)[1]
+    Image.open(path).resize((WIDTH // 2, HEIGHT // 2)).save(path)
+
+
+def one_grey(folder: Path) -> None:
+    path = both(folder)[1]
+    Image.open(path).convert("L").save(path)
+
+
+def animated(folder: Path) -> None:
+    path = both(folder)[1]
+    frames = [Image.fromarray(load(both(folder)[i])) for i in (0, 1)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+def same_image(folder: Path) -> None:
+    shutil.copy(*both(folder))
+
+
+def exchanged(folder: Path) -> None:
+    (folder / "blur").rename(folder / "x")
+    (folder / "sharp").rename(folder / "blur")
+    (folder / "x").rename(folder / "sharp")
+
+
+def wrong_partner(folder: Path) -> None:
+    shutil.copy(folder / "sharp" / "china.png", folder / "china.png")
+    shutil.copy(folder / "sharp" / "coffee.png", folder / "sharp" / "china.png")
+    shutil.move(folder / "china.png", folder / "sharp" / "coffee.png")
+
+
+def shift(folder: Path, x: int, y: int, names: tuple[str, ...] = ("coffee.png",)) -> None:
+    for name in names:
+        for path, top, left in ((both(folder, name)[0], 0, 0), (both(folder, name)[1], y, x)):
+            save(path, load(path)[top : HEIGHT - 12 + top, left : WIDTH - 12 + left])
+
+
+def one_shifted(folder: Path) -> None:
+    shift(folder, 8, 0)
+
+
+def all_shifted(folder: Path) -> None:
+    shift(folder, 0, 4, tuple(f"{name}.png" for name in NAMES))
+
+
+def enlarged(folder: Path) -> None:
+    path = both(folder)[1]
+    box = (0.015 * WIDTH, 0.015 * HEIGHT, 0.985 * WIDTH, 0.985 * HEIGHT)
+    Image.open(path).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC, box).save(path)
+
+
+def linear_sharp(folder: Path) -> None:
+    path = both(folder)[1]
+    save(path, to_rgb8(to_linear(from_rgb8(load(path)))))
+
+
+@pytest.mark.parametrize(
+    ("break_it", "kind"),
+    [
+        (remove_sharp, "unpaired"),
+        (no_image, "unreadable"),
+        (empty, "unreadable"),
+        (cut, "truncated"),
+        (sixteen_bits, "bit_depth"),
+        (animated, "unsupported"),
+        (another_size, "size"),
+        (one_grey, "channels"),
+        (same_image, "identical"),
+        (exchanged, "swapped"),
+        (wrong_partner, "different_picture"),
+        (one_shifted, "misaligned"),
+        (all_shifted, "misaligned"),
+        (enlarged, "scale"),
+        (linear_sharp, "tone_curve"),
+    ],
+)
+def test_a_fault_is_found_as_itself(folder: Path, break_it: Callable[[Path], None], kind: str) -> None:
+    break_it(folder)
+    report = examine_folder(folder)
+    assert kinds(report, "error") == {kind}
+    broken = {Path(file).stem for finding in report.errors for file in finding.files}
+    assert "coffee" in broken
+    assert all(finding.measure is None or finding.threshold is not None for finding in report.findings)
+
+
+QUICKLY_FOUND = [remove_sharp, no_image, empty, cut, sixteen_bits, another_size, one_grey, same_image, exchanged]
+
+
+@pytest.mark.parametrize("break_it", QUICKLY_FOUND)
+def test_the_quick_form_sees_it_too(folder: Path, break_it: Callable[[Path], None]) -> None:
+    break_it(folder)
+    assert examine_folder(folder, quick=True).errors
+
+
+def test_what_training_found_can_be_examined(folder: Path) -> None:
+    pairs = find_pairs(folder)
+    assert examine(pairs, quick=True).errors == []
+    small = examine(pairs, patch_px=300, quick=True)
+    assert kinds(small, "error") == {"too_small"}
+    assert len(small.errors) == len(pairs)
+    assert examine(pairs, validation=pairs, patch_px=200, quick=True).errors[0].kind == "leak_same_file"
+
+
+def test_less_than_errors_are_warnings(folder: Path) -> None:
+    shift(folder, 4, 0)
+    rgb = load(folder / "blur" / "china.png")
+    save(folder / "blur" / "china.png", np.clip(rgb.astype(int) + 20, 0, 255).astype(np.uint8))
+    Image.open(folder / "sharp" / "chelsea.png").quantize(255).save(folder / "sharp" / "chelsea.png")
+    hole = Image.open(folder / "blur" / "rocket.png").convert("RGBA")
+    hole.putpixel((3, 3), (0, 0, 0, 0))
+    hole.save(folder / "blur" / "rocket.png")
+    for kind in ("blur", "sharp"):
+        shutil.copy(folder / kind / "astronaut.png", folder / kind / "again.png")
+    report = examine_folder(folder)
+    assert report.errors == []
+    assert kinds(report, "warning") == {"misaligned", "brightness", "channels", "duplicate"}
+
+
+def test_frames_averaged_in_two_ways_are_told_apart(folder: Path) -> None:
+    for i, name in enumerate(("coffee.png", "china.png", "rocket.png", "astronaut.png")):
+        kernel = shake_kernel(np.random.default_rng(i), 9.0)
+        blurry, sharp = both(folder, name)
+        encoded = oaconvolve(from_rgb8(load(sharp)), kernel[..., None], mode="valid", axes=(0, 1))
+        margin = kernel.shape[0] // 2
+        save(blurry, to_rgb8(encoded))
+        save(sharp, load(sharp)[margin:-margin, margin:-margin])
+    report = examine_folder(folder)
+    assert kinds(report, "error", "warning") == set()
+    assert kinds(report, "note") - {"too_small"} == {"mixed_light"}
+
+
+def test_a_jpeg_that_lost_data_but_not_its_end_marker(photos: dict[str, SharpPhoto]) -> None:
+    for options in ({}, {"subsampling": 0}, {"restart_marker_rows": 2}):
+        stream = BytesIO()
+        Image.fromarray(photos["coffee"].pixels).save(stream, "JPEG", quality=90, **options)
+        whole = stream.getvalue()
+        for share in (0.3, 0.6, 0.95):
+            shortened = whole[: int(len(whole) * share)] + b"\xff\xd9"
+            assert ends_in_filling(shortened, load_bytes(shortened))
+        assert not ends_in_filling(whole, load_bytes(whole))
+
+
+def test_a_grey_corner_alone_is_no_fault() -> None:
+    rgb = np.full((64, 64, 3), 128, np.uint8)
+    rgb[:32] = np.random.default_rng(0).integers(0, 256, (32, 64, 3))
+    stream = BytesIO()
+    Image.fromarray(rgb).save(stream, "JPEG", quality=95)
+    assert (load_bytes(stream.getvalue())[-1, -1] == 128).all()
+    assert not ends_in_filling(stream.getvalue(), load_bytes(stream.getvalue()))
+
+
+def load_bytes(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(BytesIO(data)))
+
+
+def test_photos_are_examined_too(tmp_path: Path, photos: dict[str, SharpPhoto]) -> None:
+    for name in ("astronaut", "china", "camera"):
+        save(tmp_path / f"{name}.png", photos[name].pixels)
+    assert kinds(examine_folder(tmp_path), "error", "warning", "note") == set()
+    save(tmp_path / "copy.png", photos["china"].pixels)
+    Image.fromarray(photos["astronaut"].pixels).resize((300, 300)).save(tmp_path / "small.jpg", quality=70)
+    Image.fromarray(photos["camera"].pixels).convert("L").save(tmp_path / "camera.png")
+    (tmp_path / "raw.dng").write_bytes(b"raw")
+    report = examine_folder(tmp_path, patch_px=320)
+    assert report.errors == []
+    assert kinds(report, "warning") == {"duplicate", "too_small"}
+    assert kinds(report, "note") == {"near_duplicate", "channels", "not_read"}
+    assert kinds(examine_folder(tmp_path, patch_px=900), "error") == {"too_small"}
+
+
+def test_leaks_between_training_and_validation(good: Path, tmp_path: Path, photos: dict[str, SharpPhoto]) -> None:
+    """The same bytes; the same picture at another quality; two frames of one sequence that moved on by 6 px."""
+    train, validation = Path(shutil.copytree(good, tmp_path / "train")), tmp_path / "val"
+    for kind in ("blur", "sharp"):
+        (validation / kind).mkdir(parents=True)
+        shutil.copy(train / kind / "china.png", validation / kind / "other.png")
+        Image.open(train / kind / "coffee.png").save(validation / kind / "tasse.jpg", quality=60)
+        for where, number, left in ((train, 12, 0), (validation, 13, 6)):
+            moved = photos["motorcycle_left"].pixels[:300, left : left + 400]
+            pair = shaken(SharpPhoto("m", moved), np.random.default_rng(number), 6.0)
+            save(where / kind / f"GOPR0001_01-{number:06}.png", pair.blurry if kind == "blur" else pair.sharp)
+    report = examine_folder(train, validation)
+    found = {finding.kind: {Path(file).name for file in finding.files} for finding in report.errors}
+    assert found == {
+        "leak_same_file": {"other.png", "china.png"},
+        "leak_scene": {"tasse.jpg", "coffee.png"},
+        "leak_sequence": {"GOPR0001_01-000012.png", "GOPR0001_01-000013.png"},
+    }
+    assert kinds(examine_folder(train, validation, quick=True), "error") >= {"leak_same_file", "leak_sequence"}
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("GOPR0372_07_00/000047.png", ("GOPR0372_07_00", 47)),
+        ("GOPR0374_11_00-f000614-avg8.webp", ("GOPR0374_11_00", 614)),
+        ("test_000-00000013.png", ("test_000", 13)),
+        ("000/00000013.png", ("000", 13)),
+        ("00000013.png", None),
+        ("IMG_0012.jpg", None),
+        ("astronaut.png", None),
+    ],
+)
+def test_what_names_say(name: str, place: tuple[str, int] | None) -> None:
+    assert sequence_and_frame(name) == place
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(x=st.integers(-12, 12), y=st.integers(-12, 12), seed=st.integers(0, 99))
+def test_the_estimated_shift_follows_the_true_one(photos: dict[str, SharpPhoto], x: int, y: int, seed: int) -> None:
+    pair = shaken(SharpPhoto("china", photos["china"].pixels[:300, :400]), np.random.default_rng(seed), 12.0)
+    height, width = pair.sharp.shape[:2]
+    windows = [image[12 + dy : height - 12 + dy, 12 + dx : width - 12 + dx] for image, dy, dx in (
+        (pair.blurry, 0, 0), (pair.blurry, -y, -x), (pair.sharp, 0, 0))]  # fmt: skip
+    still, moved, sharp = (Image.fromarray(np.ascontiguousarray(w)).convert("L").convert("F") for w in windows)
+    before, after = offset_of(still, sharp), offset_of(moved, sharp)
+    assert after.x_px - before.x_px == pytest.approx(x, abs=0.5)
+    assert after.y_px - before.y_px == pytest.approx(y, abs=0.5)
+    assert before.length_px < 2
+
+
+def test_no_texture_no_claim(tmp_path: Path) -> None:
+    for kind in ("blur", "sharp"):
+        (tmp_path / kind).mkdir()
+        noise = np.random.default_rng(len(kind)).normal(120, 1.5, (HEIGHT, WIDTH, 3))
+        save(tmp_path / kind / "wall.png", noise.round().astype(np.uint8))
+    assert examine_folder(tmp_path).errors == []
+
+
+def test_the_layout_of_gopro(good: Path, tmp_path: Path) -> None:
+    for sequence in ("GOPR0001", "GOPR0002"):
+        shutil.copytree(good, tmp_path / sequence)
+    (tmp_path / "GOPR0002" / "sharp" / "china.png").unlink()
+    report = examine_folder(tmp_path, quick=True)
+    assert [finding.kind for finding in report.errors] == ["unpaired"]
+    assert kinds(report, "warning") == {"duplicate"}
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="neither pairs"):
+        examine_folder(tmp_path / "empty")
+    with pytest.raises(DataError, match="is not a folder"):
+        examine_folder(tmp_path / "nowhere")
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data is not beside this clone")
+def test_real_pairs_are_good() -> None:
+    pairs = SHARED / "pairs"
+    assert kinds(examine_folder(pairs / "reds320" / "val"), "error", "warning") == set()
+    report = examine_folder(pairs / "gopro" / "train", pairs / "gopro" / "val", patch_px=256, quick=True)
+    assert kinds(report, "error", "warning") == set()
+    assert report.looked_at["headers"] == 57
