@@ -86,10 +86,11 @@ def _examined(
 ) -> Report:
     items = [*train, *validation]
     whole, headers = set(items), list[Item]()
+    neighbours = splits.shared_sequences(train, validation)
     if quick:
         whole = set(evenly_chosen(train, QUICK_PAIRS) + evenly_chosen(validation, QUICK_PAIRS // 3))
-        frames = evenly_chosen(splits.shared_sequences(train, validation), QUICK_SEQUENCES)
-        whole |= {item for shared in frames for item in (shared.train, shared.validation)}
+        some = evenly_chosen(neighbours, QUICK_SEQUENCES)
+        whole |= {item for shared in some for item in (shared.train, shared.validation)}
         headers = [item for item in evenly_chosen(items, QUICK_HEADERS) if item not in whole]
     looks = _looked_at([item for item in items if item in whole], headers, tell)
 
@@ -109,7 +110,7 @@ def _examined(
         if part is train:
             findings += _too_small(of_part, patch_px)
     findings += splits.near_duplicates([item for item in train if not item.is_pair], keys, pictures)
-    findings += splits.leaks(train, validation, keys, pictures)
+    findings += splits.leaks(train, validation, neighbours, keys, pictures)
     looked_at = {
         "items": len(items),
         "validation": len(validation),

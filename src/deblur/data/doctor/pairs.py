@@ -97,7 +97,7 @@ def _swapped(measures: Sequence[Measures]) -> list[Finding]:
     sharper = [m for m in measures if m.gradient_ratio > SWAPPED_RATIO]
     severity: Severity = "error" if 2 * len(sharper) >= len(measures) else "warning"
     return [
-        _finding(m, "swapped", severity, f"blurry has {m.gradient_ratio:.1f} x the gradients", m.gradient_ratio, 1.1)
+        _finding(m, "swapped", severity, f"blurry has {m.gradient_ratio:.1f} x the gradients", m.gradient_ratio, SWAPPED_RATIO)
         for m in sharper
     ]
 

@@ -16,12 +16,13 @@ from scipy.ndimage import affine_transform, gaussian_filter
 
 Plane = NDArray[np.float32]
 
-WORKING_PX = 320
+WORKING_PX = 200
 COARSEST_FACTOR = 8
 LEVELS = 3
 LEAST_SIDE_PX = 12
 SMOOTHING = 1.5
 STEPS = 6
+CLOSE_PX = 0.02
 FAINT_LEVELS = 2.0
 
 
@@ -64,7 +65,7 @@ def offset_of(blurry: Image.Image, sharp: Image.Image) -> Offset:
 
 
 def _factors(size_px: tuple[int, int]) -> list[int]:
-    """Reductions from coarse to fine; the finest leaves about ``WORKING_PX`` on the longer side."""
+    """Reductions from coarse to fine; the finest leaves ``WORKING_PX`` to twice that on the longer side."""
     finest = 1
     while finest < COARSEST_FACTOR and max(size_px) // (2 * finest) >= WORKING_PX:
         finest *= 2
@@ -76,38 +77,47 @@ def _refined(moving: Plane, still: Plane, start: NDArray[np.float64]) -> tuple[N
     """Gauss-Newton from ``start`` (y, x, zoom): the new values, the hold, the likeness."""
     centre = (np.array(still.shape) - 1) / 2
     reach = float(np.hypot(*centre))
-    y, x = (axis - middle for axis, middle in zip(np.indices(still.shape, np.float32), centre, strict=True))
-    slopes = np.gradient(still)
+    y, x = (np.indices(still.shape) - centre[:, None, None]).astype(np.float32)
+    slope_y, slope_x = _slopes(still)
     found, gain = start, 1.0
-    weights = np.ones_like(still)
-    hold, likeness = 0.0, 0.0
+    weights: Plane = np.ones_like(still)
     for _ in range(STEPS):
-        scale = 1 + found[2] / reach
-        corner = centre + found[:2] - scale * centre
-        laid = affine_transform(moving, [scale, scale], corner, order=1, mode="constant", cval=np.nan)
-        inside = np.isfinite(laid)
+        laid = _laid(moving, found, centre)
+        own_y, own_x = _slopes(laid)
+        inside = np.isfinite(own_y + own_x)
         if inside.sum() < inside.size / 4:
             return found, 0.0, 0.0
-        own = np.gradient(laid)
-        inside &= np.isfinite(own[0]) & np.isfinite(own[1])
-        dy, dx = ((a + gain * b)[inside] / 2 for a, b in zip(own, slopes, strict=True))
-        columns = np.stack(
-            [dy, dx, (dy * y[inside] + dx * x[inside]) / reach, -still[inside], -np.ones_like(dy)], axis=1
-        ).astype(np.float64)
-        weighted = columns * weights[inside][:, None]
-        normal = weighted.T @ columns + 1e-6 * np.eye(5)
-        step = np.linalg.solve(normal, -weighted.T @ laid[inside].astype(np.float64))
-        gain = float(step[3])
-        residual = laid - gain * still - step[4]
-        spread = 1.4826 * float(np.median(np.abs(residual[inside]))) + 0.1
-        weights = (1 / (1 + (residual / (2 * spread)) ** 2)).astype(np.float32)
-        weights[~inside] = 0
-        found = found + step[:3]
-        hold = _hold((own[0][inside], own[1][inside]), (slopes[0][inside], slopes[1][inside]))
-        likeness = _correlation(laid[inside], still[inside])
-        if np.abs(step[:3]).max() < 0.01:
+        dy = (own_y[inside] + gain * slope_y[inside]) / 2
+        dx = (own_x[inside] + gain * slope_x[inside]) / 2
+        zoom = (dy * y[inside] + dx * x[inside]) / reach
+        columns = np.stack([dy, dx, zoom, -still[inside], -np.ones_like(dy)])
+        weighted = columns * weights[inside]
+        normal = (weighted @ columns.T).astype(np.float64) + 1e-6 * np.eye(5)
+        step = np.linalg.solve(normal, -(weighted @ laid[inside]).astype(np.float64))
+        found, gain = found + step[:3], float(step[3])
+        residual = np.nan_to_num(np.abs(laid - gain * still - np.float32(step[4])))
+        spread = 1.4826 * float(np.median(residual[inside])) + 0.1
+        weights = np.reciprocal(1 + np.square(residual / np.float32(2 * spread)))
+        if np.abs(step[:3]).max() < CLOSE_PX:
             break
-    return found, hold, likeness
+    laid = _laid(moving, found, centre)
+    own_y, own_x = _slopes(laid)
+    inside = np.isfinite(own_y + own_x)
+    if inside.sum() < inside.size / 4:
+        return found, 0.0, 0.0
+    hold = _hold((own_y[inside], own_x[inside]), (slope_y[inside], slope_x[inside]))
+    return found, hold, _correlation(laid[inside], still[inside])
+
+
+def _slopes(plane: Plane) -> tuple[Plane, Plane]:
+    return np.gradient(plane, axis=0), np.gradient(plane, axis=1)
+
+
+def _laid(moving: Plane, found: NDArray[np.float64], centre: NDArray[np.float64]) -> Plane:
+    """The blurry image laid over the sharp one; NaN where it has no pixels."""
+    scale = 1 + found[2] / float(np.hypot(*centre))
+    corner = centre + found[:2] - scale * centre
+    return affine_transform(moving, [scale, scale], corner, order=1, mode="constant", cval=np.nan)
 
 
 def _correlation(a: Plane, b: Plane) -> float:

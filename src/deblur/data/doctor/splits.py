@@ -80,7 +80,13 @@ def near_duplicates(items: Sequence[Item], keys: Keys, pictures: Pictures) -> li
     return found
 
 
-def leaks(train: Sequence[Item], validation: Sequence[Item], keys: Keys, pictures: Pictures) -> list[Finding]:
+def leaks(
+    train: Sequence[Item],
+    validation: Sequence[Item],
+    neighbours: Sequence[Neighbours],
+    keys: Keys,
+    pictures: Pictures,
+) -> list[Finding]:
     """What validation shares with training; each validation item is told once, by the strongest evidence."""
     training = {path for item in train for path in item.files}
     by_key = {keys[path]: path for path in training if path in keys}
@@ -93,7 +99,7 @@ def leaks(train: Sequence[Item], validation: Sequence[Item], keys: Keys, picture
             found.append(
                 Finding("leak_same_file", "error", (str(item.sharp), str(twin)), "the same image on both sides")
             )
-    for shared in shared_sequences(train, validation):
+    for shared in neighbours:
         if shared.validation not in told and (finding := _leaking_sequence(shared, pictures)):
             told.add(shared.validation)
             found.append(finding)
