@@ -326,6 +326,22 @@ def test_the_estimated_shift_follows_the_true_one(photos: dict[str, SharpPhoto],
     assert before.length_px < 2
 
 
+def test_a_shift_against_the_blurs_own_is_found_all_the_same(tmp_path: Path, photos: dict[str, SharpPhoto]) -> None:
+    """The mean of ten noisy frames that move on a pixel each; the third is sharp: the blur's centre is 2.5 px off."""
+    rng, rgb = np.random.default_rng(0), photos["coffee"].pixels
+    frames = [rgb[:, 20 - x : 420 - x] + rng.normal(0, 6, (*rgb.shape[:1], 400, 3)) for x in range(-2, 8)]
+    blurry, sharp = (np.clip(image.round(), 0, 255).astype(np.uint8) for image in (np.mean(frames, axis=0), frames[2]))
+    for shift_px, errors in ((0, set()), (6, {"misaligned"})):
+        folder = tmp_path / str(shift_px)
+        for kind, image in (("blur", blurry[:, shift_px:]), ("sharp", sharp[:, : 400 - shift_px])):
+            (folder / kind).mkdir(parents=True)
+            save(folder / kind / "cup.png", image)
+        report = examine_folder(folder)
+        assert report.measures[0].shift_px == pytest.approx(abs(2.5 - shift_px), abs=0.4)
+        assert kinds(report, "error") == errors
+        assert kinds(report, "warning") == set()
+
+
 def test_no_texture_no_claim(tmp_path: Path) -> None:
     for kind in ("blur", "sharp"):
         (tmp_path / kind).mkdir()

@@ -162,5 +162,5 @@ def _ends_well(stream: BinaryIO) -> bool:
 
 
 def _troubled(path: Path, kind: str, text: str) -> FileLook:
-    text = text.removeprefix(f"{path}: ")
+    text = text.removeprefix(f"{path}: ").removesuffix(" Send it again.")
     return FileLook(path, trouble=Finding(kind, "error", (str(path),), text))

@@ -3,6 +3,7 @@
 An error makes training fail or teaches the wrong thing. A warning is probably a fault. A note is good to know.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -56,7 +57,7 @@ class Measures:
     """What was measured of a pair; see ``registration`` and ``tones`` for the meaning.
 
     ``gradient_ratio``: gradient energy of the blurry image over that of the sharp one, both at half size, where noise
-    counts less.
+    counts less. ``peak_px``: a second opinion on the shift, only where the first is in doubt.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Measures:
     shift_px: float
     shift_x_px: float
     shift_y_px: float
+    peak_px: float
     zoom_px: float
     hold: float
     likeness: float
@@ -96,7 +98,7 @@ class Report:
         return {
             "looked_at": self.looked_at,
             "findings": [asdict(finding) | {"advice": ADVICE[finding.kind]} for finding in self.findings],
-            "pairs": [asdict(m) | {"blurry": str(m.blurry), "sharp": str(m.sharp)} for m in self.measures],
+            "pairs": [{key: _for_json(value) for key, value in asdict(m).items()} for m in self.measures],
         }
 
 
@@ -106,3 +108,10 @@ def by_severity(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(
         sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), kinds.index(f.kind), -abs(f.measure or 0)))
     )
+
+
+def _for_json(value: object) -> object:
+    """Paths as text, what is not known as null."""
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return str(value)

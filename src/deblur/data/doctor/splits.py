@@ -20,6 +20,8 @@ from deblur.data.doctor.listing import Item
 SAME_BITS, LIKE_BITS, NEIGHBOUR_BITS = 64, 96, 160
 """Of 512: the same photo at half size as JPEG 50 differs in 40 (99 %); of 140,000 pairs of different photographs none
 differs in fewer than 109, most in about 245; neighbouring frames in 45 to 250."""
+FRAME = re.compile(r"(.*?)(?:[-_ ]f?)?(\d+)")
+AVERAGED = re.compile(r"[-_]?avg\d+$")
 HEAD_BYTES = 16_384
 MOST_HEADS, MOST_WHOLE = 10_000, 64
 MOST_PICTURES = 20_000
@@ -135,12 +137,11 @@ def sequence_and_frame(name: str) -> tuple[str, int] | None:
     """What a name says: ``GOPR0372_07_00/000047.png`` and ``GOPR0372_07_00-f000047-avg8.webp`` are frame 47 of
     ``GOPR0372_07_00``. None where there is no number, or where no digit tells its sequence from others (``IMG_0012``).
     """
-    path = Path(name)
-    stem = re.sub(r"[-_]?avg\d+$", "", path.stem)
-    match = re.fullmatch(r"(.*?)(?:[-_ ]f?)?(\d+)", stem)
+    folder, _, file = name.rpartition("/")
+    match = FRAME.fullmatch(AVERAGED.sub("", file.rpartition(".")[0]))
     if not match:
         return None
-    parts = [part for part in (path.parent.as_posix(), match[1]) if part not in ("", ".")]
+    parts = [part for part in (folder, match[1]) if part]
     sequence = "/".join(parts)
     return (sequence, int(match[2])) if any(c.isdigit() for c in sequence) else None
 
