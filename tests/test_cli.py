@@ -127,7 +127,18 @@ def test_sigterm_finishes_the_request_that_runs(model_folder: Path) -> None:
 def train_command(pairs: Path, output: Path, *more: str) -> list[str]:
     command = [sys.executable, str(ROOT / "src" / "train.py"), "--preset", "small", "--width", "8"]
     command += ["--train_data", str(pairs), "--test_data", str(pairs), "--output_dir", str(output)]
-    command += ["--patch_size", "32", "--epoch_images", "8", "--val_images", "1", "--tracking", "off"]
+    command += [
+        "--patch_size",
+        "32",
+        "--epoch_images",
+        "8",
+        "--val_images",
+        "1",
+        "--tracking",
+        "off",
+        "--doctor",
+        "off",
+    ]
     return [*command, "--num_epochs", "30", *more]
 
 

@@ -32,7 +32,8 @@ from deblur.metrics import Interval, mean_interval, psnr_db
 from deblur.models import parameter_count
 from deblur.models.unet import DeblurUNet
 from deblur.training.config import TrainConfig, presets
-from deblur.training.recipe import Data, Result, run
+from deblur.training.data import Data
+from deblur.training.recipe import Result, run
 from deblur.training.terminal import progress_of
 
 NAME = "deblur-demo"

@@ -239,7 +239,18 @@ def test_a_resumed_run_is_the_same_run_in_the_tracker(server: Server, pair_folde
         server.start()
     command = [sys.executable, "-m", "deblur", "train", "--preset", "small", "--width", "8", "--patch_size", "32"]
     command += ["--train_data", str(pair_folder), "--test_data", str(pair_folder), "--output_dir", str(tmp_path / "o")]
-    command += ["--epoch_images", "8", "--val_images", "1", "--num_workers", "0", "--num_epochs", "40"]
+    command += [
+        "--epoch_images",
+        "8",
+        "--val_images",
+        "1",
+        "--num_workers",
+        "0",
+        "--num_epochs",
+        "40",
+        "--doctor",
+        "off",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None
     for line in process.stdout:

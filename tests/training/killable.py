@@ -18,6 +18,7 @@ def train(pairs: Path, output: Path, workers: int, step: c_int) -> None:
         train_data=(str(pairs),),
         test_data=(str(pairs),),
         output_dir=output,
+        doctor="off",  # the same pairs on both sides
         width=8,
         patch_size=32,
         batch_size=4,

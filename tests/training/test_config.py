@@ -10,7 +10,7 @@ import torch
 from deblur.cli import main
 from deblur.errors import SettingError
 from deblur.training.config import TrainConfig, presets
-from deblur.training.recipe import pick_precision
+from deblur.training.device import pick_precision
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = (
@@ -42,7 +42,23 @@ def test_it_is_the_default() -> None:
 
 def test_dry_run_shows_what_the_data_decides(pair_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(pair_folder)
-    assert main(["train", "--train_data", folder, "--test_data", folder, "--val_images", "2", "--dry_run"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "--train_data",
+                folder,
+                "--test_data",
+                folder,
+                "--val_images",
+                "2",
+                "--doctor",
+                "off",
+                "--dry_run",
+            ]
+        )
+        == 0
+    )
     settings = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
     assert (settings["epoch_images"], settings["val_images"], settings["parameters"]) == ("6", "2", "8636451")
 

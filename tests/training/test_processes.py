@@ -44,7 +44,18 @@ def command_of(pairs: Path, output: Path, processes: int, *more: str) -> list[st
         command = [sys.executable]
     command += [str(ROOT / "src" / "train.py"), "--preset", "small", "--width", "8", "--tracking", "off"]
     command += ["--train_data", str(pairs), "--test_data", str(pairs), "--output_dir", str(output)]
-    command += ["--patch_size", "32", "--epoch_images", "24", "--val_images", "1", "--num_workers", "0"]
+    command += [
+        "--patch_size",
+        "32",
+        "--epoch_images",
+        "24",
+        "--val_images",
+        "1",
+        "--num_workers",
+        "0",
+        "--doctor",
+        "off",
+    ]
     command += ["--batch_size", "8", "--num_epochs", "3", "--precision", "f32", "--learning_rate", "0.001", *more]
     return command
 

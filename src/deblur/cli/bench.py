@@ -43,7 +43,7 @@ def train(
     """
     from deblur.benchmarks.train import benchmark_training, report
     from deblur.registry.record import write_json
-    from deblur.training.recipe import pick_device, pick_precision
+    from deblur.training.device import pick_device, pick_precision
 
     where = pick_device(device)
     figures = benchmark_training(

@@ -70,7 +70,7 @@ def _engine_opener(opening: Opening) -> "OpenEngine":
         return lambda onnx_file: open_engine(onnx_file, engine, opening.precision, opening.threads)
     from deblur.models.engine import TorchEngine
     from deblur.training.checkpoint import network_from
-    from deblur.training.recipe import pick_device
+    from deblur.training.device import pick_device
 
     return lambda onnx_file: TorchEngine(
         network_from(onnx_file.parent), pick_device(device), opening.precision, opening.threads

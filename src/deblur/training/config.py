@@ -101,6 +101,8 @@ class TrainConfig:
     """Compile the network first (torch.compile): minutes at the start, faster steps on GPUs."""
     num_workers: int | None = None
     """Processes that load data; by default one a core, at most 8."""
+    doctor: Literal["on", "off"] = "on"
+    """on: look the data over first (quickly); what 'deblur doctor' calls an error ends the run before it begins."""
     skip_bad: int = 0
     """Leave out up to this many pairs with a broken image, after looking at all of them; they are listed in the run."""
     nonfinite_limit: int = 20

@@ -3,33 +3,21 @@
 Settings stop here: everything below takes plain arguments.
 """
 
-import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from deblur import project
 from deblur.data.batches import Batch, collate
-from deblur.data.cache import OnProgress
 from deblur.data.crops import RunOrder
-from deblur.data.sources import (
-    Reading,
-    SourceName,
-    fingerprint_of,
-    hold_back,
-    mixture,
-    open_source,
-    prepared,
-    validation_pairs,
-)
+from deblur.data.sources import SourceName
 from deblur.errors import SettingError
-from deblur.evaluation.scores import Benchmark, Scores
+from deblur.evaluation.scores import Scores
 from deblur.export.onnx import export_model, verify_model
 from deblur.inference.tiling import Tiling
 from deblur.models import build, parameter_count
@@ -37,6 +25,8 @@ from deblur.models.unet import DeblurUNet
 from deblur.registry.record import FINISHED, RunRecord
 from deblur.training.checkpoint import load_checkpoint, network_from, network_of
 from deblur.training.config import TrainConfig
+from deblur.training.data import Data, data_of
+from deblur.training.device import pick_device, pick_precision
 from deblur.training.ending import closing
 from deblur.training.loop import Progress, Trainer
 from deblur.training.processes import Processes, joined
@@ -46,19 +36,6 @@ from deblur.training.shipping import Shipping, shipper
 from deblur.training.state import Counters, Schedule, TrainingState
 from deblur.training.stopping import StopRequest, ignore_signals, stop_signals
 from deblur.training.validation import verified_metrics
-
-CACHE_LINE_S = 5.0
-
-
-@dataclass(frozen=True)
-class Data:
-    """What a run trains and validates on. The training set names its samples by ``name_of(key)``."""
-
-    train: Dataset[Any]
-    epoch_images: int
-    benchmark: Benchmark
-    fingerprint: str
-    left_out: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -70,49 +47,6 @@ class Result:
     scores: Scores | None
     run_id: str | None
     version: str | None
-
-
-def data_of(config: TrainConfig, progress: Progress = Progress()) -> Data:
-    """What the settings name, looked through, and decoded into the cache if there is one.
-
-    Raises:
-        SettingError: no source is named, or no validation set can be made of what is.
-        DataError: a source holds nothing usable, more broken images than --skip_bad allows, or what the doctor calls
-            an error.
-    """
-    if not config.train_data:
-        raise SettingError(
-            "--train_data is needed: a folder of pairs, photos:FOLDER, frames:FOLDER, or leaves, which need no data."
-        )
-    reading, recipe = Reading(config.blur_gamma, config.average), config.recipe
-    train, validate = (
-        [open_source(SourceName.parse(text), reading) for text in texts]
-        for texts in (config.train_data, config.test_data)
-    )
-    if not validate:
-        train, validate = hold_back(train)
-    train, left_out = prepared(train, config.cache, config.skip_bad, _cache_progress(progress))
-    both = f"{fingerprint_of(train)}-{fingerprint_of(validate)}"
-    validation = validation_pairs(validate, config.val_images, config.strength, recipe)
-    on_device = config.synthesis == "device" or (
-        config.synthesis == "auto" and pick_device(config.device).type == "cuda"
-    )
-    crops = mixture(train, config.patch_size, config.seed, recipe, on_device=on_device)
-    images = sum(source.images for source in train)
-    return Data(crops, config.epoch_images or images, Benchmark(validation), both, left_out)
-
-
-def _cache_progress(progress: Progress) -> OnProgress:
-    """A line every few seconds."""
-    told = time.monotonic()
-
-    def tell(what: str, done: int, total: int) -> None:
-        nonlocal told
-        if done == total or time.monotonic() - told > CACHE_LINE_S:
-            told = time.monotonic()
-            progress.on_line(f"cache: {done} of {total} images {what}")
-
-    return tell
 
 
 def run(config: TrainConfig, data: Data | None = None, progress: Progress = Progress()) -> Result | None:
@@ -133,7 +67,7 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress = Prog
         if processes.is_main:
             with sole_trainer(config.output_dir):
                 return _lead(config, data or data_of(config, progress), processes, progress)
-        _follow(config, data or data_of(config), processes)
+        _follow(config, data or data_of(replace(config, doctor="off")), processes)
     return None
 
 
@@ -244,15 +178,6 @@ def _train(
     return trainer.fit()
 
 
-def pick_precision(name: str, device: torch.device) -> str:
-    """``auto`` takes bf16 where the hardware computes it, else f32."""
-    if name != "auto":
-        return name
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "f32"
-    return "bf16" if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "f32"
-
-
 def settings_of(config: TrainConfig, data: Data, network: DeblurUNet, device: torch.device) -> dict[str, Any]:
     """Every setting as it comes out: what the data, --init and this machine decide is filled in."""
     return asdict(config) | {
@@ -273,26 +198,6 @@ def resolve(config: TrainConfig) -> dict[str, Any]:
     if not named or not all(name.path is None or name.path.is_dir() for name in named):
         return asdict(config) | {"device": str(device)}
     return settings_of(config, data_of(config), _network(config), device)
-
-
-def pick_device(name: str) -> torch.device:
-    """``auto`` takes a GPU if there is one.
-
-    Raises:
-        SettingError: a device that this machine does not have.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return pick_device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type == "cuda" and device.index is None:
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.zeros(1, device=device)
-        return device
-    except (RuntimeError, AssertionError) as error:
-        raise SettingError(f"--device {name} is not usable here ({str(error).splitlines()[0]}). Try cpu.") from error
 
 
 def closing_lines(

@@ -16,7 +16,7 @@ LOCK_FILE = ".lock"
 DATA = "data_fingerprint"
 RESUME_FREELY = {
     *("train_data", "test_data", "output_dir", "preset", "registered_model_name", "tracking"),
-    *("device", "num_workers", "compile", "save_minutes", "skip_bad", "nonfinite_limit"),
+    *("device", "num_workers", "compile", "cache", "doctor", "save_minutes", "skip_bad", "nonfinite_limit"),
     *("resume", "fresh", "dry_run"),
 }
 """Settings that may change between the parts of a run: they decide where and how it runs, not what comes out."""

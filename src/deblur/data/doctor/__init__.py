@@ -16,7 +16,7 @@ from deblur.data.doctor import splits
 from deblur.data.doctor.files import FileLook, look_at_all, look_at_header
 from deblur.data.doctor.findings import ADVICE, Finding, Measures, Report, Severity, by_severity
 from deblur.data.doctor.listing import Item, items_of, listed
-from deblur.data.pairs import PairFiles, evenly_chosen
+from deblur.data.pairs import ImageFile, PairFiles, evenly_chosen
 
 __all__ = ["ADVICE", "Finding", "Measures", "Report", "Severity", "examine", "examine_folder"]
 
@@ -40,22 +40,22 @@ class Look:
 
 
 def examine(
-    pairs: Sequence[PairFiles],
-    validation: Sequence[PairFiles] = (),
+    items: Sequence[PairFiles | ImageFile],
+    validation: Sequence[PairFiles | ImageFile] = (),
     patch_px: int | None = None,
     quick: bool = False,
     tell: Tell | None = None,
 ) -> Report:
-    """Look at pairs that were found already.
+    """Look at pairs and photos that were found already.
 
     Args:
-        pairs: training pairs.
-        validation: validation pairs, which need not hold a crop, and must not be in ``pairs``.
+        items: to train on.
+        validation: to validate on; these need not hold a crop, and must not be in ``items``.
         patch_px: side of the training crop: an image that is smaller is an error. None: smaller than 256 is a note.
         quick: for every start of a training: under 2 s for 50 pairs of 1280 x 720, and bounded for 100,000 files.
         tell: told how far it is.
     """
-    return _examined(items_of(pairs), items_of(validation), [], patch_px, quick, tell)
+    return _examined(items_of(items), items_of(validation), [], patch_px, quick, tell)
 
 
 def examine_folder(
@@ -185,10 +185,10 @@ def _grey_among_colour(looks: Sequence[Look]) -> list[Finding]:
 
 
 def _too_small(looks: Sequence[Look], patch_px: int | None) -> list[Finding]:
-    """Pairs smaller than the crop end a training; such photos are passed over, as long as others are left."""
+    """Pairs smaller than the crop end a training; such photos are enlarged."""
     limit = patch_px or PATCH_PX
     small = [look for look in looks if look.files[-1].size_px and min(look.files[-1].size_px) < limit]
-    ends_training = any(look.item.is_pair for look in small) or len(small) == len(looks)
+    ends_training = any(look.item.is_pair for look in small)
     severity: Severity = "note" if patch_px is None else "error" if ends_training else "warning"
     return [
         Finding("too_small", severity, (str(look.item.sharp),), f"{w} x {h}, crop {limit}", min(w, h), limit)

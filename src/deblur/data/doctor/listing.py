@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deblur.data.doctor.findings import Finding
-from deblur.data.pairs import PairFiles
+from deblur.data.pairs import ImageFile, PairFiles
 from deblur.errors import DataError
 from deblur.images import SUFFIXES
 
@@ -28,9 +28,11 @@ class Item:
         return len(self.files) == 2
 
 
-def items_of(pairs: Sequence[PairFiles]) -> list[Item]:
-    """Pairs that were found already."""
-    return [Item(pair.name, (pair.blurry, pair.sharp)) for pair in pairs]
+def items_of(found: Sequence[PairFiles | ImageFile]) -> list[Item]:
+    """Pairs and photos that were found already."""
+    return [
+        Item(item.name, (item.path,) if isinstance(item, ImageFile) else (item.blurry, item.sharp)) for item in found
+    ]
 
 
 def listed(folder: Path, blur_gamma: bool = False) -> tuple[list[Item], list[Finding]]:

@@ -1,6 +1,8 @@
 """From the sources that settings name to a finished run: nothing at all, sharp photos, and a mixture."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,11 @@ from PIL import Image
 
 from deblur.cli import main
 from deblur.data.photos import SharpPhoto
-from deblur.errors import SettingError
+from deblur.errors import DataError, SettingError
 from deblur.registry.record import FINISHED
 from deblur.training.config import TrainConfig
-from deblur.training.recipe import Result, data_of, run
+from deblur.training.data import data_of
+from deblur.training.recipe import Result, run
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +59,36 @@ def test_a_mixture_is_blurred_on_the_device_as_by_the_loader(
     sources = (str(pair_folder), f"photos:{photo_folder}", "leaves")
     losses = []
     for place in ("loader", "device"):
-        settings = {"test_data": (str(pair_folder),), "synthesis": place, "learning_rate": 1e-9, "seed": 3}
+        settings = {
+            "test_data": (str(pair_folder),),
+            "doctor": "off",
+            "synthesis": place,
+            "learning_rate": 1e-9,
+            "seed": 3,
+        }
         finished(config(tmp_path / place, *sources, **settings, cache=tmp_path / "cache"))
         losses.append([epoch["train_loss"] for epoch in epochs(tmp_path / place)])
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
     assert losses[0] != losses[1]
+
+
+def test_the_doctor_looks_before_a_run_begins(pair_folder: Path, tmp_path: Path) -> None:
+    """The same pairs on both sides: told, with the way to see more and the way around."""
+    leaking = config(tmp_path / "o", str(pair_folder), test_data=(str(pair_folder),))
+    with pytest.raises(DataError, match=r"leak_same_file.*'deblur doctor FOLDER'.*--doctor off"):
+        run(leaking)
+    assert not (tmp_path / "o" / "run.json").exists(), "no run has begun"
+    assert data_of(replace(leaking, doctor="off")).epoch_images == 4
+
+
+def test_what_may_be_left_out_is_no_reason_to_stop(pair_folder: Path, photo_folder: Path, tmp_path: Path) -> None:
+    pairs = Path(shutil.copytree(pair_folder, tmp_path / "pairs"))
+    broken = pairs / "blur" / "coffee.png"
+    broken.write_bytes(broken.read_bytes()[:1500])
+    settings = config(tmp_path / "o", str(pairs), test_data=(f"photos:{photo_folder}",))
+    with pytest.raises(DataError, match="coffee.png"):
+        data_of(settings)
+    assert "coffee.png" in data_of(replace(settings, skip_bad=1)).left_out[0]
 
 
 def test_the_same_settings_mean_the_same_data(tmp_path: Path, photo_folder: Path) -> None:

@@ -1,0 +1,112 @@
+"""What a run trains and validates on, as its settings name it: opened, examined, decoded into the cache, mixed."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from deblur.data.cache import OnProgress
+from deblur.data.doctor import examine
+from deblur.data.pairs import ImageFile, PairFiles
+from deblur.data.sources import (
+    Reading,
+    Source,
+    SourceName,
+    fingerprint_of,
+    hold_back,
+    mixture,
+    open_source,
+    prepared,
+    validation_pairs,
+)
+from deblur.errors import DataError, SettingError
+from deblur.evaluation.scores import Benchmark
+from deblur.training.config import TrainConfig
+from deblur.training.device import pick_device
+from deblur.training.loop import Progress
+
+CACHE_LINE_S = 5.0
+FINDINGS_TOLD = 5
+BROKEN = ("unreadable", "truncated", "unsupported", "bit_depth", "size")
+"""What --skip_bad leaves out."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run trains and validates on. The training set names its samples by ``name_of(key)``."""
+
+    train: Dataset[Any]
+    epoch_images: int
+    benchmark: Benchmark
+    fingerprint: str
+    left_out: Sequence[str] = ()
+
+
+def data_of(config: TrainConfig, progress: Progress = Progress()) -> Data:
+    """What the settings name.
+
+    Raises:
+        SettingError: no source is named, or no validation set can be made of what is.
+        DataError: a source holds nothing usable, more broken images than --skip_bad allows, or what the doctor calls
+            an error.
+        DiskFull: the cache has no room.
+    """
+    if not config.train_data:
+        raise SettingError(
+            "--train_data is needed: a folder of pairs, photos:FOLDER, frames:FOLDER, or leaves, which need no data."
+        )
+    reading, recipe = Reading(config.blur_gamma, config.average), config.recipe
+    train, validate = (
+        [open_source(SourceName.parse(text), reading) for text in texts]
+        for texts in (config.train_data, config.test_data)
+    )
+    if not validate:
+        train, validate = hold_back(train)
+    if config.doctor == "on":
+        _examine(train, validate, config, progress)
+    train, left_out = prepared(train, config.cache, config.skip_bad, _cache_progress(progress))
+    validation = validation_pairs(validate, config.val_images, config.strength, recipe)
+    on_gpu = config.synthesis == "auto" and pick_device(config.device).type == "cuda"
+    crops = mixture(train, config.patch_size, config.seed, recipe, on_gpu or config.synthesis == "device")
+    images = sum(source.images for source in train)
+    both = f"{fingerprint_of(train)}-{fingerprint_of(validate)}"
+    return Data(crops, config.epoch_images or images, Benchmark(validation), both, left_out)
+
+
+def _examine(train: Sequence[Source], validate: Sequence[Source], config: TrainConfig, progress: Progress) -> None:
+    """The doctor's quick look: what is probably wrong is told, what surely is ends the run before it begins."""
+    sides = [
+        [item for source in sources for item in (*source.pairs, *source.photos) if isinstance(item, FILES)]
+        for sources in (train, validate)
+    ]
+    if not any(sides):
+        return
+    report = examine(sides[0], sides[1], config.patch_size, quick=True)
+    for finding in report.of("warning")[:FINDINGS_TOLD]:
+        progress.on_line(f"doctor: {finding.kind}: {' '.join(finding.files[:2])}: {finding.text}")
+    errors = [finding for finding in report.errors if not (config.skip_bad and finding.kind in BROKEN)]
+    if errors:
+        told = "; ".join(f"{error.kind}: {' '.join(error.files[:2])}: {error.text}" for error in errors[:FINDINGS_TOLD])
+        raise DataError(
+            f"The doctor finds {len(errors)} errors: {told}. 'deblur doctor FOLDER' shows all of them and what to do; "
+            "--doctor off trains all the same."
+        )
+
+
+FILES = (PairFiles, ImageFile)
+"""What the doctor can look at; averaged frames are not files of their own."""
+
+
+def _cache_progress(progress: Progress) -> OnProgress:
+    """A line every few seconds."""
+    told = time.monotonic()
+
+    def tell(what: str, done: int, total: int) -> None:
+        nonlocal told
+        if done == total or time.monotonic() - told > CACHE_LINE_S:
+            told = time.monotonic()
+            progress.on_line(f"cache: {done} of {total} images {what}")
+
+    return tell
