@@ -1,4 +1,4 @@
-"""``deblur VERB``: train, restore, serve, register, ship, bench, doctor, demo. Each imports what it needs when it runs.
+"""``deblur VERB``: what VERBS lists. Each verb imports what it needs when it runs.
 
 Exit codes: 0 done; 1 could not be done, or not for every file (the reason is on stderr); 2 the command line makes no
 sense; 3 training stopped being numbers; 4 the disk is full; 5 a model could not be verified or registered; 6 another

@@ -1,4 +1,4 @@
-"""Where training and validation images come from: pairs on disk, or sharp photos with synthetic blur.
+"""Where training and validation images come from: pairs, averaged frames, or sharp pixels with synthetic blur.
 
-Every training sample is a function of (seed, position in the run): the same whatever the number of workers.
+Every training sample is a function of (seed, key, strength): the same whatever the number of workers.
 """
