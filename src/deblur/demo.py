@@ -22,8 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 from deblur import project
+from deblur.data.blurred import BlurredCrops, Leaves, Photos
 from deblur.data.pairs import PairPixels, Rgb8, evenly_chosen, fingerprint
-from deblur.data.photos import HELD_BACK, ShakenCrops, SharpPhoto, installed_photos, photos_in, shaken
+from deblur.data.photos import HELD_BACK, SharpPhoto, installed_photos, photos_in, shaken
+from deblur.data.sources import Mixture
 from deblur.errors import DataError, ModelError
 from deblur.evaluation.panels import centre_crop, side_by_side, stacked
 from deblur.evaluation.scores import Benchmark
@@ -31,6 +33,7 @@ from deblur.images import Photo, decode, encode
 from deblur.metrics import Interval, mean_interval, psnr_db
 from deblur.models import parameter_count
 from deblur.models.unet import DeblurUNet
+from deblur.synthesis.degrade import Recipe
 from deblur.training.config import TrainConfig, presets
 from deblur.training.data import Data
 from deblur.training.recipe import Result, run
@@ -43,6 +46,7 @@ VISIBLE_BLUR_DB = 40.0
 """A strip that the shake changes less than this (black sky, a smooth wall) says nothing about deblurring."""
 SHAKES_PX = (4.5, 7.5, 10.5)
 """How far the camera moves over the reported photos; training draws from 3 to 12 px."""
+RECIPE = Recipe()
 REPORT_SEED, SELECT_SEED = 99, 98
 PICTURE_ROWS, PICTURE_SIDE_PX = 3, 400
 OWN_PHOTOS, OWN_SIDE_PX, OWN_SIDE_AT_LEAST_PX = 80, 1280, 256
@@ -120,6 +124,7 @@ def demo_config() -> TrainConfig:
         num_epochs=EPOCHS,
         epoch_images=EPOCH_IMAGES,
         learning_rate=LEARNING_RATE,
+        severity="mild",
         num_workers=1,
         fresh=True,
     )
@@ -127,12 +132,13 @@ def demo_config() -> TrainConfig:
 
 
 def demo_data(split: Split, config: TrainConfig) -> Data:
-    """Endless shaken crops to train on, and shaken strips to choose the checkpoint by."""
+    """Blurred crops of photos and of dead leaves to train on, and shaken strips to choose the checkpoint by."""
     shaken_strips = [pair for shakes in blurred(split.select, SHAKES_PX, SELECT_SEED) for pair in shakes]
     visible = [pair for pair in shaken_strips if psnr_db(pair.blurry, pair.sharp) < VISIBLE_BLUR_DB]
     selecting = evenly_chosen(visible, SELECTING_PAIRS)
-    crops = ShakenCrops(split.train, config.patch_size, config.seed)
-    trained_on = fingerprint([PairPixels(photo.name, photo.pixels, photo.pixels) for photo in crops.photos])
+    cuttings = (Photos(split.train, config.seed), Leaves())
+    crops = Mixture([BlurredCrops(c, config.patch_size, config.seed, RECIPE) for c in cuttings], (1, 1), config.seed)
+    trained_on = fingerprint([PairPixels(photo.name, photo.pixels, photo.pixels) for photo in split.train])
     return Data(crops, EPOCH_IMAGES, Benchmark(selecting), f"{trained_on}-{fingerprint(selecting)}")
 
 

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from deblur.data.photos import HELD_BACK, Shake, ShakenCrops, SharpPhoto, photos_in, shaken
+from deblur.data.photos import HELD_BACK, SharpPhoto, photos_in, shaken
 from deblur.demo import split_installed, split_own
 from deblur.errors import DataError
 from deblur.metrics import psnr_db
@@ -58,26 +57,3 @@ def test_blurry_and_sharp_are_aligned_and_the_blurry_one_is_worse(photos: dict[s
     assert 15 < here < 40
     shifted = [np.roll(pair.blurry, shift, axis=(0, 1)) for shift in ((0, 3), (3, 0), (0, -3), (-3, 0))]
     assert all(psnr_db(other, pair.sharp) < here for other in shifted)
-
-
-def test_a_sample_is_a_function_of_seed_and_key(photos: dict[str, SharpPhoto]) -> None:
-    one, same, other = (ShakenCrops(list(photos.values()), 64, seed) for seed in (0, 0, 1))
-    for key in range(6):
-        assert all(torch.equal(a, b) for a, b in zip(one[key], same[key], strict=True))
-        assert one[key][0].shape == one[key][1].shape == (3, 64, 64)
-    assert not torch.equal(one[0][0], other[0][0])
-    assert not torch.equal(one[0][0], one[1][0])
-
-
-def test_blur_moves_no_pixel_of_a_still_crop(photos: dict[str, SharpPhoto]) -> None:
-    """With no movement blurry equals sharp: crop and margins line up for photos, enlarged photos and leaves."""
-    still = Shake(extent_px=(1e-6, 1e-6), leaves_share=0.3, enlarged_share=0.5)
-    crops = ShakenCrops(list(photos.values()), 48, 0, still)
-    for key in range(20):
-        blurry, sharp = crops[key]
-        assert torch.abs(blurry.int() - sharp.int()).max() <= 1
-
-
-def test_photos_that_are_too_small_are_refused() -> None:
-    with pytest.raises(DataError, match="154 px a side"):
-        ShakenCrops([SharpPhoto("tiny", np.zeros((60, 60, 3), np.uint8))], 128, 0)

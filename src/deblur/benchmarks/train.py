@@ -15,15 +15,16 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from deblur.benchmarks.machine import describe_machine, matmul_flops_per_s, synchronize
 from deblur.data.batches import Pairs
+from deblur.data.blurred import BlurredCrops, Photos
 from deblur.data.crops import RunOrder, to_float
 from deblur.data.pairs import PairCrops, find_pairs
-from deblur.data.photos import ShakenCrops, installed_photos
+from deblur.data.photos import installed_photos
 from deblur.losses import restoration_loss
 from deblur.models.unet import DeblurUNet
 from deblur.training.state import Schedule, TrainingState
@@ -203,14 +204,14 @@ def _timed(step: Callable[[], None], device: torch.device) -> tuple[float, float
     return seconds, (torch.cuda.max_memory_allocated(device) - held) / 2**20 if device.type == "cuda" else None
 
 
-def _samples(train_data: Path | None, patch_px: int) -> Dataset[tuple[Tensor, Tensor]]:
+def _samples(train_data: Path | None, patch_px: int) -> Dataset[Any]:
     if train_data is not None:
         return PairCrops(find_pairs(train_data), patch_px, seed=0)
-    return ShakenCrops(installed_photos(), patch_px, seed=0)
+    return BlurredCrops(Photos(installed_photos(), 0), patch_px, seed=0)
 
 
 def _loaded(
-    state: TrainingState, samples: Dataset[tuple[Tensor, Tensor]], batch_size: int, steps: int, workers: int
+    state: TrainingState, samples: Dataset[Any], batch_size: int, steps: int, workers: int
 ) -> tuple[float, float]:
     """Images a second with real loading, and the share of time that steps wait; what lay ready at first is left out."""
     ready = 2 + 2 * workers  # each worker loads two batches ahead

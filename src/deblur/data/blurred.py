@@ -15,12 +15,21 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from deblur.data.crops import Key, augment, pass_order, to_tensor
-from deblur.data.pairs import FileImage, PairPixels
+from deblur.data.pairs import PairPixels
 from deblur.synthesis.degrade import Degradation, Recipe, degrade, draw, zoomed
 from deblur.synthesis.leaves import dead_leaves
 
 Rgb8 = NDArray[np.uint8]
 Shape = tuple[int, int]
+
+
+class Sharp(Protocol):
+    """A named sharp photo; ``load`` gives ``(H, W, 3)`` uint8, perhaps a read-only memory map."""
+
+    @property
+    def name(self) -> str: ...
+
+    def load(self) -> Rgb8: ...
 
 
 class Cuttings(Protocol):
@@ -38,7 +47,7 @@ class Cuttings(Protocol):
 class Photos:
     """Photos, dealt in a fresh order each pass over them."""
 
-    def __init__(self, photos: Sequence[FileImage], seed: int) -> None:
+    def __init__(self, photos: Sequence[Sharp], seed: int) -> None:
         self.photos, self.seed = photos, seed
 
     def cut(self, rng: np.random.Generator, key: int, shape_px: Shape) -> Rgb8:
@@ -56,7 +65,7 @@ class Photos:
         """The photo's name."""
         return self._photo(key).name
 
-    def _photo(self, key: int) -> FileImage:
+    def _photo(self, key: int) -> Sharp:
         n = len(self.photos)
         return self.photos[pass_order(self.seed, key // n, n)[key % n]]
 

@@ -461,11 +461,6 @@ def blur(sharp: Pixels, kernel: NDArray[np.float32]) -> Pixels:
     return to_srgb(oaconvolve(to_linear(sharp), kernel[..., None], mode="valid", axes=(0, 1)))
 
 
-def enlarge(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """Resize ``(h, w, 3)`` uint8 to a square: makes soft content, which the network must learn to leave soft."""
-    return np.asarray(Image.fromarray(rgb).resize((side_px, side_px), Image.Resampling.BICUBIC))
-
-
 def shrink(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
     """Scale ``(h, w, 3)`` uint8 down until its longer side is at most ``side_px``; smaller images stay as they are."""
     image = Image.fromarray(rgb)
