@@ -16,7 +16,6 @@ from deblur.benchmarks.machine import describe_machine
 from deblur.data.sources import Reading, SourceName, open_source, validation_pairs
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.inference.restorer import Restorer
-from deblur.inference.tiling import Tiling
 from deblur.models.engine import TorchEngine
 from deblur.registry.record import write_json
 from deblur.synthesis.degrade import SEVERITIES
@@ -43,7 +42,7 @@ def bench(
         sets: sources of validation pairs.
         crops: that each network sees.
         output: a folder for the runs, and ``sources.json``.
-        settings: of the training, beside the ``small`` preset's.
+        settings: of the training, beside the ``fast`` preset's.
         console: where the table goes.
     """
     benchmarks = {source: _benchmark(source) for source in sets}
@@ -56,7 +55,7 @@ def bench(
         assert result is not None
         assert result.record.best_checkpoint is not None
         network = network_of(load_checkpoint(result.record.best_checkpoint)).eval()
-        restorer = Restorer(TorchEngine(network), Tiling(config.tile_size, config.tile_overlap, network.size_rule))
+        restorer = Restorer(TorchEngine(network), config.tiling(network))
         for set_name, benchmark in benchmarks.items():
             figures["sets"].setdefault(set_name, {})[name] = _figures(benchmark.score(restorer))
         write_json(output / "sources.json", figures)
@@ -80,13 +79,12 @@ def _config(
 ) -> TrainConfig:
     epochs = max(1, crops // EPOCH_IMAGES)
     config = replace(
-        presets()["small"],
+        presets()["fast"],
         train_data=tuple(sources),
         test_data=(validate,),
         num_epochs=epochs,
         epoch_images=crops // epochs,
         eval_every=epochs,
-        learning_rate=3e-3,
         tracking="off",
         output_dir=folder,
         **settings,

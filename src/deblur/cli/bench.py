@@ -147,7 +147,7 @@ def sources(
     mixtures: tuple[str, ...],
     sets: tuple[str, ...],
     crops: int = 10_000,
-    width: int = 16,
+    patch_size: int = 128,
     output: Path = Path("checkpoints/sources"),
 ) -> int:
     """What training data is worth: one small network a mixture, the same number of crops, scored on every set.
@@ -156,7 +156,7 @@ def sources(
         mixtures: Each the sources of one training, in quotes: "gopro/train photos:mine leaves".
         sets: Validation sources.
         crops: Crops that each network sees.
-        width: Channels of DeblurUNet's first level.
+        patch_size: Side of a crop, px.
         output: Folder for the runs; what is there goes on, or is not trained again.
     """
     from string import ascii_lowercase
@@ -164,7 +164,7 @@ def sources(
     from deblur.benchmarks.sources import bench
 
     named = {letter: text.split() for letter, text in zip(ascii_lowercase, mixtures, strict=False)}
-    bench(named, sets, crops, output, {"width": width, "cache": output / "cache"}, console)
+    bench(named, sets, crops, output, {"patch_size": patch_size, "cache": output / "cache"}, console)
     return 0
 
 

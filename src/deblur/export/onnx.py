@@ -24,7 +24,7 @@ from deblur.inference.model_folder import (
     write_info,
 )
 from deblur.inference.tiling import Tiling
-from deblur.models.unet import DeblurUNet
+from deblur.models.network import Network
 from deblur.whole_file import told_when_full
 
 VERIFY_TOLERANCE_DB = 0.02
@@ -33,7 +33,7 @@ OPSET = 20
 
 
 def export_model(
-    model: DeblurUNet,
+    model: Network,
     folder: Path,
     *,
     name: str,
@@ -93,7 +93,7 @@ def verify_model(
     return scores
 
 
-def _write_onnx(model: DeblurUNet, path: Path) -> None:
+def _write_onnx(model: Network, path: Path) -> None:
     """torch's exporter; sides are multiples of the size rule, which lets it drop the guards on odd ones."""
     step = model.size_rule.multiple_of
     example = torch.rand(2, 3, 4 * step, 6 * step)

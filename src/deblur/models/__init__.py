@@ -5,12 +5,14 @@ from typing import Any
 from torch import nn
 
 from deblur.errors import ModelError
+from deblur.models.fast_unet import FastUNet
+from deblur.models.network import Network
 from deblur.models.unet import DeblurUNet
 
-ARCHITECTURES: dict[str, type[DeblurUNet]] = {"DeblurUNet": DeblurUNet}
+ARCHITECTURES: dict[str, type[Network]] = {"DeblurUNet": DeblurUNet, "FastUNet": FastUNet}
 
 
-def build(architecture: dict[str, Any]) -> DeblurUNet:
+def build(architecture: dict[str, Any]) -> Network:
     """``{"name": "DeblurUNet", "width": 32, "residual": False}`` -> the network, freshly initialised."""
     arguments = dict(architecture)
     name = arguments.pop("name", None)

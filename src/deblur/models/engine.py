@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from deblur.inference.engine import Batch, Precision
-from deblur.models.unet import DeblurUNet
+from deblur.models.network import Network
 
 
 class TorchEngine:
@@ -19,7 +19,7 @@ class TorchEngine:
 
     def __init__(
         self,
-        model: DeblurUNet,
+        model: Network,
         device: torch.device | str = "cpu",
         precision: Precision = "f32",
         threads: int | None = None,

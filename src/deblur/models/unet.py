@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deblur.inference.tiling import SizeRule
+from deblur.models.network import Network
 
 LEVELS = 4
 GROUPS = 8
@@ -46,7 +47,7 @@ class UpConv(nn.Module):
         return self.conv(x)
 
 
-class DeblurUNet(nn.Module):
+class DeblurUNet(Network):
     """Blurry pixels in, restored pixels out.
 
     Args:
@@ -56,7 +57,7 @@ class DeblurUNet(nn.Module):
     """
 
     size_rule = SizeRule(multiple_of=2**LEVELS, min_side_px=2**LEVELS)
-    receptive_px: int | None = None  # GroupNorm: statistics over the whole tile
+    receptive_px = None  # GroupNorm: statistics over the whole tile
 
     def __init__(self, width: int = 32, residual: bool = False) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ from deblur.serving.registry_client import parse_model_uri
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from deblur.models.unet import DeblurUNet
+    from deblur.models.network import Network
 
 logger = logging.getLogger("deblur.registry")
 
@@ -27,7 +27,7 @@ CHALLENGER, CHAMPION = "challenger", "champion"
 LOADED_WITH = ("torch", "numpy")
 
 
-def register(folder: Path, network: "DeblurUNet", name: str, run_id: str) -> str:
+def register(folder: Path, network: "Network", name: str, run_id: str) -> str:
     """Register a verified model folder as the next version of ``name``; returns the version number.
 
     The version carries the network as pt2 (``torch.export``, no pickle) and the folder's ``model.onnx`` and
@@ -61,7 +61,7 @@ def register(folder: Path, network: "DeblurUNet", name: str, run_id: str) -> str
     return version
 
 
-def _log_version(folder: Path, network: "DeblurUNet", name: str, run_id: str) -> str:
+def _log_version(folder: Path, network: "Network", name: str, run_id: str) -> str:
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec

@@ -18,7 +18,7 @@ import torch
 from deblur.errors import ModelError
 from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, read_info, sha256_of
 from deblur.models import build
-from deblur.models.unet import DeblurUNet
+from deblur.models.network import Network
 from deblur.registry.record import write_json
 from deblur.whole_file import whole_file
 
@@ -149,7 +149,7 @@ def load_checkpoint(source: Path | bytes) -> dict[str, Any]:
     return state
 
 
-def network_of(state: dict[str, Any]) -> DeblurUNet:
+def network_of(state: dict[str, Any]) -> Network:
     """The network of a loaded checkpoint; of a training state, the averaged weights, which are what is served.
 
     Checkpoints of the published system carry no architecture; they are DeblurUNet at width 32 without residual.
@@ -158,7 +158,7 @@ def network_of(state: dict[str, Any]) -> DeblurUNet:
     return _filled(build(architecture), state.get("ema_state_dict") or state["model_state_dict"], "the checkpoint")
 
 
-def network_from(path: Path) -> DeblurUNet:
+def network_from(path: Path) -> Network:
     """The network of a checkpoint file, of a training's output folder (its newest whole state), or of a model folder
     (whose ONNX file keeps every weight under its name).
 
@@ -198,7 +198,7 @@ def _weights_in(onnx_file: Path) -> dict[str, torch.Tensor]:
     return {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
 
 
-def _filled(network: DeblurUNet, weights: dict[str, torch.Tensor], source: str) -> DeblurUNet:
+def _filled(network: Network, weights: dict[str, torch.Tensor], source: str) -> Network:
     wanted = network.state_dict()
     try:
         network.load_state_dict({name: weights[name] for name in wanted})

@@ -19,9 +19,8 @@ from deblur.data.sources import SourceName
 from deblur.errors import SettingError
 from deblur.evaluation.scores import Scores
 from deblur.export.onnx import export_model, verify_model
-from deblur.inference.tiling import Tiling
 from deblur.models import build, parameter_count
-from deblur.models.unet import DeblurUNet
+from deblur.models.network import Network
 from deblur.registry.record import FINISHED, RunRecord
 from deblur.training.checkpoint import load_checkpoint, network_from, network_of
 from deblur.training.config import TrainConfig
@@ -75,7 +74,7 @@ def _lead(config: TrainConfig, data: Data, processes: Processes, progress: Progr
     # The network, from scratch or from earlier weights, and the tiles it will be validated and served with.
     unfilled = _architecture_of(config, RunRecord(config.output_dir))
     network = unfilled or _network(config)
-    tiling = _tiling(config, network)
+    tiling = config.tiling(network)
 
     # The record on disk, new or gone on with; a tracker, if there is one, is fed from it.
     ship = shipper(config.tracking)
@@ -138,7 +137,7 @@ def _follow(config: TrainConfig, data: Data, processes: Processes) -> None:
 def _train(
     config: TrainConfig,
     data: Data,
-    network: DeblurUNet,
+    network: Network,
     processes: Processes,
     opened: Opened,
     stop: StopRequest,
@@ -166,7 +165,7 @@ def _train(
         _loader(config, data, order, processes),
         order,
         data.benchmark,
-        _tiling(config, network),
+        config.tiling(network),
         schedule,
         opened.record,
         accumulate=config.accumulate,
@@ -178,11 +177,12 @@ def _train(
     return trainer.fit()
 
 
-def settings_of(config: TrainConfig, data: Data, network: DeblurUNet, device: torch.device) -> dict[str, Any]:
+def settings_of(config: TrainConfig, data: Data, network: Network, device: torch.device) -> dict[str, Any]:
     """Every setting as it comes out: what the data, --init and this machine decide is filled in."""
+    architecture = dict(network.architecture)
     return asdict(config) | {
-        "width": network.width,
-        "residual": network.residual,
+        "network": architecture.pop("name"),
+        **architecture,
         "epoch_images": data.epoch_images,
         "device": str(device),
         "precision": pick_precision(config.precision, device),
@@ -225,11 +225,11 @@ def closing_lines(
         )
 
 
-def _network(config: TrainConfig) -> DeblurUNet:
+def _network(config: TrainConfig) -> Network:
     """Fresh, or with the weights that --init names."""
     torch.manual_seed(config.seed)
     if config.init is None:
-        return build({"name": "DeblurUNet", "width": config.width, "residual": config.residual})
+        return build(config.architecture)
     if config.init.startswith("models:/"):
         from deblur.registry.versions import fetch
 
@@ -237,7 +237,7 @@ def _network(config: TrainConfig) -> DeblurUNet:
     return network_from(Path(config.init))
 
 
-def _architecture_of(config: TrainConfig, earlier: RunRecord) -> DeblurUNet | None:
+def _architecture_of(config: TrainConfig, earlier: RunRecord) -> Network | None:
     """The network, without its weights, of an earlier run with the same --init.
 
     It may go on from its own state, and what --init named may be gone by now.
@@ -247,11 +247,8 @@ def _architecture_of(config: TrainConfig, earlier: RunRecord) -> DeblurUNet | No
     settings = earlier.run["settings"]
     if settings.get("init") != config.init:
         return None
-    return build({"name": "DeblurUNet", "width": settings["width"], "residual": settings["residual"]})
-
-
-def _tiling(config: TrainConfig, network: DeblurUNet) -> Tiling:
-    return Tiling(config.tile_size, config.tile_overlap, network.size_rule)
+    made = {name: settings[name] for name in ("network", "width", "residual")}
+    return build(replace(config, **made).architecture)
 
 
 def _tags(data: Data, processes: Processes) -> dict[str, str]:

@@ -13,7 +13,6 @@ from deblur.evaluation.scores import Benchmark, Scores
 from deblur.export.onnx import export_model, verify_model
 from deblur.inference.model_folder import JSON_FILE
 from deblur.inference.restorer import Restorer
-from deblur.inference.tiling import Tiling
 from deblur.models.engine import TorchEngine
 from deblur.registry.record import FINISHED, RunRecord
 from deblur.synthesis.degrade import SEVERITIES
@@ -46,7 +45,6 @@ def register_checkpoint(
     if not test_data:
         raise SettingError("The checkpoint does not say what it was validated on. Give --test_data.")
     network = network_of(state)
-    tiling = Tiling(int(settings.get("tile_size", 512)), int(settings.get("tile_overlap", 64)), network.size_rule)
     average = settings.get("average", "None")
     reading = Reading(settings.get("blur_gamma") == "True", None if average == "None" else int(average))
     sources = [open_source(SourceName.parse(text), reading) for text in test_data]
@@ -55,7 +53,10 @@ def register_checkpoint(
         blur=settings.get("blur", "camera"),
         kernels=None if kernels == "None" else Path(kernels),
         severity=float(settings.get("severity", SEVERITIES["medium"])),
+        tile_size=int(settings.get("tile_size", 512)),
+        tile_overlap=int(settings.get("tile_overlap", 64)),
     )
+    tiling = made.tiling(network)
     pairs = validation_pairs(sources, val_images, made.strength, made.recipe)
     benchmark = Benchmark(pairs)
     commit, dirty = project.git_state()

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from deblur.errors import NonFiniteTraining
-from deblur.models.unet import DeblurUNet
+from deblur.models.network import Network
 from deblur.training.checkpoint import Best
 
 LEARNING_RATE_END = 1e-6
@@ -139,7 +139,7 @@ class TrainingState:
     """
 
     def __init__(
-        self, network: DeblurUNet, schedule: Schedule, steps: int, device: torch.device, precision: str = "f32"
+        self, network: Network, schedule: Schedule, steps: int, device: torch.device, precision: str = "f32"
     ) -> None:
         self.device, self.precision, self.steps = device, precision, steps
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -153,10 +153,10 @@ class TrainingState:
         self.counters = Counters()
 
     @property
-    def served(self) -> DeblurUNet:
+    def served(self) -> Network:
         """The averaged network: what is validated, kept as the best, exported and registered."""
         network = self.average.module
-        assert isinstance(network, DeblurUNet)
+        assert isinstance(network, Network)
         return network
 
     def state_dict(self) -> dict[str, Any]:
