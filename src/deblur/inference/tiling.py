@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from deblur.errors import SettingError
 
-AREA_SLACK = 1.2
-"""A fitted tile has at most this many times ``tile_px ** 2`` pixels: 1920 x 1080 then takes 8 tiles instead of 10."""
+AREA_SLACK = 1.55
+"""A fitted tile has at most this many times ``tile_px ** 2`` pixels: 1920 x 1080 then takes 6 tiles instead of 10."""
 
 
 @dataclass(frozen=True)
