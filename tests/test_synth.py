@@ -93,12 +93,12 @@ def test_frames_are_averaged_around_their_centre(tmp_path: Path, frames: Path) -
 @pytest.mark.parametrize(
     ("source", "arguments", "sentence"),
     [
-        ("photos:/nowhere", "", "holds no photos"),
+        ("photos:/nowhere", "", "is not a folder"),
         ("frames:/nowhere", "", "is not a folder"),
         ("frames:FRAMES", "--average 4", "no centre frame"),
         ("frames:FRAMES", "--average 13", "fewer than the 13 frames"),
         ("leaves", "--size 0", "must be at least 8"),
-        ("leaves", "--count 0", "must be 1 or more"),
+        ("leaves", "--count 0", "must be at least 8, 0 and 1"),
         ("photos:OUT", "", "a source of itself"),
         ("pairs:/nowhere", "", "holds pairs already"),
     ],

@@ -45,7 +45,7 @@ TRAINING_SHARE, SELECTING_SIDE_PX, SELECTING_PAIRS = 0.7, 320, 36
 VISIBLE_BLUR_DB = 40.0
 """A strip that the shake changes less than this (black sky, a smooth wall) says nothing about deblurring."""
 SHAKES_PX = (4.5, 7.5, 10.5)
-"""How far the camera moves over the reported photos; training draws from 3 to 12 px."""
+"""How far the camera moves over the reported photos; training draws from 4 to 16 px."""
 RECIPE = Recipe()
 REPORT_SEED, SELECT_SEED = 99, 98
 PICTURE_ROWS, PICTURE_SIDE_PX = 3, 400

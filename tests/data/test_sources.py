@@ -1,5 +1,6 @@
 """Sources: named on the command line, opened, mixed by weight, frozen for validation."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from deblur.data.crops import Key, RunOrder, to_float
 from deblur.data.pairs import ImageFile, fingerprint
 from deblur.data.photos import SharpPhoto
 from deblur.data.sources import (
+    FROZEN_SEED,
+    FROZEN_SIDE_PX,
     Mixture,
     Reading,
     SourceName,
@@ -54,8 +57,18 @@ def test_a_folder_tells_its_kind(pair_folder: Path, photo_folder: Path) -> None:
     assert SourceName.parse("not/there").kind == "pairs", "what is not there yet is complained about when it is opened"
 
 
-def test_names_survive_being_written_down(photo_folder: Path) -> None:
-    for text in (f"photos:{photo_folder}", f"photos:{photo_folder}=0.25", "leaves", "leaves=2", "pairs:/a/b=c/d"):
+def test_names_survive_being_written_down(photo_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "set=7").mkdir()
+    assert SourceName.parse(f"photos:{tmp_path}/set=7") == SourceName("photos", tmp_path / "set=7", 1.0)
+    for text in (
+        f"photos:{tmp_path}/set=7=1",
+        f"photos:{tmp_path}/set=7=3",
+        f"photos:{photo_folder}",
+        f"photos:{photo_folder}=0.25",
+        "leaves",
+        "leaves=2",
+        "pairs:/a/b=c/d",
+    ):
         name = SourceName.parse(text)
         assert SourceName.parse(str(name)) == name
 
@@ -72,6 +85,15 @@ def test_a_folder_of_folders_must_say_what_they_are(photo_folder: Path, tmp_path
         SourceName.parse(str(tmp_path))
     with pytest.raises(DataError, match="holds no photos"):
         opened(f"photos:{tmp_path}")
+    with pytest.raises(DataError, match="is not a folder"):
+        opened(f"photos:{tmp_path / 'none'}")
+
+
+def test_sharp_alone_are_photos_and_blurry_ones_are_not(pair_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(pair_folder / "sharp", tmp_path / "sharp")
+    assert SourceName.parse(str(tmp_path)).kind == "photos"
+    with pytest.raises(DataError, match="holds pairs"):
+        opened(f"photos:{pair_folder}")
 
 
 def test_weights_say_how_often_a_source_is_drawn(pair_folder: Path, photo_folder: Path) -> None:
@@ -135,7 +157,10 @@ def test_synthetic_validation_is_the_same_every_time_and_blurred(photo_folder: P
         assert len(first) == 4
         assert fingerprint(first) == fingerprint(again)
         assert fingerprint(first) != fingerprint(validation_pairs(opened(source), 4, 0.6))
-        assert np.mean([psnr_db(*pair.load()) for pair in first]) < 40
+        assert max(psnr_db(*pair.load()) for pair in first) < 40
+        trained = BlurredCrops(opened(source)[0].cuttings(FROZEN_SEED), FROZEN_SIDE_PX, FROZEN_SEED)
+        sharp = [trained.pair(Key(key, 0.5))[1] for key in range(4)]
+        assert not any(np.array_equal(pair.load()[1], crop) for pair in first for crop in sharp), "other crops"
 
 
 def test_pairs_validate_as_they_are(pair_folder: Path) -> None:

@@ -60,7 +60,7 @@ def test_dry_run_shows_what_the_data_decides(pair_folder: Path, capsys: pytest.C
         == 0
     )
     settings = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
-    assert (settings["epoch_images"], settings["val_images"], settings["parameters"]) == ("6", "2", "8636451")
+    assert (settings["epoch_images"], settings["validation_pairs"], settings["parameters"]) == ("6", "2", "8636451")
 
 
 def test_dashes_work_as_well_and_missing_data_is_told(tmp_path: Path) -> None:

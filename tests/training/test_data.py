@@ -15,7 +15,8 @@ from deblur.errors import DataError, SettingError
 from deblur.registry.record import FINISHED
 from deblur.training.config import TrainConfig
 from deblur.training.data import data_of
-from deblur.training.recipe import Result, run
+from deblur.training.loop import Progress
+from deblur.training.recipe import Result, resolve, run
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_a_mixture_is_blurred_on_the_device_as_by_the_loader(
 def test_the_doctor_looks_before_a_run_begins(pair_folder: Path, tmp_path: Path) -> None:
     """The same pairs on both sides: told, with the way to see more and the way around."""
     leaking = config(tmp_path / "o", str(pair_folder), test_data=(str(pair_folder),))
-    with pytest.raises(DataError, match=r"leak_same_file.*'deblur doctor FOLDER'.*--doctor off"):
+    with pytest.raises(DataError, match=r"leak_same_file.*'deblur doctor .*--val.*--doctor off"):
         run(leaking)
     assert not (tmp_path / "o" / "run.json").exists(), "no run has begun"
     assert data_of(replace(leaking, doctor="off")).epoch_images == 4
@@ -108,7 +109,35 @@ def test_denoising_and_measured_kernels_are_settings(tmp_path: Path, photo_folde
     assert abs(np.corrcoef(difference[:, :-1].ravel(), difference[:, 1:].ravel())[0, 1]) < 0.2, "noise, not blur"
     (tmp_path / "kernels").mkdir()
     np.save(tmp_path / "kernels" / "line.npy", np.ones((1, 9)))
-    assert len(config(tmp_path, "leaves", kernels=tmp_path / "kernels").recipe.measured) == 1
+    measured = config(tmp_path, "leaves", kernels=tmp_path / "kernels", blur="camera")
+    assert len(measured.recipe.measured) == 1
+    before = data_of(measured).fingerprint
+    np.save(tmp_path / "kernels" / "line.npy", np.ones((1, 101)))
+    assert data_of(measured).fingerprint != before, "other kernels are other data"
+    assert measured.recipe.reach_px == 50, "long ones fit, too"
+
+
+def test_frames_on_both_sides_are_noticed(tmp_path: Path, photos: dict[str, SharpPhoto]) -> None:
+    (tmp_path / "clip").mkdir()
+    for number in range(7):
+        frame = photos["astronaut"].pixels[:128, 3 * number : 3 * number + 128]
+        Image.fromarray(frame).save(tmp_path / "clip" / f"{number}.png")
+    frames = f"frames:{tmp_path / 'clip'}"
+    with pytest.raises(DataError, match="leak_same_file"):
+        data_of(config(tmp_path, frames, test_data=(frames,)))
+
+
+def test_a_copy_among_the_photos_is_told_where_nobody_chose_the_split(photo_folder: Path, tmp_path: Path) -> None:
+    photos = Path(shutil.copytree(photo_folder, tmp_path / "photos"))
+    shutil.copy(photos / "astronaut.png", photos / "zebra.png")
+    lines: list[str] = []
+    data_of(config(tmp_path, f"photos:{photos}"), Progress(on_line=lines.append))
+    assert any("leak_same_file" in line for line in lines)
+
+
+def test_looking_at_settings_builds_nothing(photo_folder: Path, tmp_path: Path) -> None:
+    resolve(config(tmp_path, f"photos:{photo_folder}", cache=tmp_path / "cache"))
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize(
@@ -116,6 +145,7 @@ def test_denoising_and_measured_kernels_are_settings(tmp_path: Path, photo_folde
     [
         ({"severity": 1.5}, "--severity is 1.5"),
         ({"average": 4}, "--average is 4"),
+        ({"kernels": Path("k"), "blur": "noise"}, "give one of them"),
     ],
 )
 def test_settings_out_of_range_are_refused(tmp_path: Path, settings: dict[str, object], sentence: str) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from deblur.benchmarks.machine import describe_machine
 from deblur.data.sources import Reading, SourceName, open_source, validation_pairs
+from deblur.errors import SettingError
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.inference.restorer import Restorer
 from deblur.models.engine import TorchEngine
@@ -44,7 +45,12 @@ def bench(
         output: a folder for the runs, and ``sources.json``.
         settings: of the training, beside the ``fast`` preset's.
         console: where the table goes.
+
+    Raises:
+        SettingError: nothing to train on or to score.
     """
+    if not mixtures or not sets or crops < 8:
+        raise SettingError("--mixtures and --sets need one entry each at least, and --crops 8.")
     benchmarks = {source: _benchmark(source) for source in sets}
     figures: dict[str, Any] = {"machine": describe_machine(), "crops": crops, "mixtures": dict(mixtures), "sets": {}}
     for name, sources in mixtures.items():

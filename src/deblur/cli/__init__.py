@@ -173,7 +173,7 @@ def demo(photos: Path | None = None) -> int:
 
 
 def train() -> int:
-    """Train DeblurUNet on pairs, verify the best checkpoint, register it. 'deblur train --help' lists all settings."""
+    """Train a network, verify the best checkpoint, register it. 'deblur train --help' lists all settings."""
     return 2  # reached only through its help text: main hands 'train' to _train
 
 

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
+from deblur.errors import SettingError
+from deblur.images import SUFFIXES
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -22,7 +25,7 @@ def samples(
     seed: int = 0,
     blind: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
-    """Draw the first samples of a training as a picture, blurry beside sharp.
+    """Draw samples as a training draws them, blurry beside sharp, into a picture.
 
     Args:
         sources: As --train_data takes them: gopro/train=3 photos:holiday leaves
@@ -37,6 +40,8 @@ def samples(
     from deblur.data.sources import Reading, SourceName, mixture, open_source
     from deblur.training.config import TrainConfig
 
+    if count < 1 or out.suffix.lower() not in SUFFIXES:
+        raise SettingError(f"--count is {count} and --out {out}; give 1 or more, and a name that ends in .png or .jpg.")
     strength = TrainConfig(severity=severity).strength
     opened = [open_source(SourceName.parse(text), Reading()) for text in sources]
     crops = mixture(opened, patch_size, seed)

@@ -55,8 +55,8 @@ def synth(
     from deblur.data.sources import Reading, SourceName, open_source
     from deblur.training.config import TrainConfig
 
-    if size < 8 or seed < 0:
-        raise SettingError(f"--size is {size} and --seed {seed}; they must be at least 8 and 0.")
+    if size < 8 or seed < 0 or (count is not None and count < 1):
+        raise SettingError(f"--size is {size}, --seed {seed}, --count {count}; they must be at least 8, 0 and 1.")
     strength = TrainConfig(severity=severity).strength
     name = SourceName.parse(source)
     if name.kind == "pairs":

@@ -59,12 +59,12 @@ class SourceName:
         Raises:
             SettingError: a weight that is not above 0, or a kind without a path.
         """
-        place, weight = _weighed(text)
-        kind, colon, path = place.partition(":")
-        if place == "leaves":
-            return cls("leaves", None, weight)
+        kind, colon, place = text.partition(":")
         if not colon or kind not in KINDS:
-            kind, path = "", place
+            kind, place = "", text
+        path, weight = (place, 1.0) if Path(place).exists() else _weighed(place, text)
+        if path == "leaves" and not kind:
+            return cls("leaves", None, weight)
         if not path or kind == "leaves":
             raise SettingError(f"{text!r} names no source. Give a folder, frames:FOLDER, photos:FOLDER or leaves.")
         folder = Path(os.path.abspath(path))
@@ -72,7 +72,7 @@ class SourceName:
 
     def __str__(self) -> str:
         place = "leaves" if self.path is None else f"{self.kind}:{self.path}"
-        return place if self.weight == 1.0 else f"{place}={self.weight:g}"
+        return place if self.weight == 1.0 and "=" not in place else f"{place}={self.weight:g}"
 
 
 @dataclass(frozen=True)
@@ -175,9 +175,17 @@ def find_photos(folder: Path) -> list[ImageFile]:
     """Photos in ``folder`` and below it, sorted by path.
 
     Raises:
-        DataError: no such folder, or none in it.
+        DataError: no such folder, none in it, or pairs.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder. Give one that holds photos.")
+    if (folder / "blur").is_dir():
+        raise DataError(f"{folder} holds pairs, and blurry images are no sharp photos. Give {folder / 'sharp'}.")
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
     if not paths:
         raise DataError(f"{folder} holds no photos ({', '.join(SUFFIXES)}).")
     return [ImageFile(path.relative_to(folder).as_posix(), path) for path in paths]
@@ -198,18 +206,16 @@ def prepared(
         DataError: more are broken; without a cache and with 0, broken ones are met when they are drawn.
         DiskFull: the cache has no room.
     """
+    if not cache and not skip_bad:
+        return list(sources), []
     ready, left_out = list[Source](), list[str]()
     for source in sources:
         pairs, photos, bad = source.pairs, source.photos, list[str]()
         still = skip_bad - len(left_out)
-        if cache and pairs:
-            pairs, bad = cached(pairs, cache, on_progress, still)
-        elif cache and photos:
-            photos, bad = cached_photos(photos, cache, on_progress, still)
-        elif skip_bad and pairs:
-            pairs, bad = whole(pairs, still, "pairs")
-        elif skip_bad and photos:
-            photos, bad = whole(photos, still, "photos")
+        if pairs:
+            pairs, bad = cached(pairs, cache, on_progress, still) if cache else whole(pairs, still, "pairs")
+        elif photos:
+            photos, bad = cached_photos(photos, cache, on_progress, still) if cache else whole(photos, still, "photos")
         ready.append(replace(source, pairs=pairs, photos=photos))
         left_out += bad
     return ready, left_out
@@ -218,7 +224,13 @@ def prepared(
 def mixture(
     sources: Sequence[Source], patch_px: int, seed: int, recipe: Recipe = Recipe(), on_device: bool = False
 ) -> Part | Mixture:
-    """Training crops of all sources, drawn by their weights."""
+    """Training crops of all sources, drawn by their weights.
+
+    Raises:
+        SettingError: there is no source.
+    """
+    if not sources:
+        raise SettingError("No source is named. Give a folder of pairs, photos:FOLDER, frames:FOLDER or leaves.")
     parts = [source.crops(patch_px, seed, recipe, on_device) for source in sources]
     return parts[0] if len(parts) == 1 else Mixture(parts, [source.name.weight for source in sources], seed)
 
@@ -259,13 +271,14 @@ def hold_back(sources: Sequence[Source]) -> tuple[list[Source], list[Source]]:
     return train, validate or list(sources)
 
 
-def fingerprint_of(sources: Sequence[Source]) -> str:
-    """16 hex digits that change with any image, and with the weights."""
+def fingerprint_of(sources: Sequence[Source], recipe: Recipe = Recipe()) -> str:
+    """16 hex digits that change with any image, with the weights, and with measured kernels."""
     told = [f"{source.name.kind} {source.name.weight:g} {source.fingerprint}" for source in sources]
+    told += [hashlib.sha256(kernel.array.tobytes()).hexdigest() for kernel in recipe.measured]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
 
-def _weighed(text: str) -> tuple[str, float]:
+def _weighed(text: str, named: str) -> tuple[str, float]:
     place, equals, weight = text.rpartition("=")
     try:
         number = float(weight)
@@ -274,7 +287,7 @@ def _weighed(text: str) -> tuple[str, float]:
     if not equals:
         return text, 1.0
     if not 0 < number < float("inf"):
-        raise SettingError(f"{text!r} has the weight {weight}; it must be above 0.")
+        raise SettingError(f"{named!r} has the weight {weight}; it must be above 0.")
     return place, number
 
 
@@ -283,9 +296,9 @@ def _kind_of(folder: Path) -> str:
     if not folder.is_dir():
         return "pairs"
     inside = sorted(folder.iterdir())
-    if any((place / "sharp").is_dir() for place in (folder, *inside)):
+    if any((place / blur).is_dir() for place in (folder, *inside) for blur in ("blur", "blur_gamma")):
         return "pairs"
-    if any(path.suffix.lower() in SUFFIXES for path in inside):
+    if (folder / "sharp").is_dir() or any(path.suffix.lower() in SUFFIXES for path in inside):
         return "photos"
     raise SettingError(
         f"{folder} holds neither blur/ and sharp/ nor photos. Say what the folders in it are: frames:{folder} or "

@@ -57,7 +57,7 @@ class TrainConfig:
     patience: int = 50
     """Epochs without a better PSNR before the run stops."""
     epoch_images: int | None = None
-    """Crops an epoch; by default the number of pairs."""
+    """Crops an epoch; by default the number of pairs and photos (1000 for leaves)."""
     patch_size: int = 256
     """Side of a crop, px; a multiple of 16. Up to 160 px MS-SSIM uses fewer scales."""
 
@@ -77,7 +77,7 @@ class TrainConfig:
     tile_size: int = 512
     """Tile side in validation and in the exported model, px."""
     tile_overlap: int = 64
-    """Overlap of neighbouring tiles, px."""
+    """Overlap of neighbouring tiles, px. (FastUNet takes what its reach needs.)"""
     blur_gamma: bool = False
     """Pairs: use GoPro's blur_gamma/ (averaged in linear light) instead of blur/; frames: average in linear light."""
     average: int | None = None
@@ -110,7 +110,7 @@ class TrainConfig:
     doctor: Literal["on", "off"] = "on"
     """on: look the data over first (quickly); what 'deblur doctor' calls an error ends the run before it begins."""
     skip_bad: int = 0
-    """Leave out up to this many pairs with a broken image, after looking at all of them; they are listed in the run."""
+    """Leave out up to this many pairs and photos that are broken, after looking at all; they are listed in the run."""
     nonfinite_limit: int = 20
     """Steps without finite loss and gradients before the run goes back to its last good state, or, then, stops."""
     tracking: Literal["on", "off"] = "on"
@@ -134,13 +134,19 @@ class TrainConfig:
     def recipe(self) -> Recipe:
         """What is done to sharp pixels."""
         recipe = NOISE_ONLY if self.blur == "noise" else Recipe()
-        return replace(recipe, measured=tuple(load_kernels(self.kernels))) if self.kernels else recipe
+        if not self.kernels:
+            return recipe
+        kernels = load_kernels(self.kernels)
+        reach_px = max(recipe.reach_px, *(kernel.shape[0] // 2 for kernel in kernels))
+        return replace(recipe, measured=kernels, reach_px=reach_px)
 
     def tiling(self, network: "Network") -> Tiling:
         """Tiles of validation; where the network sees only so far, their halo makes the result the whole image's."""
         reach = network.receptive_px
         if reach is None:
             return Tiling(self.tile_size, self.tile_overlap, network.size_rule)
+        if self.tile_size < 4 * reach:
+            raise SettingError(f"--tile_size is {self.tile_size}; {self.network} needs at least {4 * reach}.")
         return Tiling(self.tile_size, 2 * reach, network.size_rule, halo_px=reach)
 
     @property
@@ -184,6 +190,8 @@ class TrainConfig:
                 f"--batch_size is {self.batch_size}; it must divide into {self.accumulate} micro-batches for each of "
                 f"{processes} processes."
             )
+        if self.kernels and self.blur == "noise":
+            raise SettingError("--kernels are for blur, and --blur is noise: give one of them.")
         if self.resume and self.fresh:
             raise SettingError("--resume goes on with a run, --fresh begins anew: give one of them.")
         if self.tracking == "off" and self.registered_model_name:

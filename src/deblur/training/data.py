@@ -8,8 +8,8 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from deblur.data.cache import OnProgress
-from deblur.data.doctor import examine
-from deblur.data.pairs import ImageFile, PairFiles
+from deblur.data.doctor import Finding, examine
+from deblur.data.pairs import FileImage, ImageFile, PairFiles, fingerprint
 from deblur.data.sources import (
     Reading,
     Source,
@@ -62,41 +62,61 @@ def data_of(config: TrainConfig, progress: Progress = Progress()) -> Data:
         [open_source(SourceName.parse(text), reading) for text in texts]
         for texts in (config.train_data, config.test_data)
     )
-    if not validate:
-        train, validate = hold_back(train)
     if config.doctor == "on":
-        _examine(train, validate, config, progress)
+        _examine(*((train, validate) if validate else hold_back(train)), config, progress)
     train, left_out = prepared(train, config.cache, config.skip_bad, _cache_progress(progress))
+    if validate:
+        validate, _ = prepared(validate, config.cache, 0, _cache_progress(progress))
+    else:
+        train, validate = hold_back(train)
     validation = validation_pairs(validate, config.val_images, config.strength, recipe)
     on_gpu = config.synthesis == "auto" and pick_device(config.device).type == "cuda"
     crops = mixture(train, config.patch_size, config.seed, recipe, on_gpu or config.synthesis == "device")
     images = sum(source.images for source in train)
-    both = f"{fingerprint_of(train)}-{fingerprint_of(validate)}"
+    both = f"{fingerprint_of(train, recipe)}-{fingerprint(validation)}"
     return Data(crops, config.epoch_images or images, Benchmark(validation), both, left_out)
 
 
 def _examine(train: Sequence[Source], validate: Sequence[Source], config: TrainConfig, progress: Progress) -> None:
-    """The doctor's quick look: what is probably wrong is told, what surely is ends the run before it begins."""
-    sides = [
-        [item for source in sources for item in (*source.pairs, *source.photos) if isinstance(item, FILES)]
-        for sources in (train, validate)
-    ]
+    """The doctor's quick look: what is probably wrong is told, what surely is ends the run before it begins.
+
+    Broken images are left to ``--skip_bad`` where they train, and a leak is no error where nobody chose the split.
+    """
+    sides = [_files_of(train), _files_of(validate)]
     if not any(sides):
         return
     report = examine(sides[0], sides[1], config.patch_size, quick=True)
-    for finding in report.of("warning")[:FINDINGS_TOLD]:
-        progress.on_line(f"doctor: {finding.kind}: {' '.join(finding.files[:2])}: {finding.text}")
-    errors = [finding for finding in report.errors if not (config.skip_bad and finding.kind in BROKEN)]
+    trains = {str(file) for source in train for file in source.files}
+    errors, told = list[Finding](), report.of("warning")
+    for error in report.errors:
+        left_out = config.skip_bad and error.kind in BROKEN and (trains.issuperset(error.files) or not config.test_data)
+        if not config.test_data and error.kind.startswith("leak"):
+            told.append(error)
+        elif not left_out:
+            errors.append(error)
+    for finding in told[:FINDINGS_TOLD]:
+        progress.on_line(f"doctor: {_told(finding)}")
     if errors:
-        told = "; ".join(f"{error.kind}: {' '.join(error.files[:2])}: {error.text}" for error in errors[:FINDINGS_TOLD])
+        folders = [source.name.path for sources in (train, validate) for source in sources[:1] if source.name.path]
+        command = f"deblur doctor {' --val '.join(map(str, folders[:2]))} --patch_size {config.patch_size}"
+        named = "; ".join(map(_told, errors[:FINDINGS_TOLD]))
         raise DataError(
-            f"The doctor finds {len(errors)} errors: {told}. 'deblur doctor FOLDER' shows all of them and what to do; "
-            "--doctor off trains all the same."
+            f"The doctor finds {len(errors)} errors: {named}. '{command}' shows more and what to do; --doctor off "
+            "trains all the same."
         )
 
 
-FILES = (PairFiles, ImageFile)
-"""What the doctor can look at; averaged frames are not files of their own."""
+def _files_of(sources: Sequence[Source]) -> list[PairFiles | ImageFile]:
+    """What the doctor can look at: pairs, photos, and of averaged frames the sharp one."""
+    images: list[PairFiles | FileImage] = []
+    for source in sources:
+        images += [pair if isinstance(pair, PairFiles) else pair.images[1] for pair in source.pairs]
+        images += source.photos
+    return [image for image in images if isinstance(image, PairFiles | ImageFile)]
+
+
+def _told(finding: Finding) -> str:
+    return f"{finding.kind}: {' '.join(finding.files[:2])}: {finding.text.rstrip('.')}"
 
 
 def _cache_progress(progress: Progress) -> OnProgress:

@@ -114,10 +114,14 @@ class Trainer:
             while self.state.counters.epoch < self.schedule.num_epochs and not self.state.counters.stopped_early:
                 try:
                     self._train_epoch()
+                    counters, growths = self.state.counters, self.state.counters.growths
                     self._main_does(self._record_epoch)
                     if not self.processes.is_main:
-                        self.state.counters.next_epoch()
-                    (self.state.counters.stopped_early,) = self.processes.any(self.state.counters.stopped_early)
+                        counters.next_epoch()
+                    counters.stopped_early, grown = self.processes.any(
+                        counters.stopped_early, counters.growths > growths
+                    )
+                    counters.growths = growths + grown
                 except NonFiniteTraining as error:
                     self._roll_back(error)
                 except (SystemExit, DataError, PhotoError):
@@ -251,7 +255,8 @@ class Trainer:
         metrics["seconds"] = counters.sums.seconds + time.perf_counter() - started
         if improved:
             self._keep_best(epoch)
-        counters.grow_if_stalled(epoch)
+        if validated:
+            counters.grow_if_stalled(epoch)
         counters.next_epoch(early=validated and not is_last and epoch - counters.best_epoch >= schedule.patience)
         self.unsaved.append((epoch, metrics))
         if validated and not self._save():

@@ -55,7 +55,7 @@ def run(config: TrainConfig, data: Data | None = None, progress: Progress = Prog
 
     Args:
         config: resolved settings.
-        data: instead of the pair folders in ``config``.
+        data: instead of the sources in ``config``.
         progress: told how the run goes.
 
     Raises:
@@ -187,7 +187,7 @@ def settings_of(config: TrainConfig, data: Data, network: Network, device: torch
         "device": str(device),
         "precision": pick_precision(config.precision, device),
         "parameters": parameter_count(network),
-        "val_images": len(data.benchmark.pairs),
+        "validation_pairs": len(data.benchmark.pairs),
     }
 
 
@@ -197,7 +197,8 @@ def resolve(config: TrainConfig) -> dict[str, Any]:
     named = [SourceName.parse(text) for text in (*config.train_data, *config.test_data)]
     if not named or not all(name.path is None or name.path.is_dir() for name in named):
         return asdict(config) | {"device": str(device)}
-    return settings_of(config, data_of(config), _network(config), device)
+    quickly = replace(config, doctor="off", cache=None, skip_bad=0)
+    return settings_of(config, data_of(quickly), _network(config), device)
 
 
 def closing_lines(
@@ -247,7 +248,7 @@ def _architecture_of(config: TrainConfig, earlier: RunRecord) -> Network | None:
     settings = earlier.run["settings"]
     if settings.get("init") != config.init:
         return None
-    made = {name: settings[name] for name in ("network", "width", "residual")}
+    made = {name: settings[name] for name in ("network", "width", "residual") if name in settings}
     return build(replace(config, **made).architecture)
 
 

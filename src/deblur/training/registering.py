@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deblur import project
 from deblur.data.pairs import fingerprint
-from deblur.data.sources import Reading, SourceName, open_source, validation_pairs
+from deblur.data.sources import Reading, SourceName, hold_back, open_source, validation_pairs
 from deblur.errors import RegistrationError, SettingError
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.export.onnx import export_model, verify_model
@@ -40,14 +40,17 @@ def register_checkpoint(
     state = load_checkpoint(checkpoint)
     settings = state.get("settings", {})
     if not test_data:
-        test_data = ast.literal_eval(settings.get("test_data", "[]"))
-        val_images = val_images or (int(settings["val_images"]) if test_data else None)
-    if not test_data:
+        asked = settings.get("val_images", "None")
+        val_images = val_images or (None if asked == "None" else int(asked))
+    named = test_data or _names_in(settings.get("test_data")) or _names_in(settings.get("train_data"))
+    if not named:
         raise SettingError("The checkpoint does not say what it was validated on. Give --test_data.")
     network = network_of(state)
     average = settings.get("average", "None")
     reading = Reading(settings.get("blur_gamma") == "True", None if average == "None" else int(average))
-    sources = [open_source(SourceName.parse(text), reading) for text in test_data]
+    sources = [open_source(SourceName.parse(text), reading) for text in named]
+    if not (test_data or _names_in(settings.get("test_data"))):
+        _, sources = hold_back(sources)
     kernels = settings.get("kernels", "None")
     made = TrainConfig(
         blur=settings.get("blur", "camera"),
@@ -80,6 +83,14 @@ def register_checkpoint(
         record.end(FINISHED)
     shipping.finish(LAST_SHIPMENT_S)
     return register_record(record, name, shipping.run_id), scores
+
+
+def _names_in(setting: str | None) -> Sequence[str]:
+    """Sources as settings hold them; earlier versions held one path."""
+    try:
+        return ast.literal_eval(setting or "[]") or ()
+    except (SyntaxError, ValueError):
+        return (setting,) if setting else ()
 
 
 def register_record(record: RunRecord, name: str, run_id: str | None) -> str:

@@ -16,7 +16,7 @@ LOCK_FILE = ".lock"
 DATA = "data_fingerprint"
 RESUME_FREELY = {
     *("train_data", "test_data", "output_dir", "preset", "registered_model_name", "tracking"),
-    *("device", "num_workers", "compile", "cache", "doctor", "save_minutes", "skip_bad", "nonfinite_limit"),
+    *("device", "num_workers", "compile", "cache", "doctor", "kernels", "save_minutes", "skip_bad", "nonfinite_limit"),
     *("resume", "fresh", "dry_run"),
 }
 """Settings that may change between the parts of a run: they decide where and how it runs, not what comes out."""
@@ -110,7 +110,7 @@ def open_run(
 
 def changed(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """``name: earlier -> now`` for every setting that decides what comes out."""
-    names = sorted((earlier.keys() | now.keys()) - RESUME_FREELY)
+    names = sorted((earlier.keys() & now.keys()) - RESUME_FREELY)  # a version before may have had fewer settings
     pairs = [(name, str(earlier.get(name)), str(now.get(name))) for name in names]
     return [f"{name}: {before} -> {after}" for name, before, after in pairs if before != after]
 

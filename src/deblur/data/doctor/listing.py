@@ -36,7 +36,7 @@ def items_of(found: Sequence[PairFiles | ImageFile]) -> list[Item]:
 
 
 def listed(folder: Path, blur_gamma: bool = False) -> tuple[list[Item], list[Finding]]:
-    """The pairs under ``folder`` (flat or GoPro layout), else the photos directly in it, and what is wrong with names.
+    """The pairs under ``folder`` (flat or GoPro layout), else the photos in it and below, and what is wrong with names.
 
     Raises:
         DataError: no such folder, or neither pairs nor photos in it.
@@ -53,7 +53,8 @@ def listed(folder: Path, blur_gamma: bool = False) -> tuple[list[Item], list[Fin
         items += of_root
         findings += lonely + [found for kind in kinds for found in _not_read(root / kind)]
     if not roots:
-        items = [Item(path.name, (path,)) for path in sorted(folder.glob("*")) if path.suffix.lower() in SUFFIXES]
+        photos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        items = [Item(path.relative_to(folder).as_posix(), (path,)) for path in photos]
         findings = _not_read(folder)
     if not items and not findings:
         raise DataError(f"{folder} holds neither pairs ({blur_name}/NAME and sharp/NAME) nor photos.")
