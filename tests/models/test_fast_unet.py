@@ -62,11 +62,11 @@ def test_it_sees_as_far_as_it_says_and_not_much_less(blocks: int) -> None:
 
 def test_tiled_is_whole_to_the_bit(tmp_path: Path) -> None:
     network = shaken_up()
-    export_model(network, tmp_path, name="fast", tiling=Tiling(384, 0, network.size_rule))
+    export_model(network, tmp_path, name="fast", tiling=Tiling(544, 0, network.size_rule))
     engine = OnnxEngine(tmp_path / "model.onnx")
     tiling = read_info(tmp_path).tiling
     assert tiling.halo_px == network.receptive_px
-    pixels = np.random.default_rng(0).random((464, 640, 3), dtype=np.float32)
+    pixels = np.random.default_rng(0).random((656, 800, 3), dtype=np.float32)
     restored = Restorer(engine, tiling)(pixels)
     whole = engine(np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]))[0].transpose(1, 2, 0)
     assert np.array_equal(restored, np.clip(whole, 0, 1))
