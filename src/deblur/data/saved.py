@@ -206,7 +206,8 @@ def _made(make: Make, indices: Sequence[int], workers: int) -> Iterator[tuple[in
         running: dict[Future[dict[str, bytes]], int] = {}
         while True:
             while len(running) < 4 * workers and (index := next(waiting, None)) is not None:
-                running[pool.submit(_encoded_in_worker, index)] = index
+                with _ctrl_c_left_to_this_process():
+                    running[pool.submit(_encoded_in_worker, index)] = index
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -218,6 +219,19 @@ def _made(make: Make, indices: Sequence[int], workers: int) -> Iterator[tuple[in
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _ctrl_c_left_to_this_process() -> Iterator[None]:
+    """Processes started in here ignore Ctrl-C from the first; a pool whose worker dies in mid-start hangs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 _work: list[Make] = []
