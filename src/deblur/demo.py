@@ -23,13 +23,13 @@ from rich.table import Table
 
 from deblur import project
 from deblur.data.blurred import BlurredCrops, Leaves, Photos
-from deblur.data.pairs import PairPixels, Rgb8, evenly_chosen, fingerprint
+from deblur.data.pairs import PairPixels, evenly_chosen, fingerprint
 from deblur.data.photos import HELD_BACK, SharpPhoto, installed_photos, photos_in, shaken
 from deblur.data.sources import Mixture
 from deblur.errors import DataError, ModelError
 from deblur.evaluation.panels import centre_crop, side_by_side, stacked
 from deblur.evaluation.scores import Benchmark
-from deblur.images import Photo, decode, encode
+from deblur.images import Photo, Rgb8, decode, encode
 from deblur.metrics import Interval, mean_interval, psnr_db
 from deblur.models import parameter_count
 from deblur.models.unet import DeblurUNet

@@ -23,7 +23,7 @@ from deblur.benchmarks.machine import describe_machine
 from deblur.data.batches import collate
 from deblur.data.cache import CachedImage, OnProgress, disk_bytes
 from deblur.data.crops import Key
-from deblur.data.sources import Reading, SourceName, mixture, open_source, prepared
+from deblur.data.sources import Reading, mixture, open_sources, prepared
 from deblur.errors import DataError, SettingError
 from deblur.registry.record import write_json
 
@@ -108,7 +108,7 @@ def bench(
     if rounds < 1 or workers < 0 or seconds <= 0 or patch_px < 1:
         raise SettingError("--rounds, --seconds and --patch-size must be above 0, --workers 0 or more.")
     eaten = _eaten_images_per_s(train_json) if train_json else None
-    opened = [open_source(SourceName.parse(text), Reading(average=average)) for text in sources]
+    opened = open_sources(sources, Reading(average=average))
     with (
         nullcontext(cache) if cache else TemporaryDirectory(prefix="deblur-cache-", ignore_cleanup_errors=True) as kept
     ):

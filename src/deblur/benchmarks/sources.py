@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deblur.benchmarks.machine import describe_machine
-from deblur.data.sources import Reading, SourceName, open_source, validation_pairs
+from deblur.data.sources import open_sources, validation_pairs
 from deblur.errors import SettingError
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.inference.restorer import Restorer
@@ -99,8 +99,7 @@ def _config(
 
 
 def _benchmark(source: str) -> Benchmark:
-    opened = open_source(SourceName.parse(source), Reading())
-    return Benchmark(validation_pairs([opened], None, SEVERITIES["medium"]))
+    return Benchmark(validation_pairs(open_sources([source]), None, SEVERITIES["medium"]))
 
 
 def _figures(scores: Scores) -> dict[str, float]:

@@ -37,14 +37,13 @@ def samples(
         blind: Blurry crops without names, to guess which are real; the answer is printed.
     """
     from deblur.data.crops import Key
-    from deblur.data.sources import Reading, SourceName, mixture, open_source
-    from deblur.training.config import TrainConfig
+    from deblur.data.sources import mixture, open_sources
+    from deblur.synthesis.degrade import strength_of
 
     if count < 1 or out.suffix.lower() not in SUFFIXES:
         raise SettingError(f"--count is {count} and --out {out}; give 1 or more, and a name that ends in .png or .jpg.")
-    strength = TrainConfig(severity=severity).strength
-    opened = [open_source(SourceName.parse(text), Reading()) for text in sources]
-    crops = mixture(opened, patch_size, seed)
+    strength = strength_of(severity)
+    crops = mixture(open_sources(sources), patch_size, seed)
     names = [crops.name_of(key) for key in range(count)]
     _sheet([crops[Key(key, strength)] for key in range(count)], names, blind).save(out)
     console.print(f"{out}", markup=False)

@@ -53,11 +53,11 @@ def synth(
     from deblur.data.pairs import evenly_chosen
     from deblur.data.saved import save_set
     from deblur.data.sources import Reading, SourceName, open_source
-    from deblur.training.config import TrainConfig
+    from deblur.synthesis.degrade import strength_of
 
     if size < 8 or seed < 0 or (count is not None and count < 1):
         raise SettingError(f"--size is {size}, --seed {seed}, --count {count}; they must be at least 8, 0 and 1.")
-    strength = TrainConfig(severity=severity).strength
+    strength = strength_of(severity)
     name = SourceName.parse(source)
     if name.kind == "pairs":
         raise SettingError(f"{source} holds pairs already. Give leaves, photos:FOLDER or frames:FOLDER.")

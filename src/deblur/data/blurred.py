@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from deblur.data.crops import Key, augment, pass_order, to_tensor
 from deblur.data.pairs import PairPixels
+from deblur.images import Rgb8
 from deblur.synthesis.degrade import Degradation, Recipe, degrade, draw, zoomed
 from deblur.synthesis.leaves import dead_leaves
 
-Rgb8 = NDArray[np.uint8]
 VALIDATION = 2
 """Part of the random numbers' key, so that no training crop has a validation crop's."""
 VISIBLE_MSE, ATTEMPTS = 6.5, 20
@@ -112,9 +111,8 @@ class BlurredCrops(Dataset[Sample]):
     def __init__(
         self, cuttings: Cuttings, patch_px: int, seed: int, recipe: Recipe = Recipe(), on_device: bool = False
     ) -> None:
-        self.cuttings, self.patch_px, self.seed, self.recipe, self.on_device = (
-            cuttings, patch_px, seed, recipe, on_device,
-        )  # fmt: skip
+        self.cuttings, self.patch_px, self.seed = cuttings, patch_px, seed
+        self.recipe, self.on_device = recipe, on_device
 
     def __getitem__(self, key: Key) -> Sample:
         """(blurry, sharp), each ``(3, patch, patch)`` uint8, or what they will be made of."""

@@ -31,15 +31,13 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import PIL
-from numpy.typing import NDArray
 from PIL import Image
 
 from deblur.data.pairs import FileImage, FilePair, check_one_size, without_bad
 from deblur.errors import DataError, DiskFull, PhotoError, SettingError
-from deblur.images import OPENED
+from deblur.images import OPENED, Rgb8
 from deblur.whole_file import whole_file
 
-Rgb8 = NDArray[np.uint8]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -127,7 +125,7 @@ def cached(
         at_most: how many broken pairs may be left out.
 
     Returns:
-        the whole pairs, and a sentence for each of the others, as :func:`deblur.data.pairs.whole_pairs`.
+        the whole pairs, and a sentence for each of the others, as :func:`deblur.data.pairs.whole`.
 
     Raises:
         DiskFull: there is no room for what is missing, told before anything is decoded.

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from deblur.errors import DataError
-
-Rgb8 = NDArray[np.uint8]
+from deblur.images import Rgb8
 
 
 class Key(int):

@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deblur.data.pairs import ImageFile
 from deblur.errors import DataError, SettingError
-from deblur.images import SUFFIXES, from_rgb8, to_rgb8
+from deblur.images import SUFFIXES, Rgb8, from_rgb8, to_rgb8
 from deblur.synthesis.light import to_linear, to_srgb
-
-Rgb8 = NDArray[np.uint8]
 
 AVERAGE = 7
 """Frames a pair unless told otherwise: the fewest that GoPro averages (7 to 13), and all of a Vimeo-90K septuplet."""

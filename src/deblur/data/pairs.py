@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from deblur.data.crops import augment, pass_order, random_corner, to_tensor
 from deblur.errors import DataError, PhotoError
-from deblur.images import SUFFIXES, read_rgb8
+from deblur.images import SUFFIXES, Rgb8, read_rgb8
 
-Rgb8 = NDArray[np.uint8]
 T = TypeVar("T")
 Item = TypeVar("Item", bound="Loadable")
 

@@ -5,15 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deblur.data.pairs import PairPixels, evenly_chosen
 from deblur.errors import DataError
-from deblur.images import SUFFIXES, from_rgb8, read_rgb8, to_rgb8
+from deblur.images import SUFFIXES, Rgb8, from_rgb8, read_rgb8, to_rgb8
 from deblur.synthesis.degrade import blur, shrink
 from deblur.synthesis.kernels import shake_kernel
-
-Rgb8 = NDArray[np.uint8]
 
 HELD_BACK = ("astronaut", "coins", "coffee", "rocket", "camera", "china", "flower", "grace_hopper")
 INSTALLED = {

@@ -11,7 +11,7 @@ others (``gopro/train=3 leaves=1``). What 'deblur synth' saved is an ordinary fo
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -169,6 +169,11 @@ def open_source(name: SourceName, reading: Reading) -> Source:
     if name.kind == "frames":
         return Source(name, pairs=find_frames(name.path, reading.average, reading.blur_gamma))
     return Source(name, photos=find_photos(name.path))
+
+
+def open_sources(texts: Iterable[str], reading: Reading = Reading()) -> list[Source]:
+    """What a command line names, each as in :meth:`SourceName.parse` and :func:`open_source`."""
+    return [open_source(SourceName.parse(text), reading) for text in texts]
 
 
 def find_photos(folder: Path) -> list[ImageFile]:

@@ -42,6 +42,11 @@ SEVERITIES = {"mild": 0.25, "medium": 0.5, "strong": 1.0}
 """Names on the knob ``strength``, which scales lengths and levels; at 0 blurry equals sharp."""
 
 
+def strength_of(severity: str | float) -> float:
+    """A severity's name as a number; numbers stay as they are."""
+    return SEVERITIES[severity] if isinstance(severity, str) else severity
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Which degradations, how often, how strong. Lengths and levels are those at strength 1.

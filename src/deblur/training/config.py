@@ -12,7 +12,7 @@ from deblur import project
 from deblur.data.sources import SourceName
 from deblur.errors import SettingError
 from deblur.inference.tiling import SizeRule, Tiling
-from deblur.synthesis.degrade import NOISE_ONLY, SEVERITIES, Recipe
+from deblur.synthesis.degrade import NOISE_ONLY, SEVERITIES, Recipe, strength_of
 from deblur.synthesis.kernels import load_kernels
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class TrainConfig:
     @property
     def strength(self) -> float:
         """The severity as a number, 0 to 1."""
-        return SEVERITIES[self.severity] if isinstance(self.severity, str) else self.severity
+        return strength_of(self.severity)
 
     @property
     def recipe(self) -> Recipe:

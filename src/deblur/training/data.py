@@ -13,11 +13,10 @@ from deblur.data.pairs import FileImage, ImageFile, PairFiles, fingerprint
 from deblur.data.sources import (
     Reading,
     Source,
-    SourceName,
     fingerprint_of,
     hold_back,
     mixture,
-    open_source,
+    open_sources,
     prepared,
     validation_pairs,
 )
@@ -58,10 +57,7 @@ def data_of(config: TrainConfig, progress: Progress = Progress()) -> Data:
             "--train_data is needed: a folder of pairs, photos:FOLDER, frames:FOLDER, or leaves, which need no data."
         )
     reading, recipe = Reading(config.blur_gamma, config.average), config.recipe
-    train, validate = (
-        [open_source(SourceName.parse(text), reading) for text in texts]
-        for texts in (config.train_data, config.test_data)
-    )
+    train, validate = open_sources(config.train_data, reading), open_sources(config.test_data, reading)
     if config.doctor == "on":
         _examine(*((train, validate) if validate else hold_back(train)), config, progress)
     train, left_out = prepared(train, config.cache, config.skip_bad, _cache_progress(progress))

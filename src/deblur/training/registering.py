@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deblur import project
 from deblur.data.pairs import fingerprint
-from deblur.data.sources import Reading, SourceName, hold_back, open_source, validation_pairs
+from deblur.data.sources import Reading, hold_back, open_sources, validation_pairs
 from deblur.errors import RegistrationError, SettingError
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.export.onnx import export_model, verify_model
@@ -48,7 +48,7 @@ def register_checkpoint(
     network = network_of(state)
     average = settings.get("average", "None")
     reading = Reading(settings.get("blur_gamma") == "True", None if average == "None" else int(average))
-    sources = [open_source(SourceName.parse(text), reading) for text in named]
+    sources = open_sources(named, reading)
     if not (test_data or _names_in(settings.get("test_data"))):
         _, sources = hold_back(sources)
     kernels = settings.get("kernels", "None")
