@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "deblur"
 
 ORDER = (
-    ("errors", "project", "whole_file"),
+    ("errors", "project", "whole_file", "folder_lock"),
     ("images",),
     ("inference",),
     ("serving",),

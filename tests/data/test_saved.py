@@ -10,8 +10,9 @@ import pytest
 from filelock import FileLock
 
 from deblur.data.pairs import find_pairs
-from deblur.data.saved import LOCK_FILE, read_manifest, save_set, verify_set
+from deblur.data.saved import read_manifest, save_set, verify_set
 from deblur.errors import DataError, DiskFull, FolderInUse, SettingError
+from deblur.folder_lock import LOCK_FILE
 from deblur.images import Rgb8, read_rgb8
 from tests.conftest import small_disk
 from tests.data.noise import Noise

@@ -15,12 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-from deblur.errors import DataError, DiskFull, FolderInUse, SettingError
+from deblur.errors import DataError, DiskFull, SettingError
+from deblur.folder_lock import LOCK_FILE, sole_user
 from deblur.images import Photo, Rgb8, encode
 from deblur.whole_file import whole_file
 
@@ -28,7 +29,7 @@ Make = Callable[[int], dict[str, Rgb8]]
 """Index -> images by kind, ``sharp`` and perhaps ``blur``, a function of the index alone; pickled to workers."""
 
 FORMAT = 1
-MANIFEST_FILE, LOCK_FILE = "manifest.json", ".lock"
+MANIFEST_FILE = "manifest.json"
 BLOCK_BYTES = 4096
 """What a file takes up is a multiple of this."""
 
@@ -114,25 +115,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 @contextmanager
 def _sole_writer(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the system gives it back however this process ends."""
-    from filelock import FileLock, Timeout
-
-    try:
-        if folder.is_dir() and not (folder / MANIFEST_FILE).is_file() and _foreign(folder):
-            raise DataError(
-                f"{folder} holds other files ({', '.join(_foreign(folder)[:3])}); nothing is written over them. Give a "
-                "new or empty folder."
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK_FILE)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise FolderInUse(f"Another process saves into {folder}. Wait for it, or stop it.") from error
-    except OSError as error:
-        raise DataError(f"{folder} cannot be made a folder to write to ({error.strerror}).") from error
-    try:
+    with ExitStack() as held:
+        try:
+            if folder.is_dir() and not (folder / MANIFEST_FILE).is_file() and _foreign(folder):
+                raise DataError(
+                    f"{folder} holds other files ({', '.join(_foreign(folder)[:3])}); nothing is written over them. "
+                    "Give a new or empty folder."
+                )
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(sole_user(folder, f"Another process saves into {folder}. Wait for it, or stop it."))
+        except OSError as error:
+            raise DataError(f"{folder} cannot be made a folder to write to ({error.strerror}).") from error
         yield
-    finally:
-        lock.release()
 
 
 def _foreign(folder: Path) -> list[str]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deblur.errors import FolderInUse, ModelError, SettingError
+from deblur.errors import ModelError, SettingError
+from deblur.folder_lock import sole_user
 from deblur.inference.model_folder import sha256_of
 from deblur.registry.record import BEST_PATTERN, FINISHED, RunRecord
 from deblur.training.checkpoint import has_state, load_checkpoint, recover_state
 from deblur.training.state import Counters
 
-LOCK_FILE = ".lock"
 DATA = "data_fingerprint"
 RESUME_FREELY = {
     *("train_data", "test_data", "output_dir", "preset", "registered_model_name", "tracking"),
@@ -44,23 +44,12 @@ def sole_trainer(folder: Path) -> Iterator[None]:
     Raises:
         FolderInUse: another trainer holds it.
     """
-    from filelock import FileLock, Timeout
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingError(f"--output_dir {folder} cannot be made a folder ({error.strerror}).") from error
-    lock = FileLock(folder / LOCK_FILE)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise FolderInUse(
-            f"Another trainer works in {folder}. Wait for it, stop it, or give another --output_dir."
-        ) from error
-    try:
+    with sole_user(folder, f"Another trainer works in {folder}. Wait for it, stop it, or give another --output_dir."):
         yield
-    finally:
-        lock.release()
 
 
 def open_run(
