@@ -1,38 +1,35 @@
 """What a loader hands over: pairs, or sharp sources whose blur is drawn and left to the device that trains."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
 from deblur.data.blurred import Sample, Undegraded
 from deblur.data.crops import to_float
-from deblur.synthesis.degrade import Degradation
+from deblur.synthesis.on_device import Plan, degrade_batch, planned
 
 Pairs = tuple[Tensor, Tensor]
 """(blurry, sharp), each ``(B, 3, H, W)``, uint8, or float32 in ``[0, 1]``."""
 
 
-@dataclass(frozen=True)
-class UnblurredBatch:
-    """Sharp sources ``(B, 3, S, S)`` uint8 with what is to be done to each, and the pairs among them that are ready."""
+class UnblurredBatch(NamedTuple):
+    """Sharp sources ``(B, S, S, 3)`` uint8 with what is to be done to them, and the pairs among them that are ready.
+
+    A tuple, whose tensors a loader pins by itself.
+    """
 
     sources: Tensor
-    degradations: Sequence[Degradation]
+    plan: Plan
     ready: Pairs | None
-
-    def pin_memory(self) -> "UnblurredBatch":
-        """For the loader: memory that a GPU copies from while it computes."""
-        ready = self.ready and (self.ready[0].pin_memory(), self.ready[1].pin_memory())
-        return replace(self, sources=self.sources.pin_memory(), ready=ready)
 
     def on(self, device: torch.device) -> Pairs:
         """All pairs, blurred on ``device``."""
-        from deblur.synthesis.on_device import degrade_batch
-
-        made = degrade_batch(self.sources.to(device, non_blocking=True), self.degradations)
+        sources = self.sources.to(device, non_blocking=True).permute(0, 3, 1, 2)
+        made = degrade_batch(sources, self.plan)
         if self.ready is None:
             return made
         there = [to_float(part.to(device, non_blocking=True)) for part in self.ready]
@@ -50,5 +47,5 @@ def collate(samples: Sequence[Sample]) -> Batch:
     if not unblurred:
         assert pairs is not None
         return pairs
-    sources = torch.stack([torch.from_numpy(sample.source.transpose(2, 0, 1).copy()) for sample in unblurred])
-    return UnblurredBatch(sources, [sample.degradation for sample in unblurred], pairs)
+    sources = torch.from_numpy(np.stack([sample.source for sample in unblurred]))
+    return UnblurredBatch(sources, planned([sample.degradation for sample in unblurred]), pairs)

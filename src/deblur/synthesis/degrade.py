@@ -70,6 +70,7 @@ class Recipe:
         enlarged_share, enlarged_to: soft content, which the network must learn to leave soft.
         shrunk_share, shrunk_to: the source is scaled down, the content is smaller and crisper.
         reach_px: no kernel reaches farther; longer paths are shortened.
+        milder: share of samples whose strength is anything between 0 and what is asked for.
     """
 
     swing: float = 0.55
@@ -107,6 +108,7 @@ class Recipe:
     shrunk_share: float = 0.3
     shrunk_to: float = 0.5
     reach_px: int = 38
+    milder: float = 0.0
 
     def __post_init__(self) -> None:
         largest = max((kernel.shape[0] // 2 for kernel in self.measured), default=0)
@@ -232,6 +234,8 @@ def draw(
     """
     if not 0 <= strength <= 1:
         raise SettingError(f"strength is {strength:g}; allowed are 0 to 1 ({SEVERITIES}).")
+    if recipe.milder and rng.random() < recipe.milder:
+        strength *= rng.random()
     margin = margin_px(recipe)
     framed = shape_px[0] + 2 * margin, shape_px[1] + 2 * margin
     zoom = _zoom(rng, recipe)

@@ -8,7 +8,7 @@ work, so memory does not grow with the photo.
 Places are (x, y) in px from the middle of the picture.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -85,15 +85,26 @@ class Thing:
     ellipses: Frozen
     edge_px: float
 
-    def mask(self, x: Any, y: Any) -> Any:
-        """How much of the thing is at (x, y), in ``[0, 1]``; arrays or tensors that broadcast."""
-        outside: Any = 1.0
-        for cx, cy, rx, ry, angle in self.ellipses.array.tolist():
-            cos, sin = np.cos(angle).item(), np.sin(angle).item()
-            along, across = (x - cx) * cos + (y - cy) * sin, (y - cy) * cos - (x - cx) * sin
-            distance = ((along / rx) ** 2 + (across / ry) ** 2) ** 0.5
-            outside = outside * (0.5 - (1 - distance) * (min(rx, ry) / self.edge_px)).clip(0, 1)
-        return 1 - outside
+    @property
+    def shapes(self) -> NDArray[np.float64]:
+        """``(n, 7)``: each ellipse's x, y, rx, ry, cosine, sine, and how steep its edge is."""
+        x, y, rx, ry, angle = self.ellipses.array.astype(np.float64).T
+        return np.stack([x, y, rx, ry, np.cos(angle), np.sin(angle), np.minimum(rx, ry) / self.edge_px], axis=1)
+
+    def mask(self, x: Pixels, y: Pixels) -> Pixels:
+        """How much of the thing is at (x, y), which broadcast, in ``[0, 1]``."""
+        mask: Pixels = masked(self.shapes.tolist(), x, y)
+        return mask
+
+
+def masked(shapes: Iterable[Any], x: Any, y: Any) -> Any:
+    """How much of a thing of such ``shapes`` is at (x, y); all of them numbers, arrays or tensors that broadcast."""
+    outside: Any = 1.0
+    for cx, cy, rx, ry, cos, sin, steepness in shapes:
+        along, across = (x - cx) * cos + (y - cy) * sin, (y - cy) * cos - (x - cx) * sin
+        distance = ((along / rx) ** 2 + (across / ry) ** 2) ** 0.5
+        outside = outside * (0.5 - (1 - distance) * steepness).clip(0, 1)
+    return 1 - outside
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,8 @@ class TrainConfig:
     """Folder of measured blur kernels (images or .npy) that synthetic blur draws from, too."""
     severity: Literal["mild", "medium", "strong"] | float = "medium"
     """How strong synthetic blur is: a name, or 0 to 1."""
+    milder: float = 0.0
+    """Share of synthetic samples whose blur is weaker, by chance, down to none: what is nearly sharp must stay so."""
     severity_schedule: Literal["constant", "ramp", "plateau"] = "constant"
     """ramp: grows over the first half of the run; plateau: grows whenever validation stalls."""
     synthesis: Literal["auto", "loader", "device"] = "auto"
@@ -133,7 +135,7 @@ class TrainConfig:
     @property
     def recipe(self) -> Recipe:
         """What is done to sharp pixels."""
-        recipe = NOISE_ONLY if self.blur == "noise" else Recipe()
+        recipe = replace(NOISE_ONLY if self.blur == "noise" else Recipe(), milder=self.milder)
         if not self.kernels:
             return recipe
         kernels = load_kernels(self.kernels)
@@ -211,6 +213,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("weight_decay skip_bad nonfinite_limit save_minutes num_workers seed", lambda value: value >= 0, "0 or more"),
     ("severity", lambda value: value in SEVERITIES or 0 <= float(value) <= 1, "mild, medium, strong, or 0 to 1"),
     ("average", lambda value: value >= 3 and value % 2 == 1, "an odd number, at least 3"),
+    ("milder", lambda value: 0 <= value <= 1, "0 to 1"),
     ("ema_decay", lambda value: 0 <= value < 1, "at least 0 and below 1"),
     ("patch_size", lambda value: value >= 16 and value % 16 == 0, "a multiple of 16, at least 16"),
     ("width", lambda value: value >= 8 and value % 8 == 0, "a multiple of 8"),
