@@ -146,6 +146,31 @@ def register(
     return 0
 
 
+def export(
+    weights: tyro.conf.Positional[Path],
+    folder: tyro.conf.Positional[Path],
+    name: str = "deblur",
+    test_data: tuple[str, ...] = (),
+    half: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> int:
+    """Write weights as a model folder, which restore and serve take, and verify it.
+
+    Args:
+        weights: A checkpoint, the output folder of a training, or a model folder.
+        folder: Where model.onnx and model.json go.
+        name: What the model is called.
+        test_data: Sources of validation pairs to verify the written file on.
+        half: Keep the weights in float16: half the file, the same arithmetic.
+    """
+    from deblur.training.exporting import export_weights
+
+    scores = export_weights(weights, folder, name, test_data, half)
+    console.print(str(folder), markup=False, soft_wrap=True)
+    if scores:
+        console.print(f"scores {scores.mean('psnr_db'):.3f} dB (input {scores.mean('psnr_input_db'):.3f} dB)")
+    return 0
+
+
 def ship(run_dir: tyro.conf.Positional[Path], name: str | None = None) -> int:
     """Send a run recorded on disk to MLflow.
 
@@ -187,6 +212,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "restore": restore,
     "serve": serve,
     "register": register,
+    "export": export,
     "ship": ship,
     "samples": samples,
     "synth": synth,

@@ -12,6 +12,7 @@ from torch.export import Dim
 from deblur.errors import RegistrationError
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.export.group_norm import channelwise
+from deblur.export.half import halve_weights
 from deblur.inference.engine import OnnxEngine
 from deblur.inference.model_folder import (
     JSON_FILE,
@@ -25,7 +26,7 @@ from deblur.inference.model_folder import (
 )
 from deblur.inference.tiling import Tiling
 from deblur.models.network import Network
-from deblur.whole_file import told_when_full
+from deblur.whole_file import whole_file
 
 VERIFY_TOLERANCE_DB = 0.02
 GOLDEN_SEED, GOLDEN_SIDE_PX = 2026, 64
@@ -40,12 +41,16 @@ def export_model(
     tiling: Tiling,
     git_commit: str | None = None,
     run_id: str | None = None,
+    half: bool = False,
 ) -> ModelInfo:
-    """Write ``model`` into ``folder``, with batch, height and width left open; returns what ``model.json`` says."""
+    """Write ``model`` into ``folder``, with batch, height and width left open; returns what ``model.json`` says.
+
+    ``half`` keeps the weights in float16; what is computed with them stays float32.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     onnx = folder / ONNX_FILE
     (folder / JSON_FILE).unlink(missing_ok=True)  # what it says is true of the old file only
-    _write_onnx(model.eval().cpu(), onnx)
+    _write_onnx(model.eval().cpu(), onnx, half)
     cell_means = golden_cell_means(OnnxEngine(onnx), GOLDEN_SEED, GOLDEN_SIDE_PX)
     info = ModelInfo(
         name=name,
@@ -93,7 +98,7 @@ def verify_model(
     return scores
 
 
-def _write_onnx(model: Network, path: Path) -> None:
+def _write_onnx(model: Network, path: Path, half: bool) -> None:
     """torch's exporter; sides are multiples of the size rule, which lets it drop the guards on odd ones."""
     step = model.size_rule.multiple_of
     example = torch.rand(2, 3, 4 * step, 6 * step)
@@ -113,5 +118,8 @@ def _write_onnx(model: Network, path: Path) -> None:
             verbose=False,
         )
         assert program is not None
-        with told_when_full(path):
-            program.save(path, external_data=False)
+        proto = program.model_proto
+        if half:
+            halve_weights(proto)
+        with whole_file(path) as stream:
+            stream.write(proto.SerializeToString())

@@ -56,6 +56,7 @@ def register_checkpoint(
         blur=settings.get("blur", "camera"),
         kernels=None if kernels == "None" else Path(kernels),
         severity=float(settings.get("severity", SEVERITIES["medium"])),
+        milder=float(settings.get("milder", 0.0)),
         tile_size=int(settings.get("tile_size", 512)),
         tile_overlap=int(settings.get("tile_overlap", 64)),
     )
