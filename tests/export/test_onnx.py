@@ -5,17 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from deblur.data.pairs import find_pairs
-from deblur.errors import DiskFull, RegistrationError
+from deblur.errors import DiskFull, ModelError, RegistrationError
 from deblur.evaluation.scores import Benchmark
 from deblur.export.onnx import export_model, verify_model
 from deblur.inference.engine import OnnxEngine
 from deblur.inference.model_folder import open_model, read_info, sha256_of
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
+from deblur.models import parameter_count
 from deblur.models.engine import TorchEngine
 from deblur.models.unet import DeblurUNet
+from deblur.training.checkpoint import network_from
 from tests.conftest import sharpening_network, small_disk
 
 
@@ -42,6 +45,20 @@ def test_the_plain_network_of_full_width_is_exported_too(tmp_path: Path) -> None
     engine = open_model(tmp_path, OnnxEngine).restorer.engine
     assert np.abs(engine(tiles) - TorchEngine(network)(tiles)).max() <= 1e-4
     assert info.architecture == {"name": "DeblurUNet", "width": 32, "residual": False}
+
+
+def test_half_precision_saves_two_bytes_a_weight(model_folder: Path, tmp_path: Path) -> None:
+    network = sharpening_network()
+    export_model(network, tmp_path, name="half", tiling=Tiling(128, 32, network.size_rule), half=True)
+    sizes = [(folder / "model.onnx").stat().st_size for folder in (tmp_path, model_folder)]
+    assert sizes[1] - sizes[0] > 1.9 * parameter_count(network)
+    for name, weight in network_from(tmp_path).state_dict().items():
+        assert torch.equal(weight, network.state_dict()[name].half().float()), name
+    tiles = np.random.default_rng(1).random((1, 3, 48, 64), dtype=np.float32)
+    assert np.abs(OnnxEngine(tmp_path / "model.onnx")(tiles) - TorchEngine(network)(tiles)).max() <= 2e-3
+    next(network.parameters()).data[0] = 1e5
+    with pytest.raises(ModelError, match="beyond float16's range"):
+        export_model(network, tmp_path / "m", name="m", tiling=Tiling(128, 32, network.size_rule), half=True)
 
 
 def test_the_description_holds_what_the_server_needs(model_folder: Path) -> None:

@@ -1,0 +1,87 @@
+"""``python -m deblur.benchmarks.weights``: what a model does for photos that it never saw, and to those that are sharp.
+
+The installed photographs under camera shake of growing length, the same ones as they are, and any folders of pairs.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import tyro
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from deblur.data.pairs import find_pairs
+from deblur.data.photos import HELD_BACK, installed_photos, shaken
+from deblur.errors import ModelError
+from deblur.evaluation.panels import centre_crop, side_by_side, stacked
+from deblur.evaluation.scores import Benchmark, Score, Scores
+from deblur.images import Rgb8, from_rgb8, to_rgb8
+from deblur.inference.model_folder import open_model
+from deblur.metrics import psnr_db
+from deblur.serving.model_store import bundled_model
+
+SHAKES_PX = (4.0, 8.0, 12.0, 16.0, 24.0)
+SHAKE_SEED = 5
+"""Of no training."""
+PICTURED, PICTURED_SHAKE_PX, PICTURED_SIDE_PX = ("astronaut", "grace_hopper", "china"), 12.0, 360
+
+
+def main(
+    pairs: tyro.conf.Positional[tuple[Path, ...]] = (),
+    model: Path | None = None,
+    json_file: Path | None = None,
+    picture: Path | None = None,
+) -> None:
+    """Measure and print.
+
+    Args:
+        pairs: Folders of pairs.
+        model: A model folder; by default the one that comes with the package.
+        json_file: Write every figure to this file, too.
+        picture: Draw a few photographs before, after and as they were into this file.
+    """
+    folder = model or bundled_model()
+    if folder is None:
+        raise ModelError("No model comes with this installation; name a folder with --model.")
+    restorer = open_model(folder).restorer
+    photos = [photo for photo in installed_photos() if photo.name in HELD_BACK]
+    panels: list[Image.Image] = []
+
+    def keep_panel(score: Score, blurry: Rgb8, restored: Rgb8, sharp: Rgb8) -> None:
+        if score.name in PICTURED:
+            parts = [centre_crop(image, PICTURED_SIDE_PX) for image in (blurry, restored, sharp)]
+            captions = [f"before, {score.psnr_input_db:.1f} dB", f"after, {score.psnr_db:.1f} dB", "as it was"]
+            panels.append(side_by_side(parts, captions))
+
+    found: dict[str, Scores] = {}
+    for px in SHAKES_PX:
+        blurred = [shaken(photo, np.random.default_rng((SHAKE_SEED, i)), px) for i, photo in enumerate(photos)]
+        draws = {"on_image": keep_panel} if px == PICTURED_SHAKE_PX else {}
+        found[f"{len(photos)} photographs, shake of {px:g} px"] = Benchmark(blurred).score(restorer, **draws)
+    found |= {str(path): Benchmark(find_pairs(path)).score(restorer) for path in pairs}
+    kept_db = {photo.name: psnr_db(to_rgb8(restorer(from_rgb8(photo.pixels))), photo.pixels) for photo in photos}
+    _print(found, kept_db, Console(highlight=False))
+    if json_file:
+        images = {name: [asdict(image) for image in scores.images] for name, scores in found.items()}
+        json_file.write_text(json.dumps({"images": images, "sharp_kept_db": kept_db}, indent=2) + "\n", "utf-8")
+    if picture:
+        stacked(panels).save(picture, quality=90)
+
+
+def _print(found: dict[str, Scores], kept_db: dict[str, float], console: Console) -> None:
+    table = Table("images", "n", "input dB", "restored dB", "gain dB", "least", "SSIM")
+    for name, scores in found.items():
+        least = min(image.psnr_db - image.psnr_input_db for image in scores.images)
+        decibels = [f"{scores.mean(field):.2f}" for field in ("psnr_input_db", "psnr_db")]
+        similar = f"{scores.mean('ssim_input'):.4f} -> {scores.mean('ssim'):.4f}"
+        table.add_row(name, str(len(scores.images)), *decibels, str(scores.gain_db), f"{least:+.2f}", similar)
+    console.print(table)
+    kept = ", ".join(f"{name} {value:.1f}" for name, value in kept_db.items())
+    console.print(f"sharp photographs, restored against themselves, dB: {kept}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
