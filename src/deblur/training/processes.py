@@ -5,12 +5,14 @@ a single process every call is free.
 """
 
 import os
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
+import torch.distributed.nn  # here, before there is a group: its defaults would hold it until Python has ended
 from torch import Tensor, distributed, nn
 
 PATIENCE = timedelta(hours=24)  # the others wait while one validates; torchrun ends them all when one fails
@@ -75,5 +77,8 @@ def joined(device: torch.device) -> Iterator[Processes]:
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Processes(distributed.get_rank(), count, device)
-    finally:
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)  # they hold the network, and it the group
+        raise
+    finally:  # its threads end with its last holder; one that asks for Python's lock while Python ends would abort it
         distributed.destroy_process_group()
