@@ -21,6 +21,7 @@ from deblur.data.photos import SharpPhoto, installed_photos, shaken
 from deblur.export.onnx import export_model
 from deblur.inference.tiling import Tiling
 from deblur.models.unet import DeblurUNet
+from tests import quick_export as quick
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -86,5 +87,19 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported model folder, tiles of 128 px with 32 px overlap."""
     folder = tmp_path_factory.mktemp("model") / "tiny"
     network = sharpening_network()
-    export_model(network, folder, name="tiny", tiling=Tiling(128, 32, network.size_rule))
+    with quick.quick_exports():
+        export_model(network, folder, name="tiny", tiling=Tiling(128, 32, network.size_rule))
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def exports(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A folder for what ``quick_export`` keeps, known to other processes, too."""
+    os.environ[quick.FOLDER] = str(tmp_path_factory.mktemp("exports"))
+
+
+@pytest.fixture
+def quick_export() -> Iterator[None]:
+    """Networks are not traced anew; see ``quick_export``."""
+    with quick.quick_exports():
+        yield

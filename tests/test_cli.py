@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.error
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -124,21 +124,15 @@ def test_sigterm_finishes_the_request_that_runs(model_folder: Path) -> None:
         assert process.wait(timeout=25) in (0, -signal.SIGTERM)
 
 
-def train_command(pairs: Path, output: Path, *more: str) -> list[str]:
-    command = [sys.executable, str(ROOT / "src" / "train.py"), "--preset", "small", "--width", "8"]
+PLAIN = (str(ROOT / "src" / "train.py"),)
+QUICK_EXPORT = ("-m", "tests.training.process")
+
+
+def train_command(pairs: Path, output: Path, *more: str, program: Sequence[str] = PLAIN) -> list[str]:
+    command = [sys.executable, *program, "--preset", "small", "--width", "8"]
     command += ["--train_data", str(pairs), "--test_data", str(pairs), "--output_dir", str(output)]
-    command += [
-        "--patch_size",
-        "32",
-        "--epoch_images",
-        "8",
-        "--val_images",
-        "1",
-        "--tracking",
-        "off",
-        "--doctor",
-        "off",
-    ]
+    command += ["--patch_size", "32", "--epoch_images", "8", "--val_images", "1", "--tracking", "off"]
+    command += ["--doctor", "off"]
     return [*command, "--num_epochs", "30", *more]
 
 
@@ -146,7 +140,7 @@ def train_command(pairs: Path, output: Path, *more: str) -> list[str]:
 def training(command: list[str], until: str) -> Iterator["subprocess.Popen[str]"]:
     """A training that has said ``until``; its processes are one group, as in a terminal."""
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT
     )
     try:
         assert process.stdout is not None
@@ -165,7 +159,9 @@ def test_a_signal_saves_and_closes_a_run_and_the_same_command_goes_on(
     pair_folder: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     """The signal goes to the loading processes, too, as Ctrl-C in a terminal does."""
-    command = train_command(pair_folder, tmp_path / "o", "--num_workers", "2", "--eval_every", "7")
+    command = train_command(
+        pair_folder, tmp_path / "o", "--num_workers", "2", "--eval_every", "7", program=QUICK_EXPORT
+    )
     with training(command, "epoch 3/") as process:
         os.killpg(process.pid, number)
         started = time.monotonic()
@@ -176,11 +172,11 @@ def test_a_signal_saves_and_closes_a_run_and_the_same_command_goes_on(
     record = RunRecord(tmp_path / "o")
     assert record.run["status"] == "KILLED"
     assert read_state(tmp_path / "o").step >= 3, "more than the last validation had saved"
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "resumed after epoch" in done.stdout
     assert [line["epoch"] for line in record.epochs if "lr" in line["metrics"]] == list(range(1, 31))
-    again = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
+    again = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False, cwd=ROOT)
     assert again.returncode == 0
     assert "is finished; --fresh begins anew" in again.stdout
 
@@ -189,7 +185,7 @@ def test_a_signal_saves_and_closes_a_run_and_the_same_command_goes_on(
 def test_a_second_trainer_on_the_same_folder_is_refused(pair_folder: Path, tmp_path: Path) -> None:
     command = train_command(pair_folder, tmp_path / "o")
     with training(command, "epoch 1/"):
-        second = subprocess.run(command, capture_output=True, text=True, check=False)
+        second = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert second.returncode == 6
     assert f"Another trainer works in {tmp_path / 'o'}" in second.stderr.replace("\n", "")
 
@@ -198,7 +194,9 @@ def test_a_full_disk_has_its_own_exit_code_and_the_run_goes_on_when_there_is_roo
     pair_folder: Path, tmp_path: Path
 ) -> None:
     with small_disk(tmp_path / "disk", kilobytes=80_000) as disk:
-        command = train_command(pair_folder, disk / "o", "--num_epochs", "12", "--save_minutes", "0")
+        command = train_command(
+            pair_folder, disk / "o", "--num_epochs", "12", "--save_minutes", "0", program=QUICK_EXPORT
+        )
         filler = disk / "filler"
         with training(command, "epoch 2/") as process:
             with suppress(OSError), filler.open("wb", buffering=0) as stream:
@@ -211,7 +209,7 @@ def test_a_full_disk_has_its_own_exit_code_and_the_run_goes_on_when_there_is_roo
         assert "Traceback" not in error
         filler.unlink()
         assert read_state(disk / "o").damaged == []
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         assert "resumed after epoch" in done.stdout
 
@@ -221,7 +219,7 @@ def test_numbers_that_stop_being_numbers_have_their_own_exit_code(pair_folder: P
     command = train_command(
         pair_folder, tmp_path / "o", "--learning_rate", "1e30", "--num_epochs", "20", "--nonfinite_limit", "2"
     )
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 3, done.stdout + done.stderr
     assert "lower --learning_rate" in done.stderr.replace("\n", " ")
     assert RunRecord(tmp_path / "o").run["status"] == "FAILED"
@@ -232,11 +230,12 @@ def test_a_broken_image_can_be_left_out_and_is_listed(pair_folder: Path, tmp_pat
     pairs = Path(shutil.copytree(pair_folder, tmp_path / "pairs"))
     broken = pairs / "blur" / "coffee.png"
     broken.write_bytes(broken.read_bytes()[:1500])
-    command = train_command(pairs, tmp_path / "o", "--num_epochs", "1", "--test_data", str(pair_folder))
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    more = ("--num_epochs", "1", "--test_data", str(pair_folder))
+    command = train_command(pairs, tmp_path / "o", *more, program=QUICK_EXPORT)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 1
     assert "coffee.png" in done.stderr.replace("\n", "")
-    done = subprocess.run([*command, "--skip_bad", "1"], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "--skip_bad", "1"], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "left out: " in done.stdout
     (event,) = [event for event in RunRecord(tmp_path / "o").events if event["event"] == "left_out"]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -19,6 +20,7 @@ from deblur import project
 from deblur.cli import main
 from deblur.demo import free_port
 from deblur.errors import ModelError, RegistrationError, TrackerError
+from deblur.export.onnx import export_model
 from deblur.inference.model_folder import open_model, read_info
 from deblur.registry.record import RunRecord
 from deblur.registry.tracking import connect, ship
@@ -29,6 +31,10 @@ from deblur.training.config import TrainConfig, presets
 from deblur.training.loop import Progress
 from deblur.training.recipe import Result, run
 from deblur.training.registering import register_checkpoint, ship_record
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.usefixtures("quick_export")  # not for ``finished``, which is made before
 
 
 def settings(pair_folder: Path, output: Path, **changes: object) -> TrainConfig:
@@ -103,6 +109,12 @@ def test_the_run_is_tracked_in_sqlite_at_the_root(finished: Result, registry: Pa
     assert len([path for path in images if path.endswith(".png")]) == 6, (
         "two photos, before training and after two epochs, none twice"
     )
+
+
+def test_a_quick_export_is_what_tracing_gives(finished: Result, tmp_path: Path) -> None:
+    traced = finished.record.model_folder
+    export_model(network_from(traced), tmp_path, name="tiny", tiling=open_model(traced).restorer.tiling)
+    assert onnx.load(tmp_path / "model.onnx") == onnx.load(traced / "model.onnx")
 
 
 def test_shipping_again_sends_nothing_twice(finished: Result) -> None:
@@ -205,11 +217,14 @@ def test_training_without_tracking_works_where_mlflow_is_not_installed(pair_fold
     program = (
         "import sys; sys.modules['mlflow'] = None\n"
         "from deblur.cli import main\n"
-        f"sys.exit(main(['train', '--preset', 'small', '--train_data', {str(pair_folder)!r}, '--test_data', "
+        "from tests.quick_export import quick_exports\n"
+        "with quick_exports():\n"
+        f"    sys.exit(main(['train', '--preset', 'small', '--train_data', {str(pair_folder)!r}, '--test_data', "
         f"{str(pair_folder)!r}, '--output_dir', {str(tmp_path / 'o')!r}, '--tracking', 'off', '--num_epochs', '1', "
-        "'--patch_size', '32', '--epoch_images', '8', '--val_images', '1', '--num_workers', '0', '--doctor', 'off']))"
+        "'--width', '8', '--patch_size', '32', '--epoch_images', '8', '--val_images', '1', '--num_workers', '0', "
+        "'--doctor', 'off']))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "o" / "model" / "model.json").is_file()
 
@@ -263,10 +278,10 @@ def test_a_file_that_scores_differently_is_not_registered(
 
 def test_a_model_that_was_altered_after_its_verification_is_not_registered(pair_folder: Path, tmp_path: Path) -> None:
     result = ran(settings(pair_folder, tmp_path / "o", tracking="off", num_epochs=1))
-    onnx = result.record.model_folder / "model.onnx"
-    data = bytearray(onnx.read_bytes())
+    file = result.record.model_folder / "model.onnx"
+    data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 64
-    onnx.write_bytes(data)
+    file.write_bytes(data)
     with pytest.raises(ModelError, match="not the file that"):
         ship_record(tmp_path / "o", "altered")
     with pytest.raises(ModelError, match="not the file that"):

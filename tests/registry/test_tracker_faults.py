@@ -29,7 +29,9 @@ from deblur.training.registering import ship_record
 from deblur.training.shipping import Shipping
 from tests.registry.test_loop_to_registry import settings
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = [pytest.mark.skipif(os.name == "nt", reason="signals"), pytest.mark.usefixtures("quick_export")]
 
 
 class Server:
@@ -237,21 +239,11 @@ def test_answers_of_500_double_nothing_and_the_same_command_registers_later(
 def test_a_resumed_run_is_the_same_run_in_the_tracker(server: Server, pair_folder: Path, tmp_path: Path) -> None:
     if server.process is None:
         server.start()
-    command = [sys.executable, "-m", "deblur", "train", "--preset", "small", "--width", "8", "--patch_size", "32"]
+    command = [sys.executable, "-m", "tests.training.process", "--preset", "small", "--width", "8"]
     command += ["--train_data", str(pair_folder), "--test_data", str(pair_folder), "--output_dir", str(tmp_path / "o")]
-    command += [
-        "--epoch_images",
-        "8",
-        "--val_images",
-        "1",
-        "--num_workers",
-        "0",
-        "--num_epochs",
-        "40",
-        "--doctor",
-        "off",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    command += ["--patch_size", "32", "--epoch_images", "8", "--val_images", "1", "--num_workers", "0"]
+    command += ["--num_epochs", "40", "--doctor", "off"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT)
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("epoch 3/"):
@@ -265,7 +257,7 @@ def test_a_resumed_run_is_the_same_run_in_the_tracker(server: Server, pair_folde
     client = connect()
     found = client.search_runs(["1", "0"], f"tags.`deblur.record` = '{record.run['id']}'")
     assert [r.info.status for r in found] == ["KILLED"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "resumed after epoch" in done.stdout
     after = client.get_run(found[0].info.run_id)

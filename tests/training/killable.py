@@ -8,6 +8,7 @@ from pathlib import Path
 from deblur.training.config import presets
 from deblur.training.loop import Progress
 from deblur.training.recipe import run
+from tests.quick_export import quick_exports
 
 
 def train(pairs: Path, output: Path, workers: int, step: c_int) -> None:
@@ -40,4 +41,5 @@ def train(pairs: Path, output: Path, workers: int, step: c_int) -> None:
         seen[0] += images
         step.value = seen[0] // config.batch_size
 
-    run(config.resolved(), progress=Progress(on_images=on_images))
+    with quick_exports():
+        run(config.resolved(), progress=Progress(on_images=on_images))

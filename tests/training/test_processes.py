@@ -34,7 +34,7 @@ def test_the_shares_of_a_step_are_disjoint_and_whole() -> None:
         assert sorted(keys) == list(range(first, first + 8)) == list(orders[0].keys_of(step + 1))
 
 
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 def command_of(pairs: Path, output: Path, processes: int, *more: str) -> list[str]:
@@ -42,27 +42,19 @@ def command_of(pairs: Path, output: Path, processes: int, *more: str) -> list[st
     command += ["--nnodes=1", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"]
     if processes == 1:
         command = [sys.executable]
-    command += [str(ROOT / "src" / "train.py"), "--preset", "small", "--width", "8", "--tracking", "off"]
+    command += ["-m", "tests.training.process", "--preset", "small", "--width", "8", "--tracking", "off"]
     command += ["--train_data", str(pairs), "--test_data", str(pairs), "--output_dir", str(output)]
-    command += [
-        "--patch_size",
-        "32",
-        "--epoch_images",
-        "24",
-        "--val_images",
-        "1",
-        "--num_workers",
-        "0",
-        "--doctor",
-        "off",
-    ]
+    command += ["--patch_size", "32", "--epoch_images", "24", "--val_images", "1", "--num_workers", "0"]
+    command += ["--doctor", "off"]
     command += ["--batch_size", "8", "--num_epochs", "3", "--precision", "f32", "--learning_rate", "0.001", *more]
     return command
 
 
 def train(pairs: Path, output: Path, processes: int, *more: str) -> subprocess.CompletedProcess[str]:
     command = command_of(pairs, output, processes, *more)
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=300)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | ONE_THREAD, timeout=300, cwd=ROOT
+    )
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +113,7 @@ def test_a_signal_to_one_process_stops_all_with_the_state_saved(pair_folder: Pat
     folder = tmp_path / "o"
     process = subprocess.Popen(
         command_of(pair_folder, folder, 2, "--num_epochs", "500"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env=ENVIRONMENT,
+        text=True, env=os.environ | ONE_THREAD, cwd=ROOT,
     )  # fmt: skip
     assert process.stdout is not None
     for line in process.stdout:

@@ -1,0 +1,40 @@
+"""Tracing a network for ONNX takes many times longer than the trainings of these tests: it is done once a session.
+
+Later files are the first one with other weights; ``test_loop_to_registry`` proves them equal to what tracing gives.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import pytest
+
+from deblur.export import onnx as export
+from deblur.models.network import Network
+
+FOLDER = "DEBLUR_TEST_EXPORTS"
+"""The environment variable with the folder of the first files, one for each architecture."""
+
+
+@contextmanager
+def quick_exports() -> Iterator[None]:
+    """Inside, a network is traced only if none of its architecture was."""
+    trace, folder = export._write_onnx, Path(os.environ[FOLDER])
+
+    def write(model: Network, path: Path) -> None:
+        traced = folder / f"{'-'.join(str(value) for value in model.architecture.values())}.onnx"
+        if not traced.exists():
+            part = traced.with_suffix(f".{os.getpid()}")
+            trace(model, part)
+            part.replace(traced)
+        file, weights = onnx.load(traced), model.state_dict()
+        for tensor in file.graph.initializer:
+            tensor.raw_data = weights.pop(tensor.name).numpy().tobytes()
+        assert not weights
+        onnx.save(file, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "_write_onnx", write)
+        yield
