@@ -94,6 +94,13 @@ def test_one_process_writes_and_speaks(together: tuple[Path, str]) -> None:
     assert (folder / "model" / "model.json").is_file()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_no_thread_of_the_group_outlives_it(together: tuple[Path, str]) -> None:
+    """One that asks for Python's lock while Python ends would abort the process."""
+    assert together[1].count("thread: ") >= 2
+    assert "gloo" not in together[1]
+
+
 def test_two_processes_go_on_to_the_same_bits(together: tuple[Path, str], pair_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "o"
     done = train(pair_folder, folder, 2, "--accumulate", "2")
@@ -137,6 +144,7 @@ def test_a_broken_image_in_one_process_ends_both_and_loses_no_step(pair_folder: 
     assert broken.name in error
     assert "Another process met a broken image" in error
     assert "Connection closed by peer" not in error
+    assert "gloo" not in done.stdout, "no thread of the group outlives it"
     assert RunRecord(tmp_path / "o").run["status"] == "FAILED"
     assert read_state(tmp_path / "o").step == 2
 
