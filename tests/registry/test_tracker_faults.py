@@ -242,7 +242,7 @@ def test_a_resumed_run_is_the_same_run_in_the_tracker(server: Server, pair_folde
     command = [sys.executable, "-m", "tests.training.process", "--preset", "small", "--width", "8"]
     command += ["--train_data", str(pair_folder), "--test_data", str(pair_folder), "--output_dir", str(tmp_path / "o")]
     command += ["--patch_size", "32", "--epoch_images", "8", "--val_images", "1", "--num_workers", "0"]
-    command += ["--num_epochs", "40", "--doctor", "off"]
+    command += ["--num_epochs", "12", "--doctor", "off"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT)
     assert process.stdout is not None
     for line in process.stdout:
@@ -263,4 +263,4 @@ def test_a_resumed_run_is_the_same_run_in_the_tracker(server: Server, pair_folde
     after = client.get_run(found[0].info.run_id)
     assert after.info.status == "FINISHED"
     steps = [point.step for point in client.get_metric_history(found[0].info.run_id, "train_loss")]
-    assert sorted(steps) == list(range(1, 41))
+    assert sorted(steps) == list(range(1, 13))
