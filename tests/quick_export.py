@@ -21,20 +21,20 @@ FOLDER = "DEBLUR_TEST_EXPORTS"
 @contextmanager
 def quick_exports() -> Iterator[None]:
     """Inside, a network is traced only if none of its architecture was."""
-    trace, folder = export._write_onnx, Path(os.environ[FOLDER])
+    trace, folder = export._traced, Path(os.environ[FOLDER])
 
-    def write(model: Network, path: Path) -> None:
-        traced = folder / f"{'-'.join(str(value) for value in model.architecture.values())}.onnx"
-        if not traced.exists():
-            part = traced.with_suffix(f".{os.getpid()}")
-            trace(model, part)
-            part.replace(traced)
-        file, weights = onnx.load(traced), model.state_dict()
+    def traced(model: Network) -> onnx.ModelProto:
+        first = folder / f"{'-'.join(str(value) for value in model.architecture.values())}.onnx"
+        if not first.exists():
+            part = first.with_suffix(f".{os.getpid()}")
+            onnx.save(trace(model), part)
+            part.replace(first)
+        file, weights = onnx.load(first), model.state_dict()
         for tensor in file.graph.initializer:
             tensor.raw_data = weights.pop(tensor.name).numpy().tobytes()
         assert not weights
-        onnx.save(file, path)
+        return file
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "_write_onnx", write)
+        patch.setattr(export, "_traced", traced)
         yield

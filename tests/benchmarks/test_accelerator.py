@@ -11,8 +11,7 @@ from deblur.models import build
 def test_all_ways_compute_the_same_picture(network: str) -> None:
     torch.manual_seed(0)
     model = build({"name": network, "width": 8}).eval()
-    for parameter in model.parameters():
-        parameter.data += 0.01
+    torch.nn.init.normal_(model.get_parameter("head.weight"), std=0.02)
     photo = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)
     ways = ways_of(model, photo, torch.device("cpu"))
     expected = ways["float32"]()
@@ -20,7 +19,7 @@ def test_all_ways_compute_the_same_picture(network: str) -> None:
         picture = way()
         if picture.dtype == torch.uint8:
             picture = picture.permute(0, 3, 1, 2) / 255
-        assert (picture.float().clamp(0, 1) - expected.clamp(0, 1)).abs().max() < 0.05, name  # bf16 keeps eight bits
+        assert (picture.float().clamp(0, 1) - expected.clamp(0, 1)).abs().mean() < 0.005, name  # bf16 keeps eight bits
     times = milliseconds(ways, 1, torch.device("cpu"))
     assert times.keys() == ways.keys()
     assert min(times.values()) > 0

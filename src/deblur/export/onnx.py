@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.export import Dim
@@ -50,7 +51,11 @@ def export_model(
     folder.mkdir(parents=True, exist_ok=True)
     onnx = folder / ONNX_FILE
     (folder / JSON_FILE).unlink(missing_ok=True)  # what it says is true of the old file only
-    _write_onnx(model.eval().cpu(), onnx, half)
+    traced = _traced(model.eval().cpu())
+    if half:
+        halve_weights(traced)
+    with whole_file(onnx) as stream:
+        stream.write(traced.SerializeToString())
     cell_means = golden_cell_means(OnnxEngine(onnx), GOLDEN_SEED, GOLDEN_SIDE_PX)
     info = ModelInfo(
         name=name,
@@ -98,8 +103,11 @@ def verify_model(
     return scores
 
 
-def _write_onnx(model: Network, path: Path, half: bool) -> None:
-    """torch's exporter; sides are multiples of the size rule, which lets it drop the guards on odd ones."""
+def _traced(model: Network) -> Any:
+    """The network as an ONNX ``ModelProto``, by torch's exporter.
+
+    Sides are multiples of the size rule, which lets it drop the guards on odd ones.
+    """
     step = model.size_rule.multiple_of
     example = torch.rand(2, 3, 4 * step, 6 * step)
     sizes = {0: Dim("batch"), 2: step * Dim("rows", min=1), 3: step * Dim("columns", min=1)}
@@ -117,9 +125,5 @@ def _write_onnx(model: Network, path: Path, half: bool) -> None:
             optimize=False,  # keeps every weight under its own name; ONNX Runtime optimises when it loads
             verbose=False,
         )
-        assert program is not None
-        proto = program.model_proto
-        if half:
-            halve_weights(proto)
-        with whole_file(path) as stream:
-            stream.write(proto.SerializeToString())
+    assert program is not None
+    return program.model_proto
