@@ -1,5 +1,7 @@
 """The weights that come with the package: checked like any model, better than doing nothing, and no harm."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +9,12 @@ import pytest
 
 from deblur.data.pairs import find_pairs
 from deblur.data.photos import HELD_BACK, SharpPhoto, shaken
+from deblur.errors import SettingError
 from deblur.evaluation.scores import Benchmark
 from deblur.images import from_rgb8, to_rgb8
 from deblur.inference.engine import OnnxEngine
-from deblur.inference.model_folder import Model, open_model
+from deblur.inference.model_folder import Model, open_model, read_info
+from deblur.inference.restorer import Restorer
 from deblur.metrics import psnr_db
 from deblur.serving.model_store import bundled_model
 from tests.conftest import SHARED
@@ -47,3 +51,36 @@ def test_they_are_small_and_in_half_precision() -> None:
     folder = bundled_model()
     assert folder is not None
     assert sum(file.stat().st_size for file in Path(folder).iterdir()) < 6e6
+
+
+def test_a_memory_budget_chooses_the_tile_and_nothing_else(model: Model, photos: dict[str, SharpPhoto]) -> None:
+    """Tiles of 544 px, the smallest, and the whole photograph in one: the same picture."""
+    info, photo = model.info, from_rgb8(np.tile(photos["astronaut"].pixels, (2, 2, 1)))
+    small, large = info.tiling_within(118), info.tiling_within(2000)
+    assert (small.tile_px, small.halo_px) == (544, info.receptive_px)
+    assert large.tile_px > 2000
+    restored = [Restorer(model.restorer.engine, tiling)(photo) for tiling in (small, large)]
+    assert len(Restorer(model.restorer.engine, small).plan(photo)) > 1
+    assert np.array_equal(*map(to_rgb8, restored))
+    with pytest.raises(SettingError, match=r"--memory is 100 MB; deblur-fast needs at least 118 MB"):
+        info.tiling_within(100)
+
+
+def test_a_model_that_depends_on_its_tile_keeps_it(model_folder: Path) -> None:
+    with pytest.raises(SettingError, match="--memory does not suit"):
+        read_info(model_folder).tiling_within(1000)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the peak")
+@pytest.mark.parametrize("engine", ["onnxruntime", "auto"])
+def test_a_tile_takes_no_more_than_the_model_says(model: Model, engine: str) -> None:
+    code = (
+        "import sys, numpy; from pathlib import Path; from deblur.inference.engine import open_engine;"
+        "from deblur.benchmarks.one_photo import peak_mb; engine = open_engine(Path(sys.argv[1]), sys.argv[2], 'f32');"
+        "tile = numpy.zeros((1, 3, 960, 960), 'f4'); engine(tile[..., :64, :64]); before = peak_mb(); engine(tile);"
+        "print(peak_mb() - before)"
+    )
+    folder = bundled_model()
+    command = [sys.executable, "-c", code, str(Path(folder or "") / "model.onnx"), engine]
+    took_mb = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert took_mb <= (model.info.bytes_per_px or 0) * 960**2 / 1e6

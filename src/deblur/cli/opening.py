@@ -33,6 +33,8 @@ class Opening:
     """cpu, cuda or mps; other than cpu needs torch."""
     tile: int | None = None
     """Cut into squares of this many px (512 as published) instead of tiles fitted to the photo."""
+    memory: float | None = None
+    """MB that the network may take, for models whose result does not depend on the tile: the largest tiles that fit."""
     overlap: int | None = None
     """Overlap of neighbouring tiles, px; by default what the model was validated with."""
 
@@ -51,6 +53,10 @@ def opener(opening: Opening) -> "Callable[[Path], Model]":
 def _tiling(opening: Opening, info: "ModelInfo") -> "Tiling":
     """The model's own tiling, or the squares that were asked for."""
     own = info.tiling
+    if opening.memory is not None:
+        if opening.tile is not None or opening.overlap is not None:
+            raise SettingError("--memory chooses the tile; leave --tile and --overlap out.")
+        return info.tiling_within(opening.memory)
     if opening.tile is None and opening.overlap is None:
         return own
     from deblur.inference.tiling import Tiling

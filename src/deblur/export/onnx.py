@@ -71,6 +71,7 @@ def export_model(
         psnr_db=None,
         psnr_input_db=None,
         architecture=model.architecture,
+        bytes_per_px=model.bytes_per_px,
         golden=Golden(GOLDEN_SEED, GOLDEN_SIDE_PX, [round(float(v), 6) for v in cell_means]),
     )
     write_info(folder, info)

@@ -8,15 +8,16 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deblur.errors import ModelError
+from deblur.errors import ModelError, SettingError
 from deblur.inference.engine import Batch, Engine, open_engine
 from deblur.inference.restorer import Restorer
-from deblur.inference.tiling import SizeRule, Tiling
+from deblur.inference.tiling import AREA_SLACK, SizeRule, Tiling
 from deblur.whole_file import whole_file
 
 ONNX_FILE, JSON_FILE = "model.onnx", "model.json"
@@ -45,7 +46,11 @@ class Golden:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """``model.json``. ``receptive_px`` is None where the network's statistics cover the whole tile."""
+    """``model.json``.
+
+    ``receptive_px`` is None where the network's statistics cover the whole tile, ``bytes_per_px`` (what a tile takes in
+    float32) where nobody measured it.
+    """
 
     name: str
     run_id: str | None
@@ -62,6 +67,7 @@ class ModelInfo:
     architecture: dict[str, Any]
     golden: Golden
     format: int = FORMAT
+    bytes_per_px: float | None = None
     version: str | None = None
 
     @property
@@ -75,6 +81,25 @@ class ModelInfo:
         if self.receptive_px is None:
             return Tiling(self.tile_px, self.overlap_px, rule)
         return Tiling(self.tile_px, 2 * self.receptive_px, rule, halo_px=self.receptive_px)
+
+    def tiling_within(self, memory_mb: float) -> Tiling:
+        """The largest tiles that the network restores within ``memory_mb`` (1e6 bytes); the result is the same.
+
+        Raises:
+            SettingError: the tile is a part of the model, or there is too little memory for any.
+        """
+        if self.receptive_px is None or self.bytes_per_px is None:
+            raise SettingError(
+                f"--memory does not suit {self.name}: its result depends on the tile, so it keeps the one of "
+                f"{self.tile_px} px that it was validated with. --tile asks for another."
+            )
+        least_px = self.tiling.rule.fit(4 * self.receptive_px)
+        side_px = (memory_mb * 1e6 / self.bytes_per_px / AREA_SLACK) ** 0.5
+        tile_px = int(side_px) // self.multiple_of * self.multiple_of
+        if tile_px < least_px:
+            least_mb = ceil(AREA_SLACK * least_px**2 * self.bytes_per_px / 1e6)
+            raise SettingError(f"--memory is {memory_mb:g} MB; {self.name} needs at least {least_mb} MB.")
+        return replace(self.tiling, tile_px=tile_px)
 
     @property
     def label(self) -> str:

@@ -18,6 +18,8 @@ from deblur.inference.engine import Batch, Engine, begin
 from deblur.inference.tiling import Plan, Tiling, plan_tiles
 
 CHECK_EVERY_S = 0.05
+STRIP_PX = 64
+"""Rows that leave the accumulator at once: what their way to 8 bit takes stays small, however wide the photo."""
 OnTile = Callable[[int, int], None]
 Planes = NDArray[np.float32]
 """``(3, h, w)`` float32."""
@@ -110,7 +112,9 @@ class Restorer:
                     blended[:, :h, left : left + w] += next(tiles)[:, :h, :w] * (wy[:, None] * wx)
                     done += 1
                     on_tile(done, len(plan))
-                finish(slice(top, finished), blended[:, : finished - top])
+                for begin_px in range(top, finished, STRIP_PX):
+                    strip = slice(begin_px, min(begin_px + STRIP_PX, finished))
+                    finish(strip, blended[:, strip.start - top : strip.stop - top])
                 begun = rows.tile_px - (finished - top)  # rows that the next tiles go on with
                 blended[:, :begun] = blended[:, finished - top :]
                 blended[:, begun:] = 0

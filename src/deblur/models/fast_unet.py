@@ -75,6 +75,11 @@ class FastUNet(Network):
         return stem_and_head + 2 * sum(level_blocks[:-1]) + level_blocks[-1] + down + up
 
     @property
+    def bytes_per_px(self) -> float:
+        """Proportional to the width: eight bytes for each channel of the first level (see measurements)."""
+        return 8.0 * self.width
+
+    @property
     def architecture(self) -> dict[str, Any]:
         """What ``models.build`` needs to make this network again."""
         return {"name": "FastUNet", "width": self.width, "blocks": self.blocks}

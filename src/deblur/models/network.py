@@ -15,6 +15,11 @@ class Network(nn.Module):
     """How far a pixel's value reaches, px; None where statistics cover the whole input."""
 
     @property
+    def bytes_per_px(self) -> float | None:
+        """What the shipped engines need for a tile in float32, bytes a pixel, measured; None: not known."""
+        return None
+
+    @property
     def architecture(self) -> dict[str, Any]:
         """What ``models.build`` needs to make this network again."""
         raise NotImplementedError
