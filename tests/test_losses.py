@@ -6,7 +6,9 @@ import pytorch_msssim
 import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
+from torch.nn import functional
 
+from deblur import losses
 from deblur.losses import CHARBONNIER_EPS, charbonnier, ms_ssim, restoration_loss, scales_that_fit
 
 
@@ -81,9 +83,18 @@ def test_gradients_are_finite_for_hard_images(case: str) -> None:
     assert prediction.grad.norm() < 1e3
 
 
-def test_scoring_first_leaves_training_possible() -> None:
+def test_products_and_convolutions_filter_alike() -> None:
+    """Large images go another way than crops."""
+    planes = torch.rand(1, 15, losses.LONGEST_PRODUCT_PX, 40)
+    more = functional.pad(planes, (0, 0, 0, 1))
+    assert torch.allclose(losses._filtered(more)[:, :, :-1], losses._filtered(planes), atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [176, 600])
+def test_scoring_first_leaves_training_possible(side: int) -> None:
     """Nothing made in inference mode may be kept for later."""
-    a, b = batch(0)
+    losses._windows.cache_clear()
+    a, b = batch(0, side)
     with torch.inference_mode():
         restoration_loss(a, b)
     prediction = a.clone().requires_grad_()

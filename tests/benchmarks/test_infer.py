@@ -10,6 +10,7 @@ from PIL import Image
 from deblur import cli
 from deblur.benchmarks import infer
 from deblur.benchmarks.one_photo import WAYS
+from deblur.errors import SettingError
 from deblur.export.onnx import export_model
 from deblur.inference.tiling import Tiling
 from deblur.models.unet import DeblurUNet
@@ -33,7 +34,11 @@ def test_every_way_restores_the_same_photo(folder: Path, way: str) -> None:
     rgb = infer.photo_of((512, 512) if "MONAI" in way else (160, 240))
     expected, restored = rgb.copy(), rgb.copy()
     WAYS["ours, ONNX Runtime f32"](folder)(expected)
-    WAYS[way](folder)(restored)
+    try:
+        restore = WAYS[way](folder)
+    except SettingError as error:
+        pytest.skip(str(error))
+    restore(restored)
     assert not np.array_equal(restored, rgb)
     assert np.abs(restored.astype(int) - expected).max() <= 1
 

@@ -29,7 +29,7 @@ def train(pairs: Path, output: Path, workers: int, step: c_int) -> None:
         tile_size=128,
         tile_overlap=32,
         learning_rate=1e-3,
-        precision="bf16",
+        precision="auto",
         accumulate=2,
         save_minutes=0.0,
         num_workers=workers,

@@ -153,10 +153,10 @@ def export(
     test_data: tuple[str, ...] = (),
     half: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
-    """Write weights as a model folder, which restore and serve take, and verify it.
+    """Write weights as a model folder, which restore and serve take.
 
     Args:
-        weights: A checkpoint, the output folder of a training, or a model folder.
+        weights: A checkpoint, the output folder of a training (its newest averaged weights), or a model folder.
         folder: Where model.onnx and model.json go.
         name: What the model is called.
         test_data: Sources of validation pairs to verify the written file on.

@@ -28,7 +28,7 @@ class UnblurredBatch(NamedTuple):
 
     def on(self, device: torch.device) -> Pairs:
         """All pairs, blurred on ``device``."""
-        sources = self.sources.to(device, non_blocking=True).permute(0, 3, 1, 2)
+        sources = self.sources.to(device, non_blocking=device.type == "cuda").permute(0, 3, 1, 2)
         made = degrade_batch(sources, self.plan)
         if self.ready is None:
             return made

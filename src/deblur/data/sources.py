@@ -245,7 +245,7 @@ def validation_pairs(
 ) -> list[Pair]:
     """Pairs as they are; of photos and leaves a frozen set of synthetic ones, the same in every run, all blurred."""
     if any(share for kind, share in recipe.kinds if kind != "sharp"):
-        recipe = replace(recipe, sharp=0.0)
+        recipe = replace(recipe, sharp=0.0, milder=0.0)
     pairs: list[Pair] = []
     for source in sources:
         if source.pairs:

@@ -16,7 +16,7 @@ def halve_weights(model: Any) -> None:
     """Change an ONNX ``ModelProto`` in place.
 
     Raises:
-        ModelError: a weight is beyond float16's range.
+        ModelError: float16 cannot hold a weight.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -27,7 +27,7 @@ def halve_weights(model: Any) -> None:
         with np.errstate(over="ignore"):
             half = numpy_helper.to_array(tensor).astype(np.float16)
         if not np.isfinite(half).all():
-            raise ModelError(f"{tensor.name} holds values beyond float16's range; export it without --half.")
+            raise ModelError(f"{tensor.name} holds values that float16 cannot hold; export it without --half.")
         tensor.CopyFrom(numpy_helper.from_array(half, tensor.name))
         casts[tensor.name] = helper.make_node("Cast", [tensor.name], [tensor.name + SUFFIX], to=TensorProto.FLOAT)
     nodes = list(graph.node)

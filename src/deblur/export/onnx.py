@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.export import Dim
 
-from deblur.errors import RegistrationError
+from deblur.errors import RegistrationError, SettingError
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.export.group_norm import channelwise
 from deblur.export.half import halve_weights
@@ -48,12 +48,15 @@ def export_model(
 
     ``half`` keeps the weights in float16; what is computed with them stays float32.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(f"{folder} cannot hold a model ({error.strerror}). Choose another folder.") from error
     onnx = folder / ONNX_FILE
-    (folder / JSON_FILE).unlink(missing_ok=True)  # what it says is true of the old file only
     traced = _traced(model.eval().cpu())
     if half:
         halve_weights(traced)
+    (folder / JSON_FILE).unlink(missing_ok=True)  # what it says is true of the old file only
     with whole_file(onnx) as stream:
         stream.write(traced.SerializeToString())
     cell_means = golden_cell_means(OnnxEngine(onnx), GOLDEN_SEED, GOLDEN_SIDE_PX)
@@ -98,7 +101,7 @@ def verify_model(
     if not abs(psnr_db - trained_psnr_db) <= VERIFY_TOLERANCE_DB:
         raise RegistrationError(
             f"The exported file scores {psnr_db:.3f} dB, validation measured {trained_psnr_db:.3f} dB: more than "
-            f"{VERIFY_TOLERANCE_DB} dB apart. Nothing was registered; the files are in {folder}."
+            f"{VERIFY_TOLERANCE_DB} dB apart. It is not to be used, and was not registered; the files are in {folder}."
         )
     write_info(folder, replace(model.info, psnr_db=psnr_db, psnr_input_db=scores.mean("psnr_input_db")))
     return scores

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,10 @@ class ModelInfo:
         Raises:
             SettingError: the tile is a part of the model, or there is too little memory for any.
         """
+        if not 0 < memory_mb < inf:
+            raise SettingError(f"--memory is {memory_mb:g}; it must be a number of MB above 0.")
+        if self.receptive_px is not None and self.bytes_per_px is None:
+            raise SettingError(f"{JSON_FILE} of {self.name} does not say what a tile takes. Export it again.")
         if self.receptive_px is None or self.bytes_per_px is None:
             raise SettingError(
                 f"--memory does not suit {self.name}: its result depends on the tile, so it keeps the one of "

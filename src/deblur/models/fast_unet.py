@@ -76,8 +76,8 @@ class FastUNet(Network):
 
     @property
     def bytes_per_px(self) -> float:
-        """Proportional to the width: eight bytes for each channel of the first level (see measurements)."""
-        return 8.0 * self.width
+        """Input and output, and eight bytes for each channel of the first level: above all that was measured."""
+        return 40 + 8.0 * self.width
 
     @property
     def architecture(self) -> dict[str, Any]:

@@ -26,7 +26,6 @@ from deblur.synthesis.light import ENCODED, OFFSET, brightened, light_table
 
 Corners = tuple[tuple[int, ...], tuple[int, ...]]
 """Where cells begin and end, along y and along x."""
-AS_IT_IS = np.arange(256, dtype=np.uint8)
 
 
 class Cells(NamedTuple):
@@ -55,7 +54,7 @@ class Plan(NamedTuple):
         cells: all samples.
         things: some of them.
         light: ``(B, 256)``, of each code.
-        brightness: ``(B, 256)``, the code that each code becomes in the sharp picture; None: no one changes.
+        brightness: ``(B, 256)``, the code that each code becomes in the sharp picture.
         curves: ``(4, B)``: end and slope of the toe, 1 / power, contrast.
         noise: by sample, and whether its light is encoded.
         scales: by sample, those that are resampled.
@@ -69,7 +68,7 @@ class Plan(NamedTuple):
     cells: tuple[Cells, ...]
     things: Things | None
     light: NDArray[np.float32]
-    brightness: NDArray[np.uint8] | None
+    brightness: NDArray[np.uint8]
     curves: NDArray[np.float32]
     noise: dict[int, tuple[Noise, bool]]
     scales: dict[int, float]
@@ -96,22 +95,20 @@ def planned(degradations: Sequence[Degradation]) -> Plan:
     kernels += [_kernels(thing.blur, None, reach) for _, thing in moving]
     toes = np.array([d.sensor_curve.toe for d in degradations]).T
     bends = [[1 / d.sensor_curve.power for d in degradations], [d.sensor_curve.contrast for d in degradations]]
-    brighter = any(d.gain != 1 for d in degradations)
+    codes = np.arange(256, dtype=np.uint8)
     return Plan(
-        first.shape_px,
-        first.margin_px,
-        reach,
-        torch.from_numpy(np.concatenate(kernels)),
-        tuple(Cells(np.array(ids), corners) for corners, ids in groups.items()),
-        _things(moving) if moving else None,
-        np.stack([light_table(d.curve, d.gain, d.highlights) for d in degradations]),
-        np.stack([brightened(d.curve, d.gain) if d.gain != 1 else AS_IT_IS for d in degradations])
-        if brighter
-        else None,
-        np.concatenate([toes, np.array(bends)]).astype(np.float32),
-        {i: (d.noise, d.curve == ENCODED) for i, d in enumerate(degradations) if d.noise},
-        {i: d.scale for i, d in enumerate(degradations) if d.scale < 1},
-        {i: (d.quality, d.corner) for i, d in enumerate(degradations) if d.quality is not None},
+        shape_px=first.shape_px,
+        margin_px=first.margin_px,
+        reach_px=reach,
+        kernels=torch.from_numpy(np.concatenate(kernels)),
+        cells=tuple(Cells(np.array(ids), corners) for corners, ids in groups.items()),
+        things=_things(moving) if moving else None,
+        light=np.stack([light_table(d.curve, d.gain, d.highlights) for d in degradations]),
+        brightness=np.stack([brightened(d.curve, d.gain) if d.gain != 1 else codes for d in degradations]),
+        curves=np.concatenate([toes, np.array(bends)]).astype(np.float32),
+        noise={i: (d.noise, d.curve == ENCODED) for i, d in enumerate(degradations) if d.noise},
+        scales={i: d.scale for i, d in enumerate(degradations) if d.scale < 1},
+        qualities={i: (d.quality, d.corner) for i, d in enumerate(degradations) if d.quality is not None},
     )
 
 
@@ -147,9 +144,7 @@ def degrade_batch(sources: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
             f"The batch is {tuple(sources.shape)} {sources.dtype}; wanted are {wanted} torch.uint8, zoomed."
         )
     with torch.no_grad(), torch.autocast(sources.device.type, enabled=False):
-        sharp = _inner(sources, plan.margin_px)
-        if plan.brightness is not None:
-            sharp = _looked_up(plan.brightness, sharp)
+        sharp = _looked_up(plan.brightness, _inner(sources, plan.margin_px))
         light = _looked_up(plan.light, _inner(sources, plan.margin_px - SURROUND_PX - plan.reach_px))
         codes = _resampled(_encoded(_blurred(light, plan), plan), plan)
         return _compressed(codes, plan) / 255, sharp.float() / 255
@@ -160,8 +155,8 @@ def _inner(images: Tensor, margin_px: int) -> Tensor:
 
 
 def _on(device: torch.device, values: Any) -> Tensor:
-    """A small array or list on the device."""
-    return torch.as_tensor(values).to(device, non_blocking=True)
+    """An array or list on the device."""
+    return torch.as_tensor(values).to(device, non_blocking=device.type == "cuda")  # which copies them before it returns
 
 
 def _looked_up(tables: NDArray[Any], codes: Tensor) -> Tensor:
@@ -173,7 +168,7 @@ def _blurred(light: Tensor, plan: Plan) -> Tensor:
     """``(B, 3, H, W)`` light with a margin -> the result with its surround, ``(B, 3, h, w)``."""
     height, width = (side + 2 * SURROUND_PX for side in plan.shape_px)
     result = torch.empty((*light.shape[:2], height, width), device=light.device)
-    all_kernels, at = plan.kernels.to(light.device, non_blocking=True), 0
+    all_kernels, at = _on(light.device, plan.kernels), 0
     for samples, corners in plan.cells:
         blend = None
         if corners:
@@ -267,7 +262,7 @@ def _resampled(codes: Tensor, plan: Plan) -> Tensor:
     return codes
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def _resampling(whole_px: int, small_px: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """The matrices ``(whole, whole)`` that scale a line down and up: what Pillow makes of unit vectors, zeros below."""
     shrunk = Image.fromarray(np.eye(whole_px, dtype=np.float32)).resize((whole_px, small_px), Image.Resampling.BICUBIC)

@@ -22,7 +22,6 @@ def pick_device(name: str) -> torch.device:
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.zeros(1, device=device)
-        torch.backends.cudnn.allow_tf32 = False  # MS-SSIM subtracts squares: ten bits are too few
         return device
     except (RuntimeError, AssertionError) as error:
         raise SettingError(f"--device {name} is not usable here ({str(error).splitlines()[0]}). Try cpu.") from error

@@ -1,17 +1,19 @@
 """Write weights that exist already as a model folder: to copy, to serve, to ship with a package."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from deblur import project
-from deblur.data.sources import open_sources, validation_pairs
+from deblur.data.sources import Reading, open_sources, validation_pairs
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.export.onnx import export_model, verify_model
+from deblur.inference.model_folder import read_info
 from deblur.inference.restorer import Restorer
 from deblur.models.engine import TorchEngine
-from deblur.synthesis.degrade import SEVERITIES, Recipe
-from deblur.training.checkpoint import network_from
-from deblur.training.config import presets
+from deblur.registry.record import RunRecord
+from deblur.training.checkpoint import has_state, load_checkpoint, network_from
+from deblur.training.registering import as_trained
 
 
 def export_weights(
@@ -20,8 +22,8 @@ def export_weights(
     """Export and, where there are pairs, verify; returns the scores of the written file.
 
     Args:
-        source: a checkpoint, the output folder of a training, or a model folder.
-        folder: where ``model.onnx`` and ``model.json`` go.
+        source: a checkpoint, the output folder of a training (its newest averaged weights), or a model folder.
+        folder: where ``model.onnx`` and ``model.json`` go; the tile is the one that the weights were validated with.
         name: what the model is called.
         test_data: sources of validation pairs.
         half: keep the weights in float16.
@@ -31,10 +33,20 @@ def export_weights(
         RegistrationError: the written file scores otherwise than the weights did.
     """
     network = network_from(source)
-    defaults = presets()["fast" if network.receptive_px else "published"]
-    tiling = defaults.tiling(network)
-    pairs = validation_pairs(open_sources(test_data), None, SEVERITIES["medium"], Recipe()) if test_data else []
-    benchmark = Benchmark(pairs)
-    scored = benchmark.score(Restorer(TorchEngine(network), tiling)) if pairs else None
+    made = as_trained(_settings_of(source))
+    is_model = source.is_dir() and not has_state(source)
+    tiling = read_info(source).tiling if is_model else made.tiling(network)
+    sources = open_sources(test_data, Reading(made.blur_gamma, made.average))
+    benchmark = Benchmark(validation_pairs(sources, None, made.strength, made.recipe))
+    scored = benchmark.score(Restorer(TorchEngine(network), tiling)) if benchmark.pairs else None
     export_model(network, folder, name=name, tiling=tiling, git_commit=project.git_state()[0], half=half)
     return verify_model(folder, benchmark, scored.mean("psnr_db")) if scored else None
+
+
+def _settings_of(source: Path) -> Mapping[str, Any]:
+    """Of the training that made the weights, as far as they are known."""
+    if source.is_file():
+        settings: Mapping[str, Any] = load_checkpoint(source).get("settings", {})
+        return settings
+    record = RunRecord(source)
+    return record.run["settings"] if record.exists else {}

@@ -2,8 +2,9 @@
 
 import ast
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from deblur import project
 from deblur.data.pairs import fingerprint
@@ -46,20 +47,10 @@ def register_checkpoint(
     if not named:
         raise SettingError("The checkpoint does not say what it was validated on. Give --test_data.")
     network = network_of(state)
-    average = settings.get("average", "None")
-    reading = Reading(settings.get("blur_gamma") == "True", None if average == "None" else int(average))
-    sources = open_sources(named, reading)
+    made = as_trained(settings)
+    sources = open_sources(named, Reading(made.blur_gamma, made.average))
     if not (test_data or _names_in(settings.get("test_data"))):
         _, sources = hold_back(sources)
-    kernels = settings.get("kernels", "None")
-    made = TrainConfig(
-        blur=settings.get("blur", "camera"),
-        kernels=None if kernels == "None" else Path(kernels),
-        severity=float(settings.get("severity", SEVERITIES["medium"])),
-        milder=float(settings.get("milder", 0.0)),
-        tile_size=int(settings.get("tile_size", 512)),
-        tile_overlap=int(settings.get("tile_overlap", 64)),
-    )
     tiling = made.tiling(network)
     pairs = validation_pairs(sources, val_images, made.strength, made.recipe)
     benchmark = Benchmark(pairs)
@@ -84,6 +75,20 @@ def register_checkpoint(
         record.end(FINISHED)
     shipping.finish(LAST_SHIPMENT_S)
     return register_record(record, name, shipping.run_id), scores
+
+
+def as_trained(settings: Mapping[str, Any]) -> TrainConfig:
+    """What validation depends on, from a run's settings (values) or a checkpoint's (the same as words)."""
+    average, kernels = str(settings.get("average")), str(settings.get("kernels"))
+    return TrainConfig(
+        blur="noise" if settings.get("blur") == "noise" else "camera",
+        blur_gamma=str(settings.get("blur_gamma")) == "True",
+        average=None if average == "None" else int(average),
+        kernels=None if kernels == "None" else Path(kernels),
+        severity=float(settings.get("severity", SEVERITIES["medium"])),
+        tile_size=int(settings.get("tile_size", 512)),
+        tile_overlap=int(settings.get("tile_overlap", 64)),
+    )
 
 
 def _names_in(setting: str | None) -> Sequence[str]:

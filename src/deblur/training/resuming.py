@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from deblur.folder_lock import sole_user
 from deblur.inference.model_folder import sha256_of
 from deblur.registry.record import BEST_PATTERN, FINISHED, RunRecord
 from deblur.training.checkpoint import has_state, load_checkpoint, recover_state
+from deblur.training.config import TrainConfig
 from deblur.training.state import Counters
 
 DATA = "data_fingerprint"
@@ -82,7 +83,8 @@ def open_run(
         if resume:
             raise SettingError(f"--resume: {folder} holds no run. Leave --resume out to begin one.")
         return Opened(RunRecord.begin(folder, name, settings, tags))
-    differences = changed(record.run["settings"], settings)
+    earlier = asdict(TrainConfig().resolved()) | record.run["settings"]  # a version before may have had fewer settings
+    differences = changed(earlier, settings)
     new_data = record.run["tags"].get(DATA) != tags.get(DATA)
     if resume and differences:
         raise SettingError(
@@ -99,7 +101,7 @@ def open_run(
 
 def changed(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """``name: earlier -> now`` for every setting that decides what comes out."""
-    names = sorted((earlier.keys() & now.keys()) - RESUME_FREELY)  # a version before may have had fewer settings
+    names = sorted((earlier.keys() & now.keys()) - RESUME_FREELY)
     pairs = [(name, str(earlier.get(name)), str(now.get(name))) for name in names]
     return [f"{name}: {before} -> {after}" for name, before, after in pairs if before != after]
 
