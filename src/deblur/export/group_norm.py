@@ -20,23 +20,21 @@ class ChannelwiseGroupNorm(nn.Module):
     cancel. A file that scores otherwise than its network did is never registered (``onnx.verify_model``).
     """
 
+    over_group: Tensor
+
     def __init__(self, norm: nn.GroupNorm) -> None:
         super().__init__()
-        self.groups, self.eps, self.weight, self.bias = norm.num_groups, norm.eps, norm.weight, norm.bias
+        self.eps, self.weight, self.bias = norm.eps, norm.weight, norm.bias
+        size = norm.num_channels // norm.num_groups
+        over_group = torch.kron(torch.eye(norm.num_groups), torch.full((size, size), 1 / size))
+        self.register_buffer("over_group", over_group, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, C, H, W)`` -> the same shape."""
-        mean = self._over_groups(x.mean((2, 3), keepdim=True))
-        variance = self._over_groups((x * x).mean((2, 3), keepdim=True)) - mean * mean
-        scale = torch.rsqrt(variance.clamp_min(0.0) + self.eps) * self.weight[:, None, None]
-        return x * scale + (self.bias[:, None, None] - mean * scale)
-
-    def _over_groups(self, per_channel: Tensor) -> Tensor:
-        """``(B, C, 1, 1)`` -> the same shape, each channel with the mean of its group."""
-        channels = per_channel.shape[1]
-        size = channels // self.groups
-        grouped = per_channel.reshape(-1, self.groups, size).mean(2, keepdim=True)
-        return grouped.expand(-1, self.groups, size).reshape(-1, channels, 1, 1)
+        """``(B, C, H, W)`` -> the same shape; means of channels times ``over_group`` are those of groups."""
+        mean = x.mean((2, 3)) @ self.over_group
+        variance = (x * x).mean((2, 3)) @ self.over_group - mean * mean
+        scale = torch.rsqrt(variance.clamp_min(0.0) + self.eps) * self.weight
+        return x * scale[..., None, None] + (self.bias - mean * scale)[..., None, None]
 
 
 def channelwise(network: nn.Module) -> nn.Module:

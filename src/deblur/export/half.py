@@ -3,6 +3,7 @@
 Each weight keeps its name; a Cast beside it brings it back to float32, which engines do once, when they load the file.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from deblur.errors import ModelError
 SUFFIX = ".float32"
 
 
-def halve_weights(model: Any) -> None:
-    """Change an ONNX ``ModelProto`` in place.
+def halve_weights(model: Any, names: Collection[str]) -> None:
+    """Change the weights of these names in an ONNX ``ModelProto``, in place.
 
     Raises:
         ModelError: float16 cannot hold a weight.
@@ -22,7 +23,7 @@ def halve_weights(model: Any) -> None:
 
     graph, casts = model.graph, {}
     for tensor in graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
+        if tensor.name not in names:
             continue
         with np.errstate(over="ignore"):
             half = numpy_helper.to_array(tensor).astype(np.float16)

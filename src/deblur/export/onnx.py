@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.export import Dim
 
 from deblur.errors import RegistrationError, SettingError
 from deblur.evaluation.scores import Benchmark, Scores
@@ -55,7 +54,7 @@ def export_model(
     onnx = folder / ONNX_FILE
     traced = _traced(model.eval().cpu())
     if half:
-        halve_weights(traced)
+        halve_weights(traced, model.state_dict().keys())
     (folder / JSON_FILE).unlink(missing_ok=True)  # what it says is true of the old file only
     with whole_file(onnx) as stream:
         stream.write(traced.SerializeToString())
@@ -110,11 +109,11 @@ def verify_model(
 def _traced(model: Network) -> Any:
     """The network as an ONNX ``ModelProto``, by torch's exporter.
 
-    Sides are multiples of the size rule, which lets it drop the guards on odd ones.
+    One size is traced, several times faster than symbols for any, and then opened: a network whose operations kept it
+    would fail at the golden input, which has another.
     """
     step = model.size_rule.multiple_of
     example = torch.rand(2, 3, 4 * step, 6 * step)
-    sizes = {0: Dim("batch"), 2: step * Dim("rows", min=1), 3: step * Dim("columns", min=1)}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
@@ -122,7 +121,6 @@ def _traced(model: Network) -> Any:
             channelwise(model),
             (example,),
             dynamo=True,
-            dynamic_shapes=(sizes,),
             opset_version=OPSET,
             input_names=["blurry"],
             output_names=["restored"],
@@ -130,4 +128,9 @@ def _traced(model: Network) -> Any:
             verbose=False,
         )
     assert program is not None
-    return program.model_proto
+    proto = program.model_proto
+    del proto.graph.value_info[:]  # sizes between the operations
+    for value in (*proto.graph.input, *proto.graph.output):
+        for axis, name in {0: "batch", 2: "rows", 3: "columns"}.items():
+            value.type.tensor_type.shape.dim[axis].dim_param = name
+    return proto
