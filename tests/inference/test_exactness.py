@@ -14,9 +14,10 @@ from deblur.inference.engine import OnnxEngine
 from deblur.inference.model_folder import open_model, read_info
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import SizeRule, Tiling
+from deblur.models.network import Network
 
 
-class NormFree(nn.Module):
+class NormFree(Network):
     """Convolutions, pooling and bilinear upsampling on three levels; sees 22 px around a pixel, at most."""
 
     size_rule = SizeRule(multiple_of=4, min_side_px=4)
@@ -47,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(4)
     path = tmp_path_factory.mktemp("normfree")
     network = NormFree()
-    export_model(network, path, name="norm-free", tiling=Tiling(128, 32, network.size_rule))  # type: ignore[arg-type]
+    export_model(network, path, name="norm-free", tiling=Tiling(128, 32, network.size_rule))
     return path
 
 
