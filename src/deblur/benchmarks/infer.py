@@ -33,9 +33,10 @@ from deblur.images import Photo, Rgb8, decode, encode
 from deblur.inference.engine import Batch, Engine, Run, begin, open_engine
 from deblur.inference.model_folder import ONNX_FILE, read_info
 from deblur.inference.restorer import Restorer
-from deblur.inference.tiling import Tiling, plan_tiles
+from deblur.inference.tiling import plan_tiles
 from deblur.models.unet import DeblurUNet
 from deblur.training.checkpoint import network_from
+from deblur.training.config import presets
 
 PUBLISHED, MONAI, TORCH_SAME_TILES = tuple(WAYS)[:3]
 F32, BF16, AUTO = tuple(WAYS)[-3:]
@@ -260,7 +261,7 @@ def _random_model(folder: Path) -> Path:
     """DeblurUNet of full width, never trained: it takes as long as a trained one."""
     torch.manual_seed(0)
     network = DeblurUNet()
-    export_model(network, folder, name="random", tiling=Tiling(512, 64, network.size_rule))
+    export_model(network, folder, name="random", tiling=presets()["published"].tiling(network))
     return folder
 
 
