@@ -168,6 +168,9 @@ def test_ctrl_c_and_sigterm_end_it_without_a_traceback(tmp_path: Path, number: s
         assert process.poll() is None
         time.sleep(0.01)
     os.killpg(process.pid, number)
-    _, error = process.communicate(timeout=60)
+    try:
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == code
     assert "Traceback" not in error

@@ -1,6 +1,10 @@
 """Saved sets: whole files, the same bytes however often it was interrupted, and nothing of others written over."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +14,7 @@ import pytest
 from filelock import FileLock
 
 from deblur.data.pairs import find_pairs
-from deblur.data.saved import read_manifest, save_set, verify_set
+from deblur.data.saved import _ctrl_c_left_to_this_process, read_manifest, save_set, verify_set
 from deblur.errors import DataError, DiskFull, FolderInUse, SettingError
 from deblur.folder_lock import LOCK_FILE
 from deblur.images import Rgb8, read_rgb8
@@ -185,3 +189,18 @@ def test_saving_is_lossless_and_quick(tmp_path: Path, photos: dict[str, Any]) ->
     save_set(tmp_path / "set", 4, Photo(), {})
     assert time.perf_counter() - started < 5, "measured: 0.3 s"
     assert np.array_equal(read_rgb8(tmp_path / "set" / "sharp" / "000003.png"), photos["astronaut"].pixels)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_ctrl_c_while_a_worker_starts_is_obeyed_and_does_not_reach_it() -> None:
+    said = []
+
+    def interrupted() -> None:
+        with _ctrl_c_left_to_this_process():
+            program = "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('alive')"
+            os.kill(os.getpid(), signal.SIGINT)
+            said.append(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False))
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert said[0].stdout == "alive\n"

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import convolve, gaussian_filter
 
@@ -131,6 +131,7 @@ def test_it_equals_a_direct_convolution_of_light(curve: Curve) -> None:
 
 
 @given(SEEDS, st.integers(0, 255))
+@example(456, 246)  # expanded highlights
 @settings(deadline=None, max_examples=30)
 def test_a_constant_stays_constant_through_blur_resampling_and_jpeg(seed: int, code: int) -> None:
     degradation = replace(draw(np.random.default_rng(seed), SIZE, 1.0), noise=None)

@@ -26,7 +26,7 @@ def test_every_curve_inverts_and_rises(power: float, contrast: float) -> None:
 
 @given(st.one_of(st.just(1.0), st.floats(1.3, 3)), st.floats(0, 0.6))
 def test_without_a_change_codes_stay(power: float, contrast: float) -> None:
-    assert np.array_equal(brightened(Curve(power, contrast), 1.0), np.arange(256))
+    assert np.array_equal(brightened(Curve(power, contrast), 1.0, 1.0), np.arange(256))
 
 
 def test_the_default_curve_is_srgb() -> None:
@@ -47,5 +47,6 @@ def test_highlights_rise_and_nothing_else_does() -> None:
 
 def test_a_stop_is_twice_the_light() -> None:
     assert np.allclose(light_table(SRGB, gain=2.0), 2 * light_table(SRGB))
-    assert brightened(SRGB, 2.0)[137] == pytest.approx(188, abs=1)  # 0.25 and 0.5 of the light
-    assert brightened(SRGB, 2.0)[200] == 255
+    assert brightened(SRGB, 2.0, 1.0)[137] == pytest.approx(188, abs=1)  # 0.25 and 0.5 of the light
+    assert brightened(SRGB, 2.0, 1.0)[200] == 255
+    assert brightened(SRGB, 1.0, 4.0)[246:250].min() > 250, "what is lit like a lamp is as white when it is sharp"

@@ -217,15 +217,23 @@ def _made(make: Make, indices: Sequence[int], workers: int) -> Iterator[tuple[in
 
 @contextmanager
 def _ctrl_c_left_to_this_process() -> Iterator[None]:
-    """Processes started in here ignore Ctrl-C from the first; a pool whose worker dies in mid-start hangs."""
-    if threading.current_thread() is not threading.main_thread():
+    """Processes started in here never see Ctrl-C, and one that comes meanwhile is obeyed at the end.
+
+    A pool whose worker dies in mid-start hangs.
+    """
+    if os.name == "nt" or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    came = list[int]()
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is started here inherits it
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 _work: list[Make] = []

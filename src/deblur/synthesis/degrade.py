@@ -208,6 +208,11 @@ class Degradation:
         return SURROUND_PX if self.scale < 1 or self.quality is not None else 0
 
     @property
+    def changes_light(self) -> bool:
+        """Whether the sharp picture becomes brighter or darker, too."""
+        return (self.gain, self.highlights) != (1.0, 1.0)
+
+    @property
     def sensor_curve(self) -> Curve:
         """The curve under which noise is added: blur may be on codes, noise never is."""
         return SRGB if self.noise and self.curve == ENCODED else self.curve
@@ -388,8 +393,8 @@ def degrade(source: Rgb8, degradation: Degradation) -> tuple[Rgb8, Rgb8]:
     """
     framed = zoomed(source, degradation)
     sharp = _inner(framed, degradation.margin_px)
-    if degradation.gain != 1:
-        sharp = brightened(degradation.curve, degradation.gain)[sharp]
+    if degradation.changes_light:
+        sharp = brightened(degradation.curve, degradation.gain, degradation.highlights)[sharp]
     blurry = _exposed(framed, degradation)
     if degradation.scale < 1:
         blurry = _resampled(blurry, degradation.scale)

@@ -85,6 +85,6 @@ def light_table(curve: Curve, gain: float = 1.0, highlights: float = 1.0) -> Pix
     return (curve.decode(CODES) * gain * (1 + (highlights - 1) * t * t * (3 - 2 * t))).astype(np.float32)
 
 
-def brightened(curve: Curve, gain: float) -> NDArray[np.uint8]:
-    """The code that each of the 256 codes becomes under ``gain`` times the light."""
-    return np.rint(curve.encode(curve.decode(CODES) * np.float32(gain)) * 255).astype(np.uint8)
+def brightened(curve: Curve, gain: float, highlights: float) -> NDArray[np.uint8]:
+    """The code that each of the 256 codes becomes in that light, without blur."""
+    return np.rint(curve.encode(light_table(curve, gain, highlights)) * 255).astype(np.uint8)

@@ -104,7 +104,9 @@ def planned(degradations: Sequence[Degradation]) -> Plan:
         cells=tuple(Cells(np.array(ids), corners) for corners, ids in groups.items()),
         things=_things(moving) if moving else None,
         light=np.stack([light_table(d.curve, d.gain, d.highlights) for d in degradations]),
-        brightness=np.stack([brightened(d.curve, d.gain) if d.gain != 1 else codes for d in degradations]),
+        brightness=np.stack(
+            [brightened(d.curve, d.gain, d.highlights) if d.changes_light else codes for d in degradations]
+        ),
         curves=np.concatenate([toes, np.array(bends)]).astype(np.float32),
         noise={i: (d.noise, d.curve == ENCODED) for i, d in enumerate(degradations) if d.noise},
         scales={i: d.scale for i, d in enumerate(degradations) if d.scale < 1},
