@@ -2,6 +2,7 @@
 that keeps every test's registry in its own folder."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from deblur.export.onnx import export_model
 from deblur.inference.tiling import Tiling
 from deblur.models.unet import DeblurUNet
 from tests import quick_export as quick
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit an ignored Ctrl-C
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
