@@ -2,6 +2,7 @@
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from deblur.data.sources import (
 )
 from deblur.errors import DataError, SettingError
 from deblur.metrics import psnr_db
-from deblur.synthesis.degrade import Recipe
+from deblur.synthesis.degrade import NOISE_ONLY, Recipe
 
 
 @pytest.fixture(scope="session")
@@ -214,3 +215,12 @@ def test_a_photo_that_is_too_small_is_enlarged(photos: dict[str, SharpPhoto], tm
 def test_fingerprints_change_with_images_and_weights(pair_folder: Path, photo_folder: Path) -> None:
     texts = [str(pair_folder), f"photos:{photo_folder}", f"photos:{photo_folder}=2", "leaves"]
     assert len({fingerprint_of(opened(text)) for text in texts}) == 4
+
+
+@pytest.mark.parametrize("recipe", [Recipe(), NOISE_ONLY])
+def test_milder_samples_change_no_validation_set(photo_folder: Path, recipe: Recipe) -> None:
+    sets = [
+        validation_pairs(opened(f"photos:{photo_folder}"), 4, 0.5, replace(recipe, milder=share))
+        for share in (0.0, 1.0)
+    ]
+    assert fingerprint(sets[0]) == fingerprint(sets[1])

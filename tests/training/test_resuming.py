@@ -48,6 +48,13 @@ def test_the_same_command_goes_on_in_the_same_record(killed: RunRecord) -> None:
     assert [event["event"] for event in again.record.events] == ["resumed"]
 
 
+def test_a_setting_that_is_new_counts_as_its_default(killed: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the defaults would not suit so many processes."""
+    monkeypatch.setenv("WORLD_SIZE", "16")
+    assert opened(killed.folder, SETTINGS | {"milder": 0.0, "severity": 0.5}).state
+    assert "milder: 0.0 -> 0.4" in opened(killed.folder, SETTINGS | {"milder": 0.4}).lines[0]
+
+
 def test_what_does_not_change_the_result_may_change(killed: RunRecord) -> None:
     assert opened(killed.folder, SETTINGS | {"num_workers": 0}).state
 

@@ -244,8 +244,9 @@ def validation_pairs(
     sources: Sequence[Source], count: int | None, strength: float, recipe: Recipe = Recipe()
 ) -> list[Pair]:
     """Pairs as they are; of photos and leaves a frozen set of synthetic ones, the same in every run, all blurred."""
+    recipe = replace(recipe, milder=0.0)
     if any(share for kind, share in recipe.kinds if kind != "sharp"):
-        recipe = replace(recipe, sharp=0.0, milder=0.0)
+        recipe = replace(recipe, sharp=0.0)
     pairs: list[Pair] = []
     for source in sources:
         if source.pairs:

@@ -83,7 +83,8 @@ def open_run(
         if resume:
             raise SettingError(f"--resume: {folder} holds no run. Leave --resume out to begin one.")
         return Opened(RunRecord.begin(folder, name, settings, tags))
-    earlier = asdict(TrainConfig().resolved()) | record.run["settings"]  # a version before may have had fewer settings
+    defaults = TrainConfig()  # for what a version before did not have
+    earlier = asdict(defaults) | {"severity": defaults.strength} | record.run["settings"]
     differences = changed(earlier, settings)
     new_data = record.run["tags"].get(DATA) != tags.get(DATA)
     if resume and differences:
