@@ -4,6 +4,7 @@ Ways take turns; figures are medians. Times are of the network on pixels that ar
 in the host's memory to restored ones there.
 """
 
+import copy
 import json
 import statistics
 import time
@@ -56,9 +57,7 @@ def ways_of(model: Network, photo: Tensor, device: torch.device) -> dict[str, Ca
     pinned = photo.pin_memory() if device.type == "cuda" else photo
     there = to_float(photo.to(device).permute(0, 3, 1, 2))
     plain, last = there.contiguous(), there.contiguous(memory_format=torch.channels_last)
-    fast = build(model.architecture).to(device).eval()
-    fast.load_state_dict(model.state_dict())
-    fast = fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fast = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def bf16(network: Network, pixels: Tensor) -> Tensor:
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):

@@ -12,7 +12,7 @@ from deblur.inference.model_folder import read_info
 from deblur.inference.restorer import Restorer
 from deblur.models.engine import TorchEngine
 from deblur.registry.record import RunRecord
-from deblur.training.checkpoint import has_state, load_checkpoint, network_from
+from deblur.training.checkpoint import has_state, load_checkpoint, network_from, network_of
 from deblur.training.registering import as_trained
 
 
@@ -32,8 +32,14 @@ def export_weights(
         ModelError: no weights there.
         RegistrationError: the written file scores otherwise than the weights did.
     """
-    network = network_from(source)
-    made = as_trained(_settings_of(source))
+    settings: Mapping[str, Any]
+    if source.is_file():
+        state = load_checkpoint(source)
+        network, settings = network_of(state), state.get("settings", {})
+    else:
+        network, record = network_from(source), RunRecord(source)
+        settings = record.run["settings"] if record.exists else {}
+    made = as_trained(settings)
     is_model = source.is_dir() and not has_state(source)
     tiling = read_info(source).tiling if is_model else made.tiling(network)
     sources = open_sources(test_data, Reading(made.blur_gamma, made.average))
@@ -41,12 +47,3 @@ def export_weights(
     scored = benchmark.score(Restorer(TorchEngine(network), tiling)) if benchmark.pairs else None
     export_model(network, folder, name=name, tiling=tiling, git_commit=project.git_state()[0], half=half)
     return verify_model(folder, benchmark, scored.mean("psnr_db")) if scored else None
-
-
-def _settings_of(source: Path) -> Mapping[str, Any]:
-    """Of the training that made the weights, as far as they are known."""
-    if source.is_file():
-        settings: Mapping[str, Any] = load_checkpoint(source).get("settings", {})
-        return settings
-    record = RunRecord(source)
-    return record.run["settings"] if record.exists else {}
