@@ -52,9 +52,9 @@ def test_a_call_ends_when_its_run_is_cancelled_and_other_runs_go_on(model_folder
     engine: Engine = open_engine(model_folder / "model.onnx", name, "f32", threads=1)  # type: ignore[arg-type]
     large = np.random.default_rng(2).random((1, 3, 1024, 1024), dtype=np.float32)
     expected = engine(TILES)
-    engine(large)  # compiled
+    begin(engine).call(large)  # compiled
     started = time.perf_counter()
-    engine(large)
+    begin(engine).call(large)
     usual_s = time.perf_counter() - started
 
     run = begin(engine)
@@ -72,12 +72,14 @@ def test_compiled_shapes_are_kept_and_the_one_not_used_longest_goes(model_folder
     engine = OpenVinoEngine(model_folder / "model.onnx")
     shapes = [(1, 3, 16, 16 * (i + 1)) for i in range(SHAPES_KEPT + 1)]
     for shape in shapes[:-1]:
-        engine(np.zeros(shape, np.float32))
+        engine.begin().call(np.zeros(shape, np.float32))
     kept = engine._compiled[shapes[0]]
-    engine(np.zeros(shapes[0], np.float32))
-    engine(np.zeros(shapes[-1], np.float32))
+    engine.begin().call(np.zeros(shapes[0], np.float32))
+    engine.begin().call(np.zeros(shapes[-1], np.float32))
     assert set(engine._compiled) == {shapes[0], *shapes[2:]}
     assert engine._compiled[shapes[0]] is kept
+    engine(np.zeros((1, 3, 32, 32), np.float32))
+    assert set(engine._compiled) == {shapes[0], *shapes[2:]}, "a call by itself keeps nothing"
 
 
 def test_openvino_reports_to_nobody(model_folder: Path) -> None:

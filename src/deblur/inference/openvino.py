@@ -68,7 +68,8 @@ class OpenVinoEngine:
         self._lock = Lock()
 
     def __call__(self, batch: Batch, /) -> Batch:
-        return self.begin().call(batch)
+        """A call by itself: what is compiled for it goes with it (58 MB after the golden input of DeblurUNet)."""
+        return _answer(self._compile(batch.shape).create_infer_request(), batch)
 
     def begin(self) -> Run:
         """Calls that ``cancel`` ends between two operators; one request serves them all as long as the shape stays."""
@@ -78,9 +79,7 @@ class OpenVinoEngine:
             nonlocal request, shape
             if batch.shape != shape:
                 request, shape = self._compiled_for(batch.shape).create_infer_request(), batch.shape
-            request.start_async({0: batch}, share_inputs=True)
-            request.wait()
-            return np.array(request.get_output_tensor(0).data)
+            return _answer(request, batch)
 
         return Run(call, lambda: request.cancel() if request else None)
 
@@ -88,10 +87,19 @@ class OpenVinoEngine:
         """The network compiled for ``shape``: kept from before, or in the place of the one not used longest."""
         with self._lock:
             if shape not in self._compiled:
-                network = self._network.clone()
-                network.reshape(list(shape))
                 while len(self._compiled) >= SHAPES_KEPT:
                     self._compiled.popitem(last=False)
-                self._compiled[shape] = self._core.compile_model(network, "CPU", self._options)
+                self._compiled[shape] = self._compile(shape)
             self._compiled.move_to_end(shape)
             return self._compiled[shape]
+
+    def _compile(self, shape: tuple[int, ...]) -> Any:
+        network = self._network.clone()
+        network.reshape(list(shape))
+        return self._core.compile_model(network, "CPU", self._options)
+
+
+def _answer(request: Any, batch: Batch) -> Batch:
+    request.start_async({0: batch}, share_inputs=True)
+    request.wait()
+    return np.array(request.get_output_tensor(0).data)
