@@ -1,11 +1,12 @@
 """Files that are whole or not there: written beside, flushed to the disk, renamed. Full disks are told by name."""
 
 import errno
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from deblur.errors import DiskFull
 
@@ -31,6 +32,16 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """The same for values as JSON, a field a line; what JSON does not know is written as words.
+
+    Raises:
+        DiskFull: there is no room; the old file is untouched.
+    """
+    with whole_file(path) as stream:
+        stream.write((json.dumps(values, indent=2, default=str) + "\n").encode("utf-8"))
 
 
 @contextmanager

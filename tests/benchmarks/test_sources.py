@@ -13,6 +13,7 @@ def test_a_mixture_is_trained_once_and_scored_on_every_set(
 ) -> None:
     command = ["bench", "sources", "--mixtures", "leaves=2 leaves", "--sets", str(pair_folder), "leaves"]
     command += ["--crops", "8", "--patch-size", "32", "--output", str(tmp_path)]
+    command += ["--json", str(tmp_path / "sources.json")]
     assert cli.main(command) == 0
     figures = json.loads((tmp_path / "sources.json").read_text())
     assert figures["mixtures"] == {"a": ["leaves=2", "leaves"]}

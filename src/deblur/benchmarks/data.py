@@ -25,7 +25,7 @@ from deblur.data.cache import CachedImage, OnProgress, disk_bytes
 from deblur.data.crops import Key
 from deblur.data.sources import Reading, mixture, open_sources, prepared
 from deblur.errors import DataError, SettingError
-from deblur.registry.record import write_json
+from deblur.whole_file import write_json
 
 Samples = Dataset[Any]
 

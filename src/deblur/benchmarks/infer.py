@@ -37,6 +37,7 @@ from deblur.inference.tiling import plan_tiles
 from deblur.models.unet import DeblurUNet
 from deblur.training.checkpoint import network_from
 from deblur.training.config import presets
+from deblur.whole_file import write_json
 
 PUBLISHED, MONAI, TORCH_SAME_TILES = tuple(WAYS)[:3]
 F32, BF16, AUTO = tuple(WAYS)[-3:]
@@ -87,7 +88,7 @@ def bench(
         megapixels: sizes for the scaling of time and memory.
         runs: rounds.
         json_file: where the figures go.
-        picture: where the drawing goes, a PNG.
+        picture: where the drawing goes.
         tracking: whether to log to MLflow, too.
         console: where the table goes.
 
@@ -111,7 +112,7 @@ def bench(
     figures["ratios"] = ratios(figures)
     _print(figures, console)
     if json_file:
-        json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_json(json_file, figures)
     if picture:
         draw(figures["scaling"], picture)
     if tracking:
@@ -163,7 +164,7 @@ def draw(scaling: list[dict[str, Any]], picture: Path) -> None:
         panel.set(xlabel="megapixels", ylabel=label, xlim=(0, None), ylim=(0, None))
         panel.grid(alpha=0.3)
     panels[0].legend()
-    figure.savefig(picture, dpi=120, format="png")
+    figure.savefig(picture, dpi=120)
 
 
 def _compare(folder: Path, runs: int, console: Console) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from deblur.data.photos import installed_photos, photos_in
 from deblur.images import Rgb8
 from deblur.synthesis.leaves import SUPERSAMPLING, TEXTURE_PX, Leaves, dead_leaves, fall, numbered, painted, textures
+from deblur.whole_file import write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -208,7 +209,7 @@ def main(folder: Path | None = None, picture: Path | None = None, json_file: Pat
         figures[name]["deviation of slopes"] = float(np.std(found["slopes"]))
     print(json.dumps(figures, indent=2))
     if json_file:
-        json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_json(json_file, figures)
     if picture:
         draw(leaves, photos).savefig(picture, dpi=80)
 

@@ -18,12 +18,12 @@ from deblur.errors import SettingError
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.inference.restorer import Restorer
 from deblur.models.engine import TorchEngine
-from deblur.registry.record import write_json
 from deblur.synthesis.degrade import SEVERITIES
 from deblur.training.checkpoint import load_checkpoint, network_of
 from deblur.training.config import TrainConfig, presets
 from deblur.training.recipe import run
 from deblur.training.terminal import progress_of
+from deblur.whole_file import write_json
 
 EPOCH_IMAGES = 1000
 
@@ -34,6 +34,7 @@ def bench(
     crops: int,
     output: Path,
     settings: Mapping[str, Any],
+    json_file: Path | None,
     console: Console,
 ) -> dict[str, Any]:
     """Train once a mixture, score on every set, print the table; what was trained already is not trained again.
@@ -42,8 +43,9 @@ def bench(
         mixtures: name -> sources, as ``--train_data`` takes them.
         sets: sources of validation pairs.
         crops: that each network sees.
-        output: a folder for the runs, and ``sources.json``.
+        output: a folder for the runs.
         settings: of the training, beside the ``fast`` preset's.
+        json_file: where the figures go, after every training.
         console: where the table goes.
 
     Raises:
@@ -64,7 +66,8 @@ def bench(
         restorer = Restorer(TorchEngine(network), config.tiling(network))
         for set_name, benchmark in benchmarks.items():
             figures["sets"].setdefault(set_name, {})[name] = _figures(benchmark.score(restorer))
-        write_json(output / "sources.json", figures)
+        if json_file:
+            write_json(json_file, figures)
     report(figures, console)
     return figures
 

@@ -4,11 +4,9 @@ Against the tile size, up to the whole image as one tile: PSNR; the seam ratio; 
 sees no further than its halo all three say "as the whole image".
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +20,7 @@ from deblur.inference.model_folder import open_model
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Axis, Plan, Tiling
 from deblur.metrics import psnr_db
+from deblur.whole_file import write_json
 
 
 @dataclass(frozen=True)
@@ -76,9 +75,8 @@ def bench(
         console.print(f"{tile_px or 'whole'}", style="dim")
     _print(figures, len(loaded), console)
     if json_file:
-        described: dict[str, Any] = {"model": model.info.label, "images": len(loaded), "precision": precision}
-        described["tiles"] = [asdict(row) for row in figures]
-        json_file.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+        described = {"model": model.info.label, "images": len(loaded), "precision": precision}
+        write_json(json_file, described | {"tiles": [asdict(row) for row in figures]})
     return figures
 
 

@@ -3,7 +3,6 @@
 The installed photographs under camera shake of growing length, the same ones as they are, and any folders of pairs.
 """
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from deblur.images import Rgb8, from_rgb8, to_rgb8
 from deblur.inference.model_folder import open_model
 from deblur.metrics import psnr_db
 from deblur.serving.model_store import bundled_model
+from deblur.whole_file import write_json
 
 SHAKES_PX = (4.0, 8.0, 12.0, 16.0, 24.0)
 SHAKE_SEED = 5
@@ -66,7 +66,7 @@ def main(
     _print(found, kept_db, Console(highlight=False))
     if json_file:
         images = {name: [asdict(image) for image in scores.images] for name, scores in found.items()}
-        json_file.write_text(json.dumps({"images": images, "sharp_kept_db": kept_db}, indent=2) + "\n", "utf-8")
+        write_json(json_file, {"images": images, "sharp_kept_db": kept_db})
     if picture:
         stacked(panels).save(picture, quality=90)
 

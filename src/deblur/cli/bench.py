@@ -9,6 +9,7 @@ import tyro
 from rich.console import Console
 
 from deblur.cli.opening import locate
+from deblur.cli.outputs import check_outputs
 
 console = Console(highlight=False)
 
@@ -42,9 +43,10 @@ def train(
         json: Write all figures to this file, too.
     """
     from deblur.benchmarks.train import benchmark_training, report
-    from deblur.registry.record import write_json
     from deblur.training.device import pick_device, pick_precision
+    from deblur.whole_file import write_json
 
+    check_outputs(json)
     where = pick_device(device)
     figures = benchmark_training(
         width=width,
@@ -79,11 +81,12 @@ def infer(
         megapixels: Sizes of the photos for time and memory; 2.0736 is 1920x1080, on which the table is measured.
         runs: Runs of each row; the table says medians.
         json: Write every figure to this file.
-        picture: Draw time and memory against megapixels into this PNG.
+        picture: Draw time and memory against megapixels into this file, a .png or .jpg.
         tracking: Log the figures to MLflow, too.
     """
     from deblur.benchmarks.infer import bench
 
+    check_outputs(json, picture=picture)
     bench(locate(model) if model else None, megapixels, runs, json, picture, tracking, console)
     return 0
 
@@ -108,6 +111,7 @@ def tiles(
     """
     from deblur.benchmarks.tiles import bench
 
+    check_outputs(json)
     bench(locate(model), pairs, tiles, halo, precision, json, console)
     return 0
 
@@ -138,6 +142,7 @@ def data(
     """
     from deblur.benchmarks.data import bench
 
+    check_outputs(json)
     count = min(os.cpu_count() or 1, 8) if workers is None else workers
     bench(sources, patch_size, count, rounds, seconds, average, cache, train_json, json, console)
     return 0
@@ -149,6 +154,7 @@ def sources(
     crops: int = 10_000,
     patch_size: int = 128,
     output: Path = Path("checkpoints/sources"),
+    json: Path | None = None,
 ) -> int:
     """What training data is worth: one small network a mixture, the same number of crops, scored on every set.
 
@@ -158,13 +164,16 @@ def sources(
         crops: Crops that each network sees.
         patch_size: Side of a crop, px.
         output: Folder for the runs; what is there goes on, or is not trained again.
+        json: Write all figures to this file, too.
     """
+    import shlex
     from string import ascii_lowercase
 
     from deblur.benchmarks.sources import bench
 
-    named = {letter: text.split() for letter, text in zip(ascii_lowercase, mixtures, strict=False)}
-    bench(named, sets, crops, output, {"patch_size": patch_size, "cache": output / "cache"}, console)
+    check_outputs(json)
+    named = {letter: shlex.split(text) for letter, text in zip(ascii_lowercase, mixtures, strict=False)}
+    bench(named, sets, crops, output, {"patch_size": patch_size, "cache": output / "cache"}, json, console)
     return 0
 
 

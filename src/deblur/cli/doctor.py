@@ -7,6 +7,8 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from deblur.cli.outputs import check_outputs
+
 if TYPE_CHECKING:
     from deblur.data.doctor import Report
 
@@ -31,7 +33,7 @@ def doctor(
         val: The validation set, of the same kinds, that must share nothing with it.
         patch_size: Side of the training crop, px: what is smaller is an error. By default a note, below 256.
         json: Write every finding and every measure to this file.
-        sheet: Draw the worst pairs into this PNG: blurry, sharp, difference.
+        sheet: Draw the worst pairs into this file, a .png or .jpg: blurry, sharp, difference.
         quick: Only names, sizes, some headers and a few pairs, as before every training.
         blur_gamma: Take GoPro's blur_gamma/ instead of blur/.
     """
@@ -39,6 +41,7 @@ def doctor(
 
     from deblur.data.doctor import examine_folder
 
+    check_outputs(json, picture=sheet)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(escape(path.name), total=None)
 
@@ -48,7 +51,7 @@ def doctor(
         report = examine_folder(path, val, patch_size, quick, tell, blur_gamma)
     _print(report)
     if json:
-        from deblur.registry.record import write_json
+        from deblur.whole_file import write_json
 
         write_json(json, report.as_dict())
     if sheet:

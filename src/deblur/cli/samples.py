@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
+from deblur.cli.outputs import check_outputs
 from deblur.errors import SettingError
-from deblur.images import SUFFIXES
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,7 +29,7 @@ def samples(
 
     Args:
         sources: As --train_data takes them: gopro/train=3 photos:holiday leaves
-        out: The picture, a PNG.
+        out: The picture, a .png or .jpg.
         count: Samples.
         patch_size: Side of a crop, px.
         severity: How strong synthetic blur is: a name, or 0 to 1.
@@ -40,8 +40,9 @@ def samples(
     from deblur.data.sources import mixture, open_sources
     from deblur.synthesis.degrade import strength_of
 
-    if count < 1 or out.suffix.lower() not in SUFFIXES:
-        raise SettingError(f"--count is {count} and --out {out}; give 1 or more, and a name that ends in .png or .jpg.")
+    check_outputs(picture=out)
+    if count < 1:
+        raise SettingError(f"--count is {count}; it must be at least 1.")
     strength = strength_of(severity)
     crops = mixture(open_sources(sources), patch_size, seed)
     names = [crops.name_of(key) for key in range(count)]

@@ -23,7 +23,7 @@ from typing import Any
 from deblur.errors import DataError, DiskFull, SettingError
 from deblur.folder_lock import LOCK_FILE, sole_user
 from deblur.images import Photo, Rgb8, encode
-from deblur.whole_file import whole_file
+from deblur.whole_file import whole_file, write_json
 
 Make = Callable[[int], dict[str, Rgb8]]
 """Index -> images by kind, ``sharp`` and perhaps ``blur``, a function of the index alone; pickled to workers."""
@@ -75,7 +75,7 @@ def save_set(
             on_done(done, count)
         if missing or not manifest["finished"]:
             manifest = _described(folder, manifest)
-            _write(folder, manifest)
+            write_json(folder / MANIFEST_FILE, manifest)
     return manifest
 
 
@@ -142,7 +142,9 @@ def _begun(folder: Path, make: Make, wanted: dict[str, Any]) -> dict[str, Any]:
     first = _encoded(make, 0)
     digests = {_file(kind, 0): hashlib.sha256(data).hexdigest() for kind, data in first.items()}
     if not (folder / MANIFEST_FILE).exists():
-        _write(folder, manifest := {**wanted, "kinds": sorted(first), "finished": False, "files": digests})
+        write_json(
+            folder / MANIFEST_FILE, manifest := {**wanted, "kinds": sorted(first), "finished": False, "files": digests}
+        )
         return manifest
     manifest = read_manifest(folder)
     there, here = ({"count": of["count"], **of["settings"]} for of in (manifest, wanted))
@@ -300,8 +302,3 @@ def _differing(folder: Path, files: dict[str, str]) -> dict[str, bool]:
 
     with ThreadPoolExecutor() as pool:
         return {name: there for name, there in zip(files, pool.map(differs, files), strict=True) if there is not None}
-
-
-def _write(folder: Path, manifest: dict[str, Any]) -> None:
-    with whole_file(folder / MANIFEST_FILE) as stream:
-        stream.write((json.dumps(manifest, indent=1) + "\n").encode())

@@ -18,7 +18,7 @@ from deblur.errors import ModelError, SettingError
 from deblur.inference.engine import Batch, Engine, open_engine
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import AREA_SLACK, SizeRule, Tiling
-from deblur.whole_file import whole_file
+from deblur.whole_file import write_json
 
 ONNX_FILE, JSON_FILE = "model.onnx", "model.json"
 FORMAT = 1
@@ -135,8 +135,7 @@ def sha256_of(path: Path) -> str:
 
 def write_info(folder: Path, info: ModelInfo) -> None:
     """Write ``model.json``."""
-    with whole_file(folder / JSON_FILE) as stream:
-        stream.write((json.dumps(asdict(info), indent=2) + "\n").encode("utf-8"))
+    write_json(folder / JSON_FILE, asdict(info))
 
 
 def read_info(folder: Path) -> ModelInfo:

@@ -28,7 +28,7 @@ from typing import Any
 from PIL import Image
 
 from deblur.errors import SettingError
-from deblur.whole_file import told_when_full, whole_file
+from deblur.whole_file import told_when_full, whole_file, write_json
 
 RUN_FILE, METRICS_FILE, EVENTS_FILE = "run.json", "metrics.jsonl", "events.jsonl"
 SHIPPED_FILE, REGISTERED_FILE = "shipped.json", "registered.json"
@@ -168,12 +168,6 @@ class RunRecord:
             earlier.mkdir(parents=True, exist_ok=True)
             free = (path.name if n == 0 else f"{path.name}.{n}" for n in itertools.count())
             path.rename(next(earlier / name for name in free if not (earlier / name).exists()))
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """A reader sees the old file or the new one."""
-    with whole_file(path) as stream:
-        stream.write((json.dumps(values, indent=2, default=str) + "\n").encode("utf-8"))
 
 
 def now_ms() -> int:

@@ -19,8 +19,7 @@ from deblur.errors import ModelError
 from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, read_info, sha256_of
 from deblur.models import build
 from deblur.models.network import Network
-from deblur.registry.record import write_json
-from deblur.whole_file import whole_file
+from deblur.whole_file import whole_file, write_json
 
 LAST, PREVIOUS = "last.pth", "previous.pth"
 LAST_JSON, PREVIOUS_JSON = "last.json", "previous.json"

@@ -1,0 +1,24 @@
+"""Files that a verb will write: if they cannot be, that is said before the work and not after it."""
+
+import os
+from pathlib import Path
+
+from deblur.errors import SettingError
+
+PICTURES = (".png", ".jpg", ".jpeg")
+
+
+def check_outputs(*files: Path | None, picture: Path | None = None) -> None:
+    """Whether each of ``files``, and ``picture``, may be written; None are those that nobody asked for.
+
+    Raises:
+        SettingError: there is no such folder, it is read-only, or the picture's name is not one of a picture.
+    """
+    for file in (*files, picture):
+        if file is None:
+            continue
+        folder = file.absolute().parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK) or file.is_dir():
+            raise SettingError(f"{file} cannot be written: {folder} must be a folder that may be written to.")
+    if picture and picture.suffix.lower() not in PICTURES:
+        raise SettingError(f"{picture}: a picture's name ends in {', '.join(PICTURES)}.")
