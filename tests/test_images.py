@@ -139,6 +139,13 @@ def test_what_is_not_a_photo_is_refused_with_a_sentence(data: bytes, error: type
     assert str(caught.value).endswith(".")
 
 
+def test_depth_and_colours_that_are_not_read_are_told_apart() -> None:
+    with pytest.raises(UnsupportedPhoto, match="16 bits a channel"):
+        decode(png_of_16_bit_colour())
+    with pytest.raises(UnsupportedPhoto, match=r"mode LAB .*RGB"):
+        decode(saved(Image.new("LAB", (8, 8)), "TIFF"))
+
+
 @pytest.mark.parametrize("size", [(20_000, 20_000), (16_385, 1), (7_000, 7_000), (100_000, 100_000)])
 def test_huge_dimensions_are_refused_from_the_header(size: tuple[int, int]) -> None:
     with pytest.raises(PhotoTooLarge):

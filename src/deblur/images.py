@@ -5,6 +5,7 @@ and one place where any exception of a decoder becomes a sentence. What must sur
 greyness, format) travels beside the pixels; position, serial numbers and comments do not.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -32,6 +33,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF": "image/tiff", "BMP": "image/bmp"}
 WEBP_SIDE_PX = 16_383
 STRIP_PX = 256
+BITS_PER_SAMPLE = 258
+"""TIFF's tag."""
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")
 
 
@@ -64,6 +67,12 @@ class Photo:
     def pixels(self) -> Pixels:
         """A float32 copy of ``rgb`` in ``[0, 1]``, four times its memory."""
         return from_rgb8(self.rgb)
+
+
+def image_files(folder: Path, *, below: bool = False, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
+    """The images in ``folder``, and ``below`` it if asked for, sorted; hidden files (macOS's ``._NAME``) are none."""
+    found = folder.rglob("*") if below else folder.glob("*")
+    return sorted(p for p in found if p.suffix.lower() in suffixes and not p.name.startswith(".") and p.is_file())
 
 
 def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
@@ -186,11 +195,12 @@ def _check_header(image: Image.Image, data: bytes, limits: DecodeLimits) -> None
     name = image.format or ""
     if image.format not in DECODE_BYTES_PER_PIXEL:
         raise UnsupportedPhoto(f"{name or 'This format'} is not read; allowed are JPEG, PNG, WebP, TIFF, BMP and GIF.")
-    if image.mode not in MODES or _bits_a_channel(image, data) > 8:
+    if (bits := bits_a_channel(image, data)) > 8:
         raise UnsupportedPhoto(
-            f"A {name} with 16-bit or float pixels is not restored (this one has mode {image.mode}). "
-            "Save it with 8 bits a channel."
+            f"A {name} with {bits} bits a channel (mode {image.mode}) is not restored. Save it with 8 bits a channel."
         )
+    if image.mode not in MODES:
+        raise UnsupportedPhoto(f"A {name} with colours of mode {image.mode} is not restored. Save it as RGB.")
     megapixels = width * height / 1e6
     memory_mb = megapixels * DECODE_BYTES_PER_PIXEL[name]
     if megapixels > limits.megapixels or max(width, height) > limits.side_px or memory_mb > limits.decode_mb:
@@ -202,13 +212,14 @@ def _check_header(image: Image.Image, data: bytes, limits: DecodeLimits) -> None
         raise UnsupportedPhoto("Animations and files with several pages are not restored. Send a single frame.")
 
 
-def _bits_a_channel(image: Image.Image, data: bytes) -> int:
-    """Pillow cuts 16-bit colour to 8 bits without a word; the header tells."""
+def bits_a_channel(image: Image.Image, start: bytes) -> int:
+    """From an opened image's header and the file's first 32 bytes: Pillow cuts 16 bits to 8 without a word."""
+    bits = 16 if image.mode.startswith(("I", "F")) else 8
     if image.format == "PNG":
-        return data[24]  # IHDR is always the first chunk
-    if image.format == "TIFF":
-        return max(image.tag_v2.get(258, (8,)))  # type: ignore[attr-defined]
-    return 8
+        bits = start[24]  # IHDR is always the first chunk
+    elif image.format == "TIFF":
+        bits = max(image.tag_v2.get(BITS_PER_SAMPLE, (8,)))  # type: ignore[attr-defined]
+    return bits
 
 
 def _photo_from(image: Image.Image) -> Photo:

@@ -120,6 +120,12 @@ def animated(folder: Path) -> None:
     frames[0].save(path, save_all=True, append_images=frames[1:])
 
 
+def lab(folder: Path) -> None:
+    """In a name that says PNG, so that it has its partner."""
+    path = both(folder)[1]
+    Image.new("LAB", (WIDTH, HEIGHT)).save(path, "TIFF")
+
+
 def same_image(folder: Path) -> None:
     shutil.copy(*both(folder))
 
@@ -170,6 +176,7 @@ def linear_sharp(folder: Path) -> None:
         (cut, "truncated"),
         (sixteen_bits, "bit_depth"),
         (animated, "unsupported"),
+        (lab, "unsupported"),
         (another_size, "size"),
         (one_grey, "channels"),
         (same_image, "identical"),

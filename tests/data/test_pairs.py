@@ -34,6 +34,14 @@ def test_the_gopro_layout_and_its_gamma(pair_folder: Path, tmp_path: Path) -> No
         find_pairs(tmp_path, blur_gamma=True)
 
 
+def test_hidden_files_are_no_images(pair_folder: Path, tmp_path: Path) -> None:
+    """macOS writes ``._NAME`` beside every file that it copies to other disks."""
+    shutil.copytree(pair_folder, tmp_path, dirs_exist_ok=True)
+    for kind in ("blur", "sharp"):
+        (tmp_path / kind / "._china.png").write_bytes(b"Mac OS X")
+    assert [pair.name for pair in find_pairs(tmp_path)] == [pair.name for pair in find_pairs(pair_folder)]
+
+
 def test_problems_are_named(pair_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a folder"):
         find_pairs(tmp_path / "nowhere")

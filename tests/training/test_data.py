@@ -79,6 +79,10 @@ def test_the_doctor_looks_before_a_run_begins(pair_folder: Path, tmp_path: Path)
     with pytest.raises(DataError, match=r"leak_same_file.*'deblur doctor .*--val.*--doctor off"):
         run(leaking)
     assert not (tmp_path / "o" / "run.json").exists(), "no run has begun"
+    shutil.copytree(pair_folder / "sharp", tmp_path / "photos")
+    (tmp_path / "photos" / "broken.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"unreadable.*photos --patch_size"):  # held back: nothing to compare with
+        run(config(tmp_path / "o", f"photos:{tmp_path / 'photos'}"))
     assert data_of(replace(leaking, doctor="off")).epoch_images == 4
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from deblur.data.crops import augment, pass_order, random_corner, to_tensor
 from deblur.errors import DataError, PhotoError
-from deblur.images import SUFFIXES, Rgb8, read_rgb8
+from deblur.images import Rgb8, image_files, read_rgb8
 
 T = TypeVar("T")
 Item = TypeVar("Item", bound="Loadable")
@@ -165,10 +165,7 @@ def find_pairs(folder: Path, blur_gamma: bool = False) -> list[PairFiles]:
 
 
 def _pairs_of(root: Path, blur_name: str, top: Path) -> list[PairFiles]:
-    blurry, sharp = (
-        {p.name: p for p in sorted((root / kind).glob("*")) if p.suffix.lower() in SUFFIXES}
-        for kind in (blur_name, "sharp")
-    )
+    blurry, sharp = ({path.name: path for path in image_files(root / kind)} for kind in (blur_name, "sharp"))
     alone = sorted(blurry.keys() ^ sharp.keys())
     if alone:
         raise DataError(

@@ -8,7 +8,7 @@ import numpy as np
 
 from deblur.data.pairs import PairPixels, evenly_chosen
 from deblur.errors import DataError
-from deblur.images import SUFFIXES, Rgb8, from_rgb8, read_rgb8, to_rgb8
+from deblur.images import SUFFIXES, Rgb8, from_rgb8, image_files, read_rgb8, to_rgb8
 from deblur.synthesis.degrade import blur, shrink
 from deblur.synthesis.kernels import shake_kernel
 
@@ -58,7 +58,7 @@ def photos_in(folder: Path, at_most: int = 1000, side_px: int = 16_384) -> list[
     Raises:
         DataError: no such folder, or none in it.
     """
-    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    paths = image_files(folder)
     if not paths:
         raise DataError(f"{folder} holds no photos ({', '.join(SUFFIXES)}).")
     return [SharpPhoto(path.name, shrink(read_rgb8(path), side_px)) for path in evenly_chosen(paths, at_most)]

@@ -34,7 +34,7 @@ from deblur.data.pairs import (
     whole,
 )
 from deblur.errors import DataError, SettingError
-from deblur.images import SUFFIXES
+from deblur.images import SUFFIXES, image_files
 from deblur.synthesis.degrade import Recipe
 
 KINDS = ("pairs", "frames", "photos", "leaves")
@@ -186,11 +186,7 @@ def find_photos(folder: Path) -> list[ImageFile]:
         raise DataError(f"{folder} is not a folder. Give one that holds photos.")
     if (folder / "blur").is_dir():
         raise DataError(f"{folder} holds pairs, and blurry images are no sharp photos. Give {folder / 'sharp'}.")
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    paths = image_files(folder, below=True)
     if not paths:
         raise DataError(f"{folder} holds no photos ({', '.join(SUFFIXES)}).")
     return [ImageFile(path.relative_to(folder).as_posix(), path) for path in paths]
@@ -304,7 +300,7 @@ def _kind_of(folder: Path) -> str:
     inside = sorted(folder.iterdir())
     if any((place / blur).is_dir() for place in (folder, *inside) for blur in ("blur", "blur_gamma")):
         return "pairs"
-    if (folder / "sharp").is_dir() or any(path.suffix.lower() in SUFFIXES for path in inside):
+    if (folder / "sharp").is_dir() or image_files(folder):
         return "photos"
     raise SettingError(
         f"{folder} holds neither blur/ and sharp/ nor photos. Say what the folders in it are: frames:{folder} or "

@@ -77,7 +77,7 @@ def restore_folder(
     """
     folder = folder.resolve()
     target = output or folder.with_name(folder.name + ".deblurred")
-    photos = sorted(p for p in folder.iterdir() if p.suffix.lower() in READABLE and p.is_file())
+    photos = images.image_files(folder, suffixes=READABLE)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:

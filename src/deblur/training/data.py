@@ -93,7 +93,8 @@ def _examine(train: Sequence[Source], validate: Sequence[Source], config: TrainC
     for finding in told[:FINDINGS_TOLD]:
         progress.on_line(f"doctor: {_told(finding)}")
     if errors:
-        folders = [source.name.path for sources in (train, validate) for source in sources[:1] if source.name.path]
+        named_apart = (train, validate) if config.test_data else (train,)  # held back, both have one name
+        folders = [source.name.path for sources in named_apart for source in sources[:1] if source.name.path]
         command = f"deblur doctor {' --val '.join(map(str, folders[:2]))} --patch_size {config.patch_size}"
         named = "; ".join(map(_told, errors[:FINDINGS_TOLD]))
         raise DataError(

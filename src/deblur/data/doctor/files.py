@@ -12,10 +12,9 @@ from PIL import Image
 
 from deblur.data.doctor.findings import Finding
 from deblur.errors import DeblurError, UnsupportedPhoto
-from deblur.images import OPENED, OWN_FILES, Rgb8, decode
+from deblur.images import MODES, OPENED, OWN_FILES, Rgb8, bits_a_channel, decode
 
 ORIENTATION = 0x0112
-BITS_PER_SAMPLE = 258
 TAIL_BYTES = 4096
 FAR_PX = 17
 FLAT_LEVELS = 3.0
@@ -131,13 +130,10 @@ def _header(path: Path, stream: BinaryIO) -> FileLook:
 
 
 def _described(path: Path, image: Image.Image, start: bytes) -> FileLook:
-    depth = 8
-    if image.format == "PNG":
-        depth = start[24]  # IHDR is always the first chunk
-    elif image.format == "TIFF":
-        depth = max(image.tag_v2.get(BITS_PER_SAMPLE, (8,)))  # type: ignore[attr-defined]
-    if depth > 8 or image.mode.startswith(("I", "F")):
-        return _troubled(path, "bit_depth", f"{max(depth, 16)} bits a channel (mode {image.mode})")
+    if (bits := bits_a_channel(image, start)) > 8:
+        return _troubled(path, "bit_depth", f"{bits} bits a channel (mode {image.mode})")
+    if image.mode not in MODES:
+        return _troubled(path, "unsupported", f"colours of mode {image.mode} are not read")
     # Pillow decodes a whole PNG to look for metadata behind its pixels.
     may_be_turned = image.format != "PNG" or "exif" in image.info
     turned = may_be_turned and image.getexif().get(ORIENTATION, 1) >= 5

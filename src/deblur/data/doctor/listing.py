@@ -7,7 +7,7 @@ from pathlib import Path
 from deblur.data.doctor.findings import Finding
 from deblur.data.pairs import ImageFile, PairFiles
 from deblur.errors import DataError
-from deblur.images import SUFFIXES
+from deblur.images import image_files
 
 NOT_READ = (".gif", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".exr", ".dng", ".cr2", ".nef", ".arw", ".raw")
 
@@ -53,7 +53,7 @@ def listed(folder: Path, blur_gamma: bool = False) -> tuple[list[Item], list[Fin
         items += of_root
         findings += lonely + [found for kind in kinds for found in _not_read(root / kind)]
     if not roots:
-        photos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        photos = image_files(folder, below=True)
         items = [Item(path.relative_to(folder).as_posix(), (path,)) for path in photos]
         findings = _not_read(folder)
     if not items and not findings:
@@ -62,9 +62,7 @@ def listed(folder: Path, blur_gamma: bool = False) -> tuple[list[Item], list[Fin
 
 
 def _pairs_of(root: Path, top: Path, kinds: tuple[str, str]) -> tuple[list[Item], list[Finding]]:
-    blurry, sharp = (
-        {p.name: p for p in sorted((root / kind).glob("*")) if p.suffix.lower() in SUFFIXES} for kind in kinds
-    )
+    blurry, sharp = ({path.name: path for path in image_files(root / kind)} for kind in kinds)
     both = [name for name in blurry if name in sharp]
     items = [Item((root / name).relative_to(top).as_posix(), (blurry[name], sharp[name])) for name in both]
     lonely = []
