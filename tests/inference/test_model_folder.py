@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 from deblur.errors import ModelError
 from deblur.inference.model_folder import open_model, read_info, sha256_of, stamp_version
+from deblur.models.engine import TorchEngine
+from tests.conftest import sharpening_network
 
 
 @pytest.fixture
@@ -41,6 +44,15 @@ def test_another_network_under_a_right_checksum_is_noticed(copy: Path) -> None:
     set_field(copy, golden={"seed": info.golden.seed, "side_px": 64, "cell_means": means, "tolerance": 1e-3})
     with pytest.raises(ModelError, match="something else than at export"):
         open_model(copy)
+
+
+def test_bf16_has_a_tolerance_of_its_own_in_torch_too(copy: Path) -> None:
+    info = read_info(copy)
+    set_field(copy, golden=vars(info.golden) | {"tolerance": 1e-9})
+    for precision in ("f32", "bf16"):
+        engine = TorchEngine(sharpening_network(), precision=precision)  # type: ignore[arg-type]
+        with nullcontext() if precision == "bf16" else pytest.raises(ModelError, match="something else"):
+            open_model(copy, lambda onnx, engine=engine: engine)  # type: ignore[misc]
 
 
 def test_bytes_that_are_no_model_are_an_error_with_a_sentence(copy: Path) -> None:

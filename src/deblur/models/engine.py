@@ -27,14 +27,16 @@ class TorchEngine:
         self.device = torch.device(device)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         gpu_has_bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        self.autocast = precision == "bf16" or (precision == "auto" and gpu_has_bf16)
+        bf16 = precision == "bf16" or (precision == "auto" and gpu_has_bf16)
+        self.precision: Precision = "bf16" if bf16 else "f32"
         if threads:
             torch.set_num_threads(threads)
 
     def __call__(self, batch: Batch, /) -> Batch:
         was_training = self.model.training
         self.model.eval()
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+        bf16 = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with torch.inference_mode(), bf16:
             restored = self.model(torch.from_numpy(batch).to(self.device)).float().cpu().numpy()
         self.model.train(was_training)
         return np.asarray(restored, dtype=np.float32)

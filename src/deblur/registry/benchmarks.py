@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from deblur.registry.tracking import EXPERIMENT, connect
+from deblur.registry.tracking import connect, experiment_id
 
 
 def log_benchmark(name: str, figures: dict[str, Any], files: Sequence[Path]) -> str:
@@ -18,10 +18,7 @@ def log_benchmark(name: str, figures: dict[str, Any], files: Sequence[Path]) -> 
     client = connect()
     from mlflow.entities import Metric, Param
 
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    run = client.create_run(
-        experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT), run_name=name
-    )
+    run = client.create_run(experiment_id(client), run_name=name)
     run_id, params, metrics = str(run.info.run_id), [], []
     for key, value in flattened(figures).items():
         if isinstance(value, int | float):

@@ -63,6 +63,14 @@ def connect() -> "MlflowClient":
     return mlflow.MlflowClient()
 
 
+def experiment_id(client: "MlflowClient", artifacts: str | None = None) -> str:
+    """The product's experiment, created where there is none; ``artifacts`` is where that one then keeps its files."""
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found:
+        return str(found.experiment_id)
+    return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts, tags=EXPERIMENT_TAGS))
+
+
 def local_store() -> Path:
     """The sqlite file that holds runs and versions when no tracking server is named."""
     return project.root() / "mlflow.db"
@@ -123,7 +131,7 @@ def _ship(client: "MlflowClient", record: RunRecord) -> str:
     for photo, epoch, file in record.panels():
         name = f"{photo}/{epoch}"
         if name not in shipped["panels"]:
-            _ship_panel(client, run_id, run.get("id", ""), photo, epoch, file)
+            _ship_panel(client, run_id, run["id"], photo, epoch, file)
             note(panels=[*shipped["panels"], name])
     events = record.folder / EVENTS_FILE
     if events.is_file() and events.stat().st_size != shipped["event_bytes"]:
@@ -142,25 +150,18 @@ def _ship(client: "MlflowClient", record: RunRecord) -> str:
 
 def _find_run(client: "MlflowClient", run: dict[str, Any]) -> str | None:
     """The run that an earlier shipment created, if the tracker took it and its answer was lost."""
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    if experiment is None or "id" not in run:
-        return None
-    found = client.search_runs([experiment.experiment_id], f"tags.`{RECORD_TAG}` = '{run['id']}'", max_results=1)
+    found = client.search_runs([experiment_id(client)], f"tags.`{RECORD_TAG}` = '{run['id']}'", max_results=1)
     return str(found[0].info.run_id) if found else None
 
 
 def _create_run(client: "MlflowClient", run: dict[str, Any]) -> str:
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    experiment_id = (
-        experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT, tags=EXPERIMENT_TAGS)
-    )
     tags = {
-        RECORD_TAG: run.get("id", ""),
+        RECORD_TAG: run["id"],
         "mlflow.source.name": "deblur train",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": run["tags"]["git_commit"],
     }
-    created = client.create_run(experiment_id, run["started_ms"], run_name=run["name"], tags=run["tags"] | tags)
+    created = client.create_run(experiment_id(client), run["started_ms"], run_name=run["name"], tags=run["tags"] | tags)
     return str(created.info.run_id)
 
 
@@ -199,6 +200,4 @@ def _create_store_once() -> None:
     root = project.root()
     artifacts = root / "mlruns" / EXPERIMENT
     with FileLock(root / "mlruns" / ".lock"):
-        client = MlflowClient()
-        if client.get_experiment_by_name(EXPERIMENT) is None:
-            client.create_experiment(EXPERIMENT, artifact_location=artifacts.as_uri(), tags=EXPERIMENT_TAGS)
+        experiment_id(MlflowClient(), artifacts.as_uri())

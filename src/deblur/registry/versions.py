@@ -66,7 +66,6 @@ def _log_version(folder: Path, network: "Network", name: str, run_id: str) -> st
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    connect()
     tensor = Schema([TensorSpec(np.dtype(np.float32), (-1, 3, -1, -1))])
     step = network.size_rule.multiple_of
     with mlflow.start_run(run_id=run_id):
