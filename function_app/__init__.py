@@ -5,7 +5,6 @@ the first request; if that fails, the answer is a 503 problem.
 """
 
 import importlib.util
-import os
 import sys
 from pathlib import Path
 
@@ -24,8 +23,7 @@ DEPLOYED_MODEL = ROOT / "model"
 
 def _locate() -> Path:
     """``DEBLUR_MODEL``, else the ``model/`` folder that was deployed with the app, else the bundled model."""
-    deployed = str(DEPLOYED_MODEL) if DEPLOYED_MODEL.is_dir() else None
-    return locate_model(os.environ.get("DEBLUR_MODEL") or deployed, fetch_over_http)
+    return locate_model(None, fetch_over_http, lambda: str(DEPLOYED_MODEL) if DEPLOYED_MODEL.is_dir() else None)
 
 
 store = ModelStore(_locate)

@@ -69,6 +69,7 @@ RECIPE = Recipe(
 """Camera shake alone, as it is reported on: minutes do not teach a small network all that cameras do."""
 REPORT_SEED, SELECT_SEED = 99, 98
 PICTURE_ROWS, PICTURE_SIDE_PX = 3, 400
+HEALTHY_WITHIN_S = 90
 OWN_PHOTOS, OWN_SIDE_PX, OWN_SIDE_AT_LEAST_PX = 80, 1280, 256
 
 
@@ -274,9 +275,9 @@ def report(restored: Sequence[Restored], result: Result, picture: Path, console:
     return gain
 
 
-def wait_until_healthy(url: str, process: "subprocess.Popen[bytes]", timeout_s: float = 90) -> None:
+def wait_until_healthy(url: str, process: "subprocess.Popen[bytes]") -> None:
     """Wait until a started service can restore; raises ModelError when it ends, cannot, or takes too long."""
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + HEALTHY_WITHIN_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise ModelError(f"The service ended with {process.returncode} before it answered.")
@@ -287,7 +288,7 @@ def wait_until_healthy(url: str, process: "subprocess.Popen[bytes]", timeout_s: 
             raise ModelError(f"The service is up but cannot restore: {error.read().decode()}") from error
         except OSError:
             time.sleep(0.2)
-    raise ModelError(f"The service did not answer within {timeout_s:.0f} s.")
+    raise ModelError(f"The service did not answer within {HEALTHY_WITHIN_S} s.")
 
 
 def _command(name: str) -> str:

@@ -106,10 +106,10 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
         raise UnreadablePhoto(f"The image is broken or cut short ({type(error).__name__}). Send it again.") from error
 
 
-def read(path: Path, limits: DecodeLimits = OWN_FILES) -> Photo:
+def read(path: Path) -> Photo:
     """Decode the file at ``path``, one's own and therefore with wide limits; errors name it."""
     try:
-        return decode(path.read_bytes(), limits)
+        return decode(path.read_bytes(), OWN_FILES)
     except DeblurError as error:
         raise type(error)(f"{path}: {error}") from error
 

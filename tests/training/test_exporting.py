@@ -21,7 +21,7 @@ def weights(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         with quick_exports():
             export_model(network, tmp_path / "in", name="in", tiling=Tiling(128, 32, network.size_rule))
         return tmp_path / "in"
-    settings = {"tile_size": "128", "tile_overlap": "32", "average": "None", "kernels": "None"}
+    settings = {"tile_size": 128, "tile_overlap": 32, "average": None, "kernels": None}
     checkpoint = {
         "model_state_dict": network.state_dict(),
         "architecture": network.architecture,

@@ -26,7 +26,7 @@ from deblur.errors import DeblurError, SettingError
 if TYPE_CHECKING:
     from deblur.training.config import TrainConfig
 
-TRAINING_PACKAGES = ("torch", "mlflow", "skimage", "scipy", "onnx", "onnxscript", "filelock")
+TRAINING_PACKAGES = ("torch", "mlflow", "skimage", "scipy", "onnx", "onnxscript", "filelock", "matplotlib")
 console = Console(highlight=False)
 
 

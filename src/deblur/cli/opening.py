@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -44,10 +45,10 @@ Opened = Annotated[Opening, tyro.conf.arg(name="")]
 
 def opener(opening: Opening) -> "Callable[[Path], Model]":
     """Opens a model folder as the options say."""
-    from deblur.inference.model_folder import open_model, read_info
+    from deblur.inference.model_folder import open_model
 
     open_engine = _engine_opener(opening)
-    return lambda folder: open_model(folder, open_engine, _tiling(opening, read_info(folder)))
+    return lambda folder: open_model(folder, open_engine, partial(_tiling, opening))
 
 
 def _tiling(opening: Opening, info: "ModelInfo") -> "Tiling":

@@ -67,29 +67,24 @@ class FramePair:
         return mean_of(frames, self.linear), frames[len(frames) // 2]
 
 
-def find_frames(
-    folder: Path, average: int | None = None, linear: bool = False, stride: int | None = None
-) -> list[FramePair]:
-    """All pairs that the sequences under ``folder`` give, sorted by name.
+def find_frames(folder: Path, average: int | None = None, linear: bool = False) -> list[FramePair]:
+    """All pairs that the sequences under ``folder`` give, sorted by name; no frame is used twice.
+
+    Frames at the end of a sequence that are too few for a pair are left out.
 
     Args:
         folder: a sequence, or folders of sequences, nested as deep as they like; every folder that holds images is
             one, its frames in natural order (``im2`` before ``im10``).
         average: frames a pair, odd; None takes 7.
         linear: average light instead of encoded values.
-        stride: frames from one pair's first to the next one's; None takes ``average``, so that no frame is used twice.
-            Frames at the end that are too few for a pair are left out.
 
     Raises:
-        SettingError: ``average`` is even or below 3, or ``stride`` below 1.
+        SettingError: ``average`` is even or below 3.
         DataError: no such folder, no frames, or a sequence shorter than ``average``.
     """
     average = AVERAGE if average is None else average
-    stride = average if stride is None else stride
     if average < 3 or average % 2 == 0:
         raise SettingError(f"{average} frames have no centre frame to be the sharp one; average 3, 5, 7, 9 ... frames.")
-    if stride < 1:
-        raise SettingError(f"The stride is {stride} frames; allowed are 1 and more.")
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder. Give a folder of frames, or one that holds such folders.")
     sequences = _sequences(folder)
@@ -104,7 +99,7 @@ def find_frames(
     return [
         FramePair(frames[start + average // 2].relative_to(folder).as_posix(), frames[start : start + average], linear)
         for frames in sequences
-        for start in range(0, len(frames) - average + 1, stride)
+        for start in range(0, len(frames) - average + 1, average)
     ]
 
 

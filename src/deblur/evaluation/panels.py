@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-Rgb8 = NDArray[np.uint8]
+from deblur.images import Rgb8
 
 CAPTION_PX, GAP_PX = 30, 6
 BACKGROUND, INK = (24, 24, 27), (228, 228, 231)

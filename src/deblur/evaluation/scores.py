@@ -5,15 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from deblur.data.pairs import Pair
 from deblur.errors import DataError
-from deblur.images import Pixels, from_rgb8, to_rgb8
+from deblur.images import Pixels, Rgb8, from_rgb8, to_rgb8
 from deblur.losses import restoration_loss, scales_that_fit
 from deblur.metrics import Interval, mean_interval, psnr_db, ssim
-
-Rgb8 = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -159,19 +159,23 @@ def read_info(folder: Path) -> ModelInfo:
     return info
 
 
-def open_model(folder: Path, open_engine: OpenEngine = open_engine, tiling: Tiling | None = None) -> Model:
+def open_model(
+    folder: Path,
+    open_engine: OpenEngine = open_engine,
+    tiling_of: Callable[[ModelInfo], Tiling] = lambda info: info.tiling,
+) -> Model:
     """Check a model folder and open it.
 
     Args:
         folder: holds ``model.onnx`` and ``model.json``.
         open_engine: makes the engine from the path of ``model.onnx``; by default the one that suits the machine.
-        tiling: another than the model was validated with.
+        tiling_of: chooses the tiling; by default the one that the model was validated with.
 
     Raises:
         ModelError: a file is missing or altered, or the model does not compute what it did at export.
     """
     info = read_info(folder)
-    onnx = folder / ONNX_FILE
+    onnx, tiling = folder / ONNX_FILE, tiling_of(info)
     if not onnx.is_file():
         raise ModelError(f"{folder} is not a model folder: it has no {ONNX_FILE}.")
     if sha256_of(onnx) != info.sha256:
@@ -190,7 +194,7 @@ def open_model(folder: Path, open_engine: OpenEngine = open_engine, tiling: Tili
         tolerance = max(tolerance, GOLDEN_TOLERANCE_BF16)
     if not distance <= tolerance:
         raise ModelError(f"{onnx} computes something else than at export (golden input off by {distance:.2g}).")
-    return Model(info, Restorer(engine, tiling or info.tiling))
+    return Model(info, Restorer(engine, tiling))
 
 
 def stamp_version(folder: Path, name: str, version: str, run_id: str | None) -> None:

@@ -66,19 +66,19 @@ def bundled_model() -> Path | None:
 def locate_model(
     wanted: str | None,
     fetch: FetchModel,
-    champion: Callable[[], str | None] = lambda: None,
+    fallback: Callable[[], str | None] = lambda: None,
 ) -> Path:
-    """Where the model is: ``wanted``, else ``DEBLUR_MODEL``, else the registry's champion, else the bundled one.
+    """Where the model is: ``wanted``, else ``DEBLUR_MODEL``, else the ``fallback``, else the bundled one.
 
     Args:
         wanted: a model folder or ``models:/NAME@ALIAS``.
         fetch: makes a local folder of a ``models:/`` URI.
-        champion: the URI of the local registry's champion, or None.
+        fallback: a model folder or URI, or None: the local registry's champion, or what was deployed with an app.
 
     Raises:
         ModelError: there is none.
     """
-    wanted = wanted or os.environ.get("DEBLUR_MODEL") or champion()
+    wanted = wanted or os.environ.get("DEBLUR_MODEL") or fallback()
     if wanted is None:
         bundled = bundled_model()
         if bundled is None:

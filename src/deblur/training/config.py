@@ -1,7 +1,7 @@
 """The settings of a training run, and presets of them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -68,7 +68,8 @@ class TrainConfig:
     residual: bool = False
     """Predict the correction, with the head at zero: training starts at doing nothing. (FastUNet always does.)"""
     init: str | None = None
-    """Start from these weights: a checkpoint, a model folder or models:/NAME@ALIAS."""
+    """Start from these weights: a checkpoint, the output folder of a training, a model folder or
+    models:/NAME@ALIAS."""
 
     val_images: int | None = None
     """Validate on this many pairs, spread evenly; by default on all."""
@@ -126,6 +127,14 @@ class TrainConfig:
     """Begin anew, whatever is in OUTPUT_DIR; it is set aside in OUTPUT_DIR/earlier."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print every resolved setting and stop."""
+
+    @classmethod
+    def as_trained(cls, settings: Mapping[str, Any]) -> "TrainConfig":
+        """What validation depends on, from a run's recorded settings; where they say nothing, as once published."""
+        names = ("network", "blur", "blur_gamma", "average", "severity", "tile_size", "tile_overlap")
+        known = {"tile_overlap": 64} | {name: settings[name] for name in names if name in settings}
+        kernels = settings.get("kernels")
+        return cls(**known, kernels=Path(kernels) if kernels else None)
 
     @property
     def strength(self) -> float:

@@ -1,6 +1,6 @@
 """Write weights that exist already as a model folder: to copy, to serve, to ship with a package."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,12 @@ from deblur.evaluation.scores import Benchmark, Scores
 from deblur.export.onnx import export_model, verify_model
 from deblur.inference.model_folder import read_info
 from deblur.inference.restorer import Restorer
+from deblur.inference.tiling import Tiling
 from deblur.models.engine import TorchEngine
+from deblur.models.network import Network
 from deblur.registry.record import RunRecord
 from deblur.training.checkpoint import has_state, load_checkpoint, network_from, network_of
-from deblur.training.registering import as_trained
+from deblur.training.config import TrainConfig
 
 
 def export_weights(
@@ -39,11 +41,42 @@ def export_weights(
     else:
         network, record = network_from(source), RunRecord(source)
         settings = record.run["settings"] if record.exists else {}
-    made = as_trained(settings)
+    made = TrainConfig.as_trained(settings)
     is_model = source.is_dir() and not has_state(source)
     tiling = read_info(source).tiling if is_model else made.tiling(network)
     sources = open_sources(test_data, Reading(made.blur_gamma, made.average))
     benchmark = Benchmark(validation_pairs(sources, None, made.strength, made.recipe))
-    scored = benchmark.score(Restorer(TorchEngine(network), tiling)) if benchmark.pairs else None
+    if benchmark.pairs:
+        return export_and_verify(network, folder, benchmark, tiling, name=name, half=half)[1]
     export_model(network, folder, name=name, tiling=tiling, git_commit=project.git_state()[0], half=half)
-    return verify_model(folder, benchmark, scored.mean("psnr_db")) if scored else None
+    return None
+
+
+def export_and_verify(
+    network: Network,
+    folder: Path,
+    benchmark: Benchmark,
+    tiling: Tiling,
+    *,
+    name: str,
+    half: bool = False,
+    check: Callable[[], None] = lambda: None,
+) -> tuple[Scores, Scores]:
+    """Score a network, export it, score the written file; returns both scores.
+
+    Args:
+        network: the network.
+        folder: where ``model.onnx`` and ``model.json`` go.
+        benchmark: the validation pairs.
+        tiling: how images are cut.
+        name: what the model is called.
+        half: keep the weights in float16.
+        check: called between tiles; an exception it raises stops the work.
+
+    Raises:
+        RegistrationError: the written file scores otherwise than the network did.
+    """
+    restorer = Restorer(TorchEngine(network), tiling)
+    scores = benchmark.score(lambda pixels: restorer(pixels, check=check))
+    export_model(network, folder, name=name, tiling=tiling, git_commit=project.git_state()[0], half=half)
+    return scores, verify_model(folder, benchmark, scores.mean("psnr_db"), check)

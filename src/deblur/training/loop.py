@@ -291,7 +291,7 @@ class Trainer:
             "psnr": counters.psnr_db,
             "ssim": counters.ssim,
             "architecture": self.state.network.architecture,
-            "settings": {key: str(value) for key, value in self.record.run["settings"].items()},
+            "settings": self.record.run["settings"],
         }
         require_finite(checkpoint["model_state_dict"], "the averaged network")
         file = best_name(epoch, counters.psnr_db)

@@ -29,7 +29,7 @@ from deblur.training.device import pick_device, pick_precision
 from deblur.training.ending import closing
 from deblur.training.loop import Progress, Trainer
 from deblur.training.processes import Processes, joined
-from deblur.training.registering import LAST_SHIPMENT_S, described, register_record
+from deblur.training.registering import LAST_SHIPMENT_S, register_record
 from deblur.training.resuming import DATA, Opened, open_run, sole_trainer
 from deblur.training.shipping import Shipping, shipper
 from deblur.training.state import Counters, Schedule, TrainingState
@@ -116,9 +116,11 @@ def _lead(config: TrainConfig, data: Data, processes: Processes, progress: Progr
         progress.on_line(line)
     wished = config.registered_model_name
     if wished and record.version_of(wished) is None:
+        from deblur.registry.versions import describe_version
+
         with stop_signals() as stop:  # the first signal waits until the registration is whole
             version = register_record(record, wished, shipping.run_id)
-        progress.on_line(f"registered: {described(wished, version)}")
+        progress.on_line(f"registered: {describe_version(wished, version)}")
         stop.check()
     return Result(record, outcome, scores, shipping.run_id, record.version_of(wished))
 

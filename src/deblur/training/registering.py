@@ -1,25 +1,20 @@
 """Register what exists already: a checkpoint, or the verified model of a recorded run."""
 
-import ast
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from deblur import project
 from deblur.data.pairs import fingerprint
 from deblur.data.sources import Reading, hold_back, open_sources, validation_pairs
 from deblur.errors import RegistrationError, SettingError
 from deblur.evaluation.scores import Benchmark, Scores
-from deblur.export.onnx import export_model, verify_model
 from deblur.inference.model_folder import JSON_FILE
-from deblur.inference.restorer import Restorer
-from deblur.models.engine import TorchEngine
 from deblur.registry.record import FINISHED, RunRecord
-from deblur.synthesis.degrade import SEVERITIES
 from deblur.training.checkpoint import best_name, load_checkpoint, network_from, network_of
 from deblur.training.config import TrainConfig
 from deblur.training.ending import closing
+from deblur.training.exporting import export_and_verify
 from deblur.training.shipping import Shipping, shipper
 from deblur.training.validation import validation_metrics, verified_metrics
 
@@ -41,17 +36,15 @@ def register_checkpoint(
     state = load_checkpoint(checkpoint)
     settings = state.get("settings", {})
     if not test_data:
-        asked = settings.get("val_images", "None")
-        val_images = val_images or (None if asked == "None" else int(asked))
-    named = test_data or _names_in(settings.get("test_data")) or _names_in(settings.get("train_data"))
+        val_images = val_images or settings.get("val_images")
+    named = test_data or settings.get("test_data") or settings.get("train_data")
     if not named:
         raise SettingError("The checkpoint does not say what it was validated on. Give --test_data.")
     network = network_of(state)
-    made = as_trained(settings)
+    made = TrainConfig.as_trained(settings)
     sources = open_sources(named, Reading(made.blur_gamma, made.average))
-    if not (test_data or _names_in(settings.get("test_data"))):
+    if not (test_data or settings.get("test_data")):
         _, sources = hold_back(sources)
-    tiling = made.tiling(network)
     pairs = validation_pairs(sources, val_images, made.strength, made.recipe)
     benchmark = Benchmark(pairs)
     commit, dirty = project.git_state()
@@ -66,37 +59,13 @@ def register_checkpoint(
     shutil.copy2(checkpoint, folder / best_name(int(state.get("epoch", 0)), float(state.get("psnr", 0.0))))
     shipping = Shipping(record, shipper("on"))
     with closing(record, shipping) as stop:
-        restorer = Restorer(TorchEngine(network), tiling)
-        trained = benchmark.score(lambda pixels: restorer(pixels, check=stop.check))
-        record.log_epoch(int(state.get("epoch", 0)), validation_metrics(trained))
-        export_model(network, record.model_folder, name=name, tiling=tiling, git_commit=commit)
-        scores = verify_model(record.model_folder, benchmark, trained.mean("psnr_db"), stop.check)
-        record.log_epoch(int(state.get("epoch", 0)), verified_metrics(scores))
+        trained, scores = export_and_verify(
+            network, record.model_folder, benchmark, made.tiling(network), name=name, check=stop.check
+        )
+        record.log_epoch(int(state.get("epoch", 0)), validation_metrics(trained) | verified_metrics(scores))
         record.end(FINISHED)
     shipping.finish(LAST_SHIPMENT_S)
     return register_record(record, name, shipping.run_id), scores
-
-
-def as_trained(settings: Mapping[str, Any]) -> TrainConfig:
-    """What validation depends on, from a run's settings (values) or a checkpoint's (the same as words)."""
-    average, kernels = str(settings.get("average")), str(settings.get("kernels"))
-    return TrainConfig(
-        blur="noise" if settings.get("blur") == "noise" else "camera",
-        blur_gamma=str(settings.get("blur_gamma")) == "True",
-        average=None if average == "None" else int(average),
-        kernels=None if kernels == "None" else Path(kernels),
-        severity=float(settings.get("severity", SEVERITIES["medium"])),
-        tile_size=int(settings.get("tile_size", 512)),
-        tile_overlap=int(settings.get("tile_overlap", 64)),
-    )
-
-
-def _names_in(setting: str | None) -> Sequence[str]:
-    """Sources as settings hold them; earlier versions held one path."""
-    try:
-        return ast.literal_eval(setting or "[]") or ()
-    except (SyntaxError, ValueError):
-        return (setting,) if setting else ()
 
 
 def register_record(record: RunRecord, name: str, run_id: str | None) -> str:
@@ -121,13 +90,6 @@ def register_record(record: RunRecord, name: str, run_id: str | None) -> str:
     version = register(record.model_folder, network_from(record.model_folder), name, run_id)
     record.log_version(name, version)
     return version
-
-
-def described(name: str, version: str) -> str:
-    """A registered version, for people."""
-    from deblur.registry.versions import describe_version
-
-    return describe_version(name, version)
 
 
 def ship_record(folder: Path, name: str | None = None) -> tuple[str, str | None]:

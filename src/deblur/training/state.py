@@ -141,7 +141,7 @@ class TrainingState:
     def __init__(
         self, network: Network, schedule: Schedule, steps: int, device: torch.device, precision: str = "f32"
     ) -> None:
-        self.device, self.precision, self.steps = device, precision, steps
+        self.device, self.precision = device, precision
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema_decay = schedule.ema_decay
         self.average = AveragedModel(self.network, multi_avg_fn=self._averaged)

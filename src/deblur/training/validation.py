@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from deblur.data.pairs import evenly_chosen
 from deblur.evaluation.panels import centre_crop, side_by_side
-from deblur.evaluation.scores import Rgb8, Score, Scores
+from deblur.evaluation.scores import Score, Scores
+from deblur.images import Rgb8
 from deblur.registry.record import RunRecord
 
 PANEL_PHOTOS, PANEL_SIDE_PX = 3, 320

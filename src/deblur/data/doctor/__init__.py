@@ -44,7 +44,6 @@ def examine(
     validation: Sequence[PairFiles | ImageFile] = (),
     patch_px: int | None = None,
     quick: bool = False,
-    tell: Tell | None = None,
 ) -> Report:
     """Look at pairs and photos that were found already.
 
@@ -53,9 +52,8 @@ def examine(
         validation: to validate on; these need not hold a crop, and must not be in ``items``.
         patch_px: side of the training crop: an image that is smaller is an error. None: smaller than 256 is a note.
         quick: for every start of a training: under 2 s for 50 pairs of 1280 x 720, and bounded for 100,000 files.
-        tell: told how far it is.
     """
-    return _examined(items_of(items), items_of(validation), [], patch_px, quick, tell)
+    return _examined(items_of(items), items_of(validation), [], patch_px, quick, None)
 
 
 def examine_folder(
@@ -66,7 +64,7 @@ def examine_folder(
     tell: Tell | None = None,
     blur_gamma: bool = False,
 ) -> Report:
-    """Look at a folder of pairs (flat or GoPro layout) or of photos; the rest as in :func:`examine`.
+    """Look at a folder of pairs (flat or GoPro layout) or of photos, telling how far it is; else as :func:`examine`.
 
     Raises:
         DataError: a folder is missing or holds neither.

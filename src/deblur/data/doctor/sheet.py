@@ -15,7 +15,7 @@ Row = tuple[Sequence[Rgb8], Sequence[str]]
 """Images of one height, and a caption for each."""
 
 
-def worst(report: Report, count: int = ROWS) -> list[Measures]:
+def worst(report: Report) -> list[Measures]:
     """Pairs with findings first, errors before warnings, then those that lie farthest from each other."""
     severity_of: dict[str, int] = {}
     for finding in report.findings:
@@ -23,17 +23,17 @@ def worst(report: Report, count: int = ROWS) -> list[Measures]:
             rank = SEVERITIES.index(finding.severity) - 0.5 * (len(finding.files) <= 2)  # a pair's own before a set's
             severity_of[file] = min(severity_of.get(file, 9), int(2 * rank))
     ranked = sorted(report.measures, key=lambda m: (severity_of.get(str(m.blurry), 9), -m.shift_px))
-    return ranked[:count]
+    return ranked[:ROWS]
 
 
-def sheet_rows(report: Report, count: int = ROWS) -> list[Row]:
+def sheet_rows(report: Report) -> list[Row]:
     """(blurry, sharp, difference) of the worst pairs, each ``(h, w, 3)`` uint8 with at most ``SIDE_PX`` a side."""
     kinds: dict[str, list[str]] = {}
     for finding in report.findings:
         for file in finding.files:
             kinds.setdefault(file, []).append(f"{finding.severity}: {finding.kind}")
     rows: list[Row] = []
-    for m in worst(report, count):
+    for m in worst(report):
         blurry, sharp = PairFiles(m.name, m.blurry, m.sharp).load()
         told = ", ".join(dict.fromkeys(kinds.get(str(m.blurry), []))) or "nothing found"
         differing = blurry.astype(np.int16) - sharp
