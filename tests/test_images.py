@@ -160,6 +160,25 @@ def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded() -> None:
         decode(head + scan * 200 + tail)
 
 
+def test_a_marker_without_length_hides_no_scans() -> None:
+    data = saved(Image.fromarray(RGB), "JPEG", progressive=True)
+    head, tail = data[:-2], data[-2:]
+    scan = head[head.rindex(b"\xff\xda") :]
+    with pytest.raises(PhotoTooLarge, match="scans"):
+        decode(head + b"\xff\x01" + scan * 200 + tail)
+
+
+def test_a_tile_counts_as_what_it_is_decoded_to() -> None:
+    """A megabyte of TIFF: one pixel, of a tile that takes a gigabyte."""
+    tags = {256: 1, 257: 1, 258: 8, 259: 8, 262: 1, 277: 1, 322: 32_768, 323: 32_768, 324: 0, 325: 0}
+    data = zlib.compress(bytes(32_768) * 1024)
+    tags[324], tags[325] = 8 + 2 + 12 * len(tags) + 4, len(data)
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    header = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    with pytest.raises(PhotoTooLarge, match="to decode"):
+        decode(header + data)
+
+
 def test_what_follows_the_end_of_a_jpeg_and_its_thumbnail_are_not_counted() -> None:
     """Motion photos carry a film behind the image, EXIF a thumbnail with frames and scans of its own."""
     plain = saved(Image.fromarray(RGB), "JPEG")

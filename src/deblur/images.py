@@ -33,8 +33,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF": "image/tiff", "BMP": "image/bmp"}
 WEBP_SIDE_PX = 16_383
 STRIP_PX = 256
-BITS_PER_SAMPLE = 258
-"""TIFF's tag."""
+BITS_PER_SAMPLE, TILE_WIDTH, TILE_LENGTH = 258, 322, 323  # TIFF's tags
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")
 
 
@@ -174,7 +173,7 @@ def _check_scans_of_jpeg(data: bytes, limits: DecodeLimits) -> None:
     scans, pixels, at = 0, 0, 2
     while 0 <= at < len(data) - 4:
         marker = data[at + 1]
-        if data[at] != 0xFF or marker in (0x00, 0xFF) or 0xD0 <= marker <= 0xD7:  # inside a scan: on to the next FF
+        if data[at] != 0xFF or marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD7:  # no length: on to the next FF
             at = data.find(b"\xff", at + 1)
             continue
         if marker == 0xD9:  # end of image
@@ -201,15 +200,23 @@ def _check_header(image: Image.Image, data: bytes, limits: DecodeLimits) -> None
         )
     if image.mode not in MODES:
         raise UnsupportedPhoto(f"A {name} with colours of mode {image.mode} is not restored. Save it as RGB.")
-    megapixels = width * height / 1e6
+    megapixels = max(width * height, _tile_pixels(image)) / 1e6
     memory_mb = megapixels * DECODE_BYTES_PER_PIXEL[name]
     if megapixels > limits.megapixels or max(width, height) > limits.side_px or memory_mb > limits.decode_mb:
         raise PhotoTooLarge(
-            f"The image is {width} x {height} ({megapixels:.1f} megapixels); allowed are "
+            f"The image is {width} x {height} ({megapixels:.1f} megapixels to decode); allowed are "
             f"{limits.megapixels:g} megapixels and {limits.side_px} px a side. Scale it down."
         )
     if image.format != "MPO" and getattr(image, "is_animated", False):
         raise UnsupportedPhoto("Animations and files with several pages are not restored. Send a single frame.")
+
+
+def _tile_pixels(image: Image.Image) -> int:
+    """A TIFF's tile is decoded whole, however small the image that it belongs to."""
+    if image.format != "TIFF":
+        return 0
+    width, length = (image.tag_v2.get(tag, 0) for tag in (TILE_WIDTH, TILE_LENGTH))  # type: ignore[attr-defined]
+    return int(width * length)
 
 
 def bits_a_channel(image: Image.Image, start: bytes) -> int:
