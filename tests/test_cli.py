@@ -59,6 +59,12 @@ def test_restore_a_photo_and_a_folder(
     ("arguments", "sentence"),
     [
         (["restore", "/nowhere.png"], "There is no "),
+        (["restore", "/dev/null"], "There is no file or folder"),
+        (["restore", "x" * 300], "File name too long"),
+        (["restore", __file__, "--tile", "0"], "--tile is 0"),
+        (["restore", __file__, "--tile", "512"], "--overlap"),
+        (["restore", __file__, "--engine", "torch", "--threads", "0"], "--threads is 0"),
+        (["serve", "--port", "99999"], "--port is 99999"),
         (["restore", __file__, "--model", "/nowhere"], "not a model folder"),
         (["restore", __file__, "--engine", "onnxruntime", "--device", "cuda"], "--engine torch"),
         (["register", "/nowhere.pth", "--name", "x"], "There is no checkpoint"),
@@ -93,6 +99,14 @@ def test_serve_answers_over_a_socket_and_keeps_to_this_machine(model_folder: Pat
 def test_a_service_without_a_model_says_so(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot restore"), served(str(tmp_path)):
         pass
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_announced(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main(["serve", "--port", str(taken.getsockname()[1])]) == 1
+    said = capsys.readouterr()
+    assert "Choose another --port" in said.err
+    assert "serving on" not in said.out
 
 
 @contextmanager

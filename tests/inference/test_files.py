@@ -62,6 +62,15 @@ def test_a_photo_that_the_format_cannot_hold_leaves_nothing_behind(tmp_path: Pat
     assert [p.name for p in tmp_path.iterdir()] == ["wide.png"]
 
 
+def test_a_folder_is_never_restored_into_itself(tmp_path: Path) -> None:
+    """The result of x.gif would replace the photo x.gif.png."""
+    for name, pixels in (("x.gif", RGB), ("x.gif.png", 255 - RGB)):
+        Image.fromarray(pixels).save(tmp_path / name)
+    with pytest.raises(SettingError, match="folder of the photos"):
+        restore_folder(RESTORER, tmp_path, tmp_path, overwrite=True)
+    assert np.array_equal(read(tmp_path / "x.gif.png"), 255 - RGB)
+
+
 def test_a_folder_is_restored_around_its_bad_files(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()

@@ -253,7 +253,8 @@ def _in_a_process(way: str, folder: Path, photo: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "deblur.benchmarks.one_photo", way, str(folder), str(photo), str(time.time())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ModelError(f"'{way}' failed on {photo.name}: {done.stderr.strip().splitlines()[-1]}")
+        said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+        raise ModelError(f"'{way}' failed on {photo.name}: {said[-1]}")
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 

@@ -59,13 +59,14 @@ def bench(
     own = model.restorer.tiling
     loaded = [pair.load() for pair in find_pairs(pairs)]
     longest_px = max(max(blurry.shape[:2]) for blurry, _ in loaded)
-    wholes = [_restored(Restorer(model.restorer.engine, _whole(own, longest_px)), blurry) for blurry, _ in loaded]
+    tilings: dict[int | None, Tiling] = {}
+    for side_px in tiles_px:
+        overlap_px = min(own.overlap_px, side_px // 2)
+        tilings[side_px] = Tiling(side_px, overlap_px, own.rule, min(halo_px, overlap_px // 2))
+    whole_image = Tiling(own.rule.fit(longest_px), 0, own.rule)  # one tile for any image of that size
+    wholes = [_restored(Restorer(model.restorer.engine, whole_image), blurry) for blurry, _ in loaded]
     figures = []
-    for tile_px in (*tiles_px, None):
-        overlap_px = min(own.overlap_px, (tile_px or longest_px) // 2)
-        tiling = (
-            Tiling(tile_px, overlap_px, own.rule, min(halo_px, overlap_px // 2)) if tile_px else _whole(own, longest_px)
-        )
+    for tile_px, tiling in {**tilings, None: whole_image}.items():
         restorer = Restorer(model.restorer.engine, tiling)
         rows = [
             _figures(_restored(restorer, blurry), whole, blurry, sharp, restorer.plan(blurry))
@@ -131,11 +132,6 @@ def _restored(restorer: Restorer, blurry: Rgb8) -> Rgb8:
     rgb = blurry.copy()
     restorer.in_place(rgb)
     return rgb
-
-
-def _whole(own: Tiling, longest_px: int) -> Tiling:
-    """One tile for any image of that size."""
-    return Tiling(own.rule.fit(longest_px), 0, own.rule)
 
 
 def _print(figures: list[TileFigures], images: int, console: Console) -> None:

@@ -54,6 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         _complain(f"{error.name} is not installed, and this needs it: pip install 'deblurkit[train]'.")
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _complain(f"{error.filename} cannot be read or written ({error.strerror}).")
+        return 1
     except KeyboardInterrupt:
         return 130
 
@@ -80,8 +85,8 @@ def restore(
 
     from deblur.inference.files import Report, restore_file, restore_folder
 
-    if not photo.exists():
-        raise SettingError(f"There is no {photo}.")
+    if not (photo.is_file() or photo.is_dir()):
+        raise SettingError(f"There is no file or folder {photo}.")
     restorer = opener(opening)(locate(opening.model)).restorer
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(escape(photo.name), total=None)
@@ -111,16 +116,26 @@ def serve(opening: Opened = Opening(), host: str = "127.0.0.1", port: int = 7071
     Args:
         opening: Model and engine.
         host: Address to listen on.
-        port: Port to listen on.
+        port: Port to listen on; 0 takes a free one.
     """
+    import socket
+
     import uvicorn
 
     from deblur.serving.api import create_app
     from deblur.serving.model_store import ModelStore
 
-    store = ModelStore(lambda: locate(opening.model), opener(opening))
-    console.print(f"serving on http://{host}:{port}  (POST /api/deblur, GET /api/health)")
-    uvicorn.run(create_app(store), host=host, port=port, log_level="warning", timeout_graceful_shutdown=20)
+    if not 0 <= port <= 65_535:
+        raise SettingError(f"--port is {port}; allowed are 0 to 65535.")
+    app = create_app(ModelStore(lambda: locate(opening.model), opener(opening)))
+    try:
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise SettingError(f"Nothing can listen on {host}, port {port} ({error}). Choose another --port.") from error
+    with listening:
+        port = listening.getsockname()[1]
+        console.print(f"serving on http://{host}:{port}  (POST /api/deblur, GET /api/health)", soft_wrap=True)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=20)).run([listening])
     return 0
 
 

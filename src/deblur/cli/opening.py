@@ -62,9 +62,15 @@ def _tiling(opening: Opening, info: "ModelInfo") -> "Tiling":
         return own
     from deblur.inference.tiling import Tiling
 
+    tile_px = own.tile_px if opening.tile is None else opening.tile
     overlap_px = own.overlap_px if opening.overlap is None else opening.overlap
+    if opening.overlap is None and tile_px < 2 * overlap_px:
+        raise SettingError(
+            f"--tile is {tile_px}; {info.name} overlaps its tiles by {overlap_px} px and needs at least "
+            f"{own.rule.fit(2 * overlap_px)}, or another --overlap, too."
+        )
     halo_px = min(own.halo_px, overlap_px // 2)
-    return Tiling(opening.tile or own.tile_px, overlap_px, own.rule, halo_px, fitted=opening.tile is None)
+    return Tiling(tile_px, overlap_px, own.rule, halo_px, fitted=opening.tile is None)
 
 
 def _engine_opener(opening: Opening) -> "OpenEngine":

@@ -65,8 +65,7 @@ def open_engine(
         ModelError: not a model, or one of another kind than ours.
         SettingError: the engine is not installed, this machine cannot compute in ``precision``, or no thread is left.
     """
-    if threads is not None and threads < 1:
-        raise SettingError(f"--threads is {threads}; it must be at least 1.")
+    check_threads(threads)
     installed = importlib.util.find_spec("openvino") is not None
     if name == "openvino" and not installed:
         raise SettingError("OpenVINO is not installed: pip install openvino, or take --engine onnxruntime.")
@@ -79,6 +78,12 @@ def open_engine(
     from deblur.inference.openvino import OpenVinoEngine
 
     return OpenVinoEngine(model, precision, threads)
+
+
+def check_threads(threads: int | None) -> None:
+    """Raises SettingError where no thread is left; None is one a core."""
+    if threads is not None and threads < 1:
+        raise SettingError(f"--threads is {threads}; it must be at least 1.")
 
 
 class OnnxEngine:

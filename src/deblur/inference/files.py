@@ -73,15 +73,17 @@ def restore_folder(
     """Restore every photo directly in ``folder`` into ``output`` (by default ``FOLDER.deblurred``), names kept.
 
     Raises:
-        SettingError: ``output`` cannot be made.
+        SettingError: ``folder`` cannot be read, or ``output`` is no other folder, or cannot be made.
     """
     folder = folder.resolve()
-    target = output or folder.with_name(folder.name + ".deblurred")
-    photos = images.image_files(folder, suffixes=READABLE)
+    target = output or folder.parent / f"{folder.name}.deblurred"
+    if target.resolve() == folder:
+        raise SettingError(f"{target} is the folder of the photos; name another output.")
     try:
+        photos = images.image_files(folder, suffixes=READABLE)
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SettingError(f"{target} cannot be made a folder ({error.strerror}).") from error
+        raise SettingError(f"{error.filename or target} cannot be used as a folder ({error.strerror}).") from error
     reports: list[Report] = []
     for photo in photos:
         report = _report_of(restorer, photo, target, overwrite, {r.output for r in reports if r.output})

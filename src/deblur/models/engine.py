@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from deblur.inference.engine import Batch, Precision
+from deblur.inference.engine import Batch, Precision, check_threads
 from deblur.models.network import Network
 
 
@@ -29,6 +29,7 @@ class TorchEngine:
         gpu_has_bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
         bf16 = precision == "bf16" or (precision == "auto" and gpu_has_bf16)
         self.precision: Precision = "bf16" if bf16 else "f32"
+        check_threads(threads)
         if threads:
             torch.set_num_threads(threads)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
-from deblur.errors import ModelError
+from deblur.errors import DeblurError, ModelError
 from deblur.inference.model_folder import JSON_FILE, Model, open_model
 
 logger = logging.getLogger("deblur.serving")
@@ -50,7 +50,7 @@ class ModelStore:
         try:
             return self._open_folder(self._locate())
         except Exception as error:
-            failure = str(error) if isinstance(error, ModelError) else f"The model cannot be loaded: {error!r}"
+            failure = str(error) if isinstance(error, DeblurError) else f"The model cannot be loaded: {error!r}"
             self._failure = (time.monotonic(), failure)  # the sentence only: an exception would keep its requests alive
             logger.error("the model cannot be used: %s", failure)
             raise ModelError(failure) from error
