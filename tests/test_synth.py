@@ -19,7 +19,7 @@ from deblur.data.photos import SharpPhoto
 from deblur.data.saved import verify_set
 from deblur.data.sources import Reading, SourceName, open_source
 from deblur.images import read_rgb8
-from deblur.synthesis.degrade import Recipe
+from deblur.synthesis.draw import Recipe
 from deblur.synthesis.leaves import dead_leaves
 from tests.data.test_saved import contents
 

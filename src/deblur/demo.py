@@ -33,7 +33,7 @@ from deblur.images import Photo, Rgb8, decode, encode
 from deblur.metrics import Interval, mean_interval, psnr_db
 from deblur.models import parameter_count
 from deblur.models.unet import DeblurUNet
-from deblur.synthesis.degrade import Recipe
+from deblur.synthesis.draw import Recipe
 from deblur.training.config import TrainConfig, presets
 from deblur.training.data import Data
 from deblur.training.recipe import Result, run

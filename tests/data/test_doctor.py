@@ -22,8 +22,8 @@ from deblur.data.pairs import find_pairs
 from deblur.data.photos import SharpPhoto, shaken
 from deblur.errors import DataError
 from deblur.images import from_rgb8, to_rgb8
-from deblur.synthesis.degrade import to_linear
 from deblur.synthesis.kernels import shake_kernel
+from deblur.synthesis.light import to_linear
 from tests.conftest import SHARED
 
 NAMES = ("astronaut", "coffee", "chelsea", "china", "rocket", "grace_hopper")

@@ -31,7 +31,7 @@ from deblur.data.sources import (
 )
 from deblur.errors import DataError, SettingError
 from deblur.metrics import psnr_db
-from deblur.synthesis.degrade import NOISE_ONLY, Recipe
+from deblur.synthesis.draw import NOISE_ONLY, Recipe
 
 
 @pytest.fixture(scope="session")

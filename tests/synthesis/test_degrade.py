@@ -13,23 +13,11 @@ from deblur.data.photos import SharpPhoto
 from deblur.errors import DataError, SettingError
 from deblur.images import Rgb8, from_rgb8, to_rgb8
 from deblur.metrics import psnr_db
-from deblur.synthesis.degrade import (
-    NOISE_ONLY,
-    SEVERITIES,
-    Degradation,
-    Noise,
-    Recipe,
-    blur,
-    degrade,
-    draw,
-    margin_px,
-    shrink,
-    to_linear,
-    to_srgb,
-)
+from deblur.synthesis.degrade import Degradation, Noise, blur, degrade, shrink
+from deblur.synthesis.draw import NOISE_ONLY, SEVERITIES, Recipe, draw, margin_px
 from deblur.synthesis.field import Motion, Spot
 from deblur.synthesis.kernels import Frozen, shake_kernel
-from deblur.synthesis.light import ENCODED, SRGB, Curve
+from deblur.synthesis.light import ENCODED, SRGB, Curve, to_linear, to_srgb
 
 RNG = np.random.default_rng(3)
 SIZE = (48, 64)

@@ -12,7 +12,8 @@ from torch import Tensor
 from deblur.data.photos import SharpPhoto
 from deblur.errors import DataError
 from deblur.images import Rgb8
-from deblur.synthesis.degrade import Degradation, Noise, Recipe, degrade, draw, zoomed
+from deblur.synthesis.degrade import Degradation, Noise, degrade, zoomed
+from deblur.synthesis.draw import Recipe, draw
 from deblur.synthesis.jpeg import jpeg
 from deblur.synthesis.light import ENCODED, SRGB, Curve
 from deblur.synthesis.on_device import degrade_batch, planned

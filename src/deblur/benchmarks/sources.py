@@ -18,7 +18,7 @@ from deblur.errors import SettingError
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.inference.restorer import Restorer
 from deblur.models.engine import TorchEngine
-from deblur.synthesis.degrade import SEVERITIES
+from deblur.synthesis.draw import SEVERITIES
 from deblur.training.checkpoint import load_checkpoint, network_of
 from deblur.training.config import TrainConfig, presets
 from deblur.training.recipe import run

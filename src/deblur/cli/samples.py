@@ -38,7 +38,7 @@ def samples(
     """
     from deblur.data.crops import Key
     from deblur.data.sources import mixture, open_sources
-    from deblur.synthesis.degrade import strength_of
+    from deblur.synthesis.draw import strength_of
 
     check_outputs(picture=out)
     if count < 1:

@@ -53,7 +53,7 @@ def synth(
     from deblur.data.pairs import evenly_chosen
     from deblur.data.saved import save_set
     from deblur.data.sources import Reading, SourceName, open_source
-    from deblur.synthesis.degrade import strength_of
+    from deblur.synthesis.draw import strength_of
 
     if size < 8 or seed < 0 or (count is not None and count < 1):
         raise SettingError(f"--size is {size}, --seed {seed}, --count {count}; they must be at least 8, 0 and 1.")

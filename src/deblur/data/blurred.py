@@ -16,7 +16,8 @@ from torch.utils.data import Dataset
 from deblur.data.crops import Key, augment, pass_order, to_tensor
 from deblur.data.pairs import PairPixels
 from deblur.images import Rgb8
-from deblur.synthesis.degrade import Degradation, Recipe, degrade, draw, zoomed
+from deblur.synthesis.degrade import Degradation, degrade, zoomed
+from deblur.synthesis.draw import Recipe, draw
 from deblur.synthesis.leaves import dead_leaves
 
 VALIDATION = 2

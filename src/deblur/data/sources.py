@@ -35,7 +35,7 @@ from deblur.data.pairs import (
 )
 from deblur.errors import DataError, SettingError
 from deblur.images import SUFFIXES, image_files
-from deblur.synthesis.degrade import Recipe
+from deblur.synthesis.draw import Recipe
 
 KINDS = ("pairs", "frames", "photos", "leaves")
 LEAVES_AN_EPOCH = 1000

@@ -12,7 +12,7 @@ from deblur import project
 from deblur.data.sources import SourceName
 from deblur.errors import SettingError
 from deblur.inference.tiling import SizeRule, Tiling
-from deblur.synthesis.degrade import NOISE_ONLY, SEVERITIES, Recipe, strength_of
+from deblur.synthesis.draw import NOISE_ONLY, SEVERITIES, Recipe, strength_of
 from deblur.synthesis.kernels import load_kernels
 
 if TYPE_CHECKING:
