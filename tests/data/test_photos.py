@@ -5,11 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import convolve
 
-from deblur.data.photos import HELD_BACK, SharpPhoto, photos_in, shaken
+from deblur.data.photos import HELD_BACK, SharpPhoto, blur, photos_in, shaken, shrink
 from deblur.demo import split_installed, split_own
 from deblur.errors import DataError
+from deblur.images import from_rgb8
 from deblur.metrics import psnr_db
+from deblur.synthesis.kernels import shake_kernel
+from deblur.synthesis.light import to_linear, to_srgb
+
+RNG = np.random.default_rng(3)
 
 
 def test_the_installed_photos_are_there(photos: dict[str, SharpPhoto]) -> None:
@@ -57,3 +63,34 @@ def test_blurry_and_sharp_are_aligned_and_the_blurry_one_is_worse(photos: dict[s
     assert 15 < here < 40
     shifted = [np.roll(pair.blurry, shift, axis=(0, 1)) for shift in ((0, 3), (3, 0), (0, -3), (-3, 0))]
     assert all(psnr_db(other, pair.sharp) < here for other in shifted)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.02, 0.5, 1.0])
+def test_blurring_a_constant_changes_nothing(value: float) -> None:
+    constant = np.full((40, 50, 3), value, np.float32)
+    assert np.abs(blur(constant, shake_kernel(RNG, 9.0)) - value).max() < 1e-5
+
+
+def test_blur_equals_a_direct_convolution_in_linear_light() -> None:
+    sharp = RNG.random((40, 45, 3), dtype=np.float32)
+    kernel = shake_kernel(np.random.default_rng(8), 7.0)
+    margin = kernel.shape[0] // 2
+    direct = np.stack([convolve(to_linear(sharp)[..., c], kernel) for c in range(3)], axis=-1)
+    expected = to_srgb(direct[margin:-margin, margin:-margin])
+    assert np.abs(blur(sharp, kernel) - expected).max() < 1e-4
+
+
+def test_a_white_dot_on_black_spreads_light_not_codes() -> None:
+    """Two pixels that share one pixel's light show code 188, not 128."""
+    dot = np.zeros((9, 9, 3), np.float32)
+    dot[4, 4] = 1.0
+    kernel = np.array([[0, 0, 0], [0, 0.5, 0.5], [0, 0, 0]], np.float32)
+    assert blur(dot, kernel).max() * 255 == pytest.approx(188, abs=1)
+
+
+def test_shrinking_keeps_the_picture_and_small_ones_as_they_are(photos: dict[str, SharpPhoto]) -> None:
+    rgb = photos["astronaut"].pixels
+    again = shrink(shrink(rgb, 256), 128)
+    assert again.shape == (128, 128, 3)
+    assert np.abs(from_rgb8(again).mean((0, 1)) - from_rgb8(rgb).mean((0, 1))).max() < 0.01
+    assert np.array_equal(shrink(rgb, 600), rgb)

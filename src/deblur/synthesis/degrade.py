@@ -14,12 +14,11 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.signal import oaconvolve
 
 from deblur.errors import DataError
 from deblur.images import Pixels, Rgb8
 from deblur.synthesis.field import STILL, Blur, Thing, blurred_cell, cells_of
-from deblur.synthesis.light import ENCODED, SRGB, Curve, brightened, light_table, to_linear, to_srgb
+from deblur.synthesis.light import ENCODED, SRGB, Curve, brightened, light_table, to_linear
 
 SURROUND_PX = 16
 """Real pixels around the result that resampling (reaches 8 px) and JPEG (its blocks begin anywhere) work on."""
@@ -204,18 +203,3 @@ def jpeg_window(degradation: Degradation) -> tuple[slice, slice]:
         for start, side, whole in zip(starts, sides, degradation.shape_px, strict=True)
     ]
     return slice(starts[0], ends[0]), slice(starts[1], ends[1])
-
-
-def blur(sharp: Pixels, kernel: NDArray[np.float32]) -> Pixels:
-    """Convolve ``(H, W, 3)`` sRGB with a ``(k, k)`` kernel in linear light -> ``(H - k + 1, W - k + 1, 3)`` sRGB.
-
-    Only pixels whose whole neighbourhood is real are returned; no border is made up.
-    """
-    return to_srgb(oaconvolve(to_linear(sharp), kernel[..., None], mode="valid", axes=(0, 1)))
-
-
-def shrink(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """Scale ``(h, w, 3)`` uint8 down until its longer side is at most ``side_px``; smaller images stay as they are."""
-    image = Image.fromarray(rgb)
-    image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
-    return np.asarray(image)
