@@ -197,9 +197,14 @@ def _compressed(rgb: Rgb8, degradation: Degradation, quality: int) -> Rgb8:
 def jpeg_window(degradation: Degradation) -> tuple[slice, slice]:
     """Rows and columns, of the result with its surround, that are compressed: whole blocks around the result."""
     starts = [SURROUND_PX - offset for offset in degradation.corner]
-    sides = [-(-(side + JPEG_BLOCK_PX - 1) // JPEG_BLOCK_PX) * JPEG_BLOCK_PX for side in degradation.shape_px]
+    sides = [whole_blocks_px(side) for side in degradation.shape_px]
     ends = [
         min(start + side, whole + 2 * SURROUND_PX)
         for start, side, whole in zip(starts, sides, degradation.shape_px, strict=True)
     ]
     return slice(starts[0], ends[0]), slice(starts[1], ends[1])
+
+
+def whole_blocks_px(side_px: int) -> int:
+    """So many pixels, in whole blocks of JPEG, hold ``side_px`` wherever in the first block they begin."""
+    return -(-(side_px + JPEG_BLOCK_PX - 1) // JPEG_BLOCK_PX) * JPEG_BLOCK_PX

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from deblur.errors import DataError
-from deblur.synthesis.degrade import JPEG_BLOCK_PX, SURROUND_PX, Degradation, Noise, small_size
+from deblur.synthesis.degrade import SURROUND_PX, Degradation, Noise, small_size, whole_blocks_px
 from deblur.synthesis.field import Blur, Thing, edges, masked
 from deblur.synthesis.jpeg import jpeg
 from deblur.synthesis.light import ENCODED, OFFSET, brightened, light_table
@@ -285,7 +285,7 @@ def _compressed(codes: Tensor, plan: Plan) -> Tensor:
         return result
     qualities, corners = zip(*plan.qualities.values(), strict=True)
     chosen = _on(codes.device, list(plan.qualities))
-    blocks = [-(-(side + JPEG_BLOCK_PX - 1) // JPEG_BLOCK_PX) * JPEG_BLOCK_PX for side in plan.shape_px]
+    blocks = [whole_blocks_px(side) for side in plan.shape_px]
     # What lies beyond the surround repeats its last line, as libjpeg does.
     windows = [
         (np.arange(side) + SURROUND_PX - np.array(offsets)[:, None]).clip(0, whole + 2 * SURROUND_PX - 1)
