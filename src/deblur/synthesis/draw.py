@@ -45,7 +45,7 @@ class Recipe:
         swing, shake, line, gaussian, defocus, sharp: relative shares of the kinds of blur (``sharp``: none).
         measured_share: relative share of measured kernels, where there are any.
         measured: measured kernels (``load_kernels``); at their own size from strength 0.5 on.
-        length_px: of a path, across; most are short: low + (high - low) * u ** length_power with u uniform.
+        length_px: of a path, across; uniform.
         frames: of swings on encoded values, an average of so many frames.
         roll_share, roll_deg: how many swings and shakes also roll, and by how much in all, at most.
         thing_share: how many pictures with motion, or none, have a thing that moves by itself.
@@ -72,7 +72,6 @@ class Recipe:
     measured_share: float = 0.2
     measured: tuple[Frozen, ...] = ()
     length_px: tuple[float, float] = (16.0, 64.0)
-    length_power: float = 1.0
     frames: tuple[int, int] = (7, 13)
     roll_share: float = 0.5
     roll_deg: float = 1.2
@@ -249,7 +248,7 @@ def _blur(
 
 
 def _length(rng: np.random.Generator, recipe: Recipe) -> float:
-    return _between(recipe.length_px, rng.random() ** recipe.length_power)
+    return _between(recipe.length_px, rng.random())
 
 
 def _between(limits: tuple[float, float], share: float) -> float:
