@@ -226,9 +226,11 @@ def test_measured_kernels_are_used_and_checked() -> None:
 
 @given(SEEDS, st.integers(40, 300), st.integers(40, 300))
 @settings(deadline=None, max_examples=30)
-def test_the_source_fits_into_any_photo(seed: int, height: int, width: int) -> None:
+def test_a_zoom_makes_the_source_fit_into_any_photo(seed: int, height: int, width: int) -> None:
     """Shrunk less where the photo is small, enlarged where it is smaller than the crop with its margins."""
-    degradation = draw(np.random.default_rng(seed), SIZE, 0.5, photo_px=(height, width))
+    drawn = draw(np.random.default_rng(seed), SIZE, 0.5)
+    fitting = (wanted / there for wanted, there in zip(drawn.framed_shape, (height, width), strict=True))
+    degradation = replace(drawn, zoom=max(drawn.zoom, *fitting))
     assert degradation.source_shape <= (height, width)
     assert degradation.source_shape[1] <= width
     blurry, sharp = degrade(source_for(degradation), degradation)

@@ -129,11 +129,7 @@ def margin_px(recipe: Recipe) -> int:
 
 
 def draw(
-    rng: np.random.Generator,
-    shape_px: tuple[int, int],
-    strength: float,
-    recipe: Recipe = Recipe(),
-    photo_px: tuple[int, int] | None = None,
+    rng: np.random.Generator, shape_px: tuple[int, int], strength: float, recipe: Recipe = Recipe()
 ) -> Degradation:
     """Decide everything for one sample. The same rng gives the same decisions at every strength, only weaker ones.
 
@@ -142,7 +138,6 @@ def draw(
         shape_px: (height, width) of the result.
         strength: 0 to 1, see SEVERITIES.
         recipe: what happens how often.
-        photo_px: (height, width) of the photo; the source is made to fit into it, enlarged where it has to be.
 
     Raises:
         SettingError: strength out of range.
@@ -151,11 +146,7 @@ def draw(
         raise SettingError(f"strength is {strength:g}; allowed are 0 to 1 ({SEVERITIES}).")
     if recipe.milder and rng.random() < recipe.milder:
         strength *= rng.random()
-    margin = margin_px(recipe)
-    framed = shape_px[0] + 2 * margin, shape_px[1] + 2 * margin
     zoom = _zoom(rng, recipe)
-    if photo_px is not None:
-        zoom = max(zoom, *(wanted / there for wanted, there in zip(framed, photo_px, strict=True)))
     curve = _curve(rng, recipe)
     blur, thing = _motion(rng, shape_px, strength, recipe, encoded=curve == ENCODED)
     highlights, stops = rng.uniform(*recipe.highlights), rng.uniform(*recipe.gain_stops)
@@ -166,7 +157,7 @@ def draw(
     corner = rng.integers(JPEG_BLOCK_PX, size=2)
     return Degradation(
         shape_px,
-        margin,
+        margin_px(recipe),
         zoom,
         gain=float(2 ** (strength * stops)) if changed else 1.0,
         highlights=1 + strength * (highlights - 1) if expanded and curve != ENCODED else 1.0,
