@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import fft
 from torch import Tensor
 
 from deblur.errors import DataError
@@ -217,10 +218,9 @@ def _convolved(planes: Tensor, kernels: Tensor, blend: Tensor | None) -> Tensor:
     return result
 
 
-@lru_cache
 def _fast_length(length: int) -> int:
     """The next even length without prime factors above 5."""
-    return next(n for n in range(length + length % 2, 2 * length + 3, 2) if 2 * 3**10 * 5**8 * 2**20 % n == 0)
+    return 2 * fft.next_fast_len(-(-length // 2), real=True)
 
 
 def _encoded(light: Tensor, plan: Plan) -> Tensor:
