@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from deblur.data.batches import Batch
 from deblur.data.crops import RunOrder
+from deblur.data.loading import batches_of, end_workers
 from deblur.data.pairs import evenly_chosen
 from deblur.errors import DataError, DeblurError, ModelError, NonFiniteTraining, PhotoError, SettingError
 from deblur.evaluation.scores import Benchmark, Scores
@@ -134,7 +135,7 @@ class Trainer:
                 "memory), or lower --batch_size or --patch_size."
             ) from error
         finally:
-            _end_workers(self.loader)
+            end_workers(self.loader)
         return self.state.counters
 
     def _main_does(self, work: Callable[[], None]) -> None:
@@ -180,7 +181,7 @@ class Trainer:
         offset = counters.rollbacks * self.schedule.num_epochs * self.order.epoch_images  # other samples than before
         self.order.start(counters.epoch, first_step, offset, self.schedule.strength(counters))
         self.state.network.train()
-        batches = _batches(self.loader)
+        batches = batches_of(self.loader)
         for step in range(first_step, self.order.steps):
             started = time.perf_counter()
             micro_batches = self._next(batches)
@@ -343,30 +344,3 @@ class Trainer:
         if self.processes.is_main:
             self.record.log_event("rolled_back", from_step=before.step, to_step=counters.step, reason=str(error))
         self.progress.on_line(f"back to step {counters.step} (epoch {counters.epoch}), on with other samples: {error}")
-
-
-def _end_workers(loader: DataLoader[Batch]) -> None:
-    """They ignore signals (see ``stopping.ignore_signals``), so that nothing else would end them after an error."""
-    iterator = getattr(loader, "_iterator", None)
-    if iterator is not None:
-        iterator._shutdown_workers()
-        for worker in iterator._workers:
-            if worker.is_alive():
-                worker.kill()
-        loader._iterator = None
-
-
-def _batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
-    """The loader's batches; an error in a worker process comes out as itself, without the worker's traceback."""
-    try:
-        yield from loader
-    except DeblurError as error:
-        if not str(error).startswith("Caught "):
-            raise
-        raise type(error)(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise DataError(
-            "A process that loads images was ended from outside, most often for lack of memory. Lower --num_workers."
-        ) from error

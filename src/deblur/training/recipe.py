@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
 from deblur import project
-from deblur.data.batches import Batch, collate
 from deblur.data.crops import RunOrder
+from deblur.data.loading import loader_of
 from deblur.data.sources import SourceName
 from deblur.errors import SettingError
 from deblur.evaluation.scores import Scores
@@ -33,7 +32,7 @@ from deblur.training.registering import LAST_SHIPMENT_S, register_record
 from deblur.training.resuming import DATA, Opened, open_run, sole_trainer
 from deblur.training.shipping import Shipping, shipper
 from deblur.training.state import Counters, Schedule, TrainingState
-from deblur.training.stopping import StopRequest, ignore_signals, stop_signals
+from deblur.training.stopping import StopRequest, stop_signals
 from deblur.training.validation import verified_metrics
 
 
@@ -161,10 +160,18 @@ def _train(
         state.counters.best = None
     if config.compile:
         network.compile()  # the average, which is validated, was copied before
+    loader = loader_of(
+        data.train,
+        order,
+        config.batch_size // processes.count // config.accumulate,
+        workers=config.num_workers or 0,
+        pin_memory=processes.device.type == "cuda",
+        seed=config.seed,
+    )
     trainer = Trainer(
         state,
         processes.averaging(network),
-        _loader(config, data, order, processes),
+        loader,
         order,
         data.benchmark,
         config.tiling(network),
@@ -267,20 +274,6 @@ def _tags(data: Data, processes: Processes) -> dict[str, str]:
         "processes": str(processes.count),
         "device": str(processes.device),
     }
-
-
-def _loader(config: TrainConfig, data: Data, order: RunOrder, processes: Processes) -> DataLoader[Batch]:
-    return DataLoader[Batch](
-        data.train,
-        batch_size=config.batch_size // processes.count // config.accumulate,
-        sampler=order,
-        num_workers=config.num_workers or 0,
-        persistent_workers=bool(config.num_workers),
-        pin_memory=processes.device.type == "cuda",
-        generator=torch.Generator().manual_seed(config.seed),  # never torch's own, whose state is the run's
-        worker_init_fn=ignore_signals,
-        collate_fn=collate,
-    )
 
 
 def _run_name(config: TrainConfig) -> str:

@@ -50,9 +50,3 @@ def stop_signals() -> Iterator[StopRequest]:
     finally:
         for each in SIGNALS:
             signal.signal(each, previous[each])
-
-
-def ignore_signals(worker: int) -> None:
-    """For processes that load data: Ctrl-C reaches the whole group, but only the trainer decides when to end."""
-    for each in SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
