@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from deblur.data import cache
+from deblur.data import cache, hashes
 from deblur.data.cache import CachedPair, cached, cached_photos, disk_bytes
 from deblur.data.crops import RunOrder
 from deblur.data.frames import find_frames
 from deblur.data.pairs import ImageFile, PairCrops, PairFiles, find_pairs, fingerprint
+from deblur.data.pixel_file import is_whole
 from deblur.errors import DataError, DiskFull, SettingError
 from tests.conftest import small_disk
 
@@ -82,7 +83,7 @@ def test_what_is_there_is_neither_hashed_nor_decoded_again(
     told.clear()
     cached(pairs, tmp_path / "cache", lambda *progress: told.append(progress))
     assert told == [(what, n, 4) for what in ("hashed", "decoded") for n in range(1, 5)], "only what is new"
-    monkeypatch.setattr(cache, "_sha256", None)
+    monkeypatch.setattr(hashes, "sha256_of", None)
     monkeypatch.setattr(cache, "_build", None)
     ready, _ = cached(pairs, tmp_path / "cache")
     assert_same_pixels(ready[3], pairs[3])
@@ -176,7 +177,7 @@ def test_broken_pairs_are_left_out_up_to_a_cap(pairs: list[PairFiles], tmp_path:
 def test_a_file_that_changes_while_it_is_read_is_not_taken(
     pairs: list[PairFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = cache._sha256
+    real = hashes.sha256_of
 
     def hashed_before_a_change(file: Path) -> str:
         sha = real(file)
@@ -184,7 +185,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_taken(
             shutil.copy(pairs[1].sharp, file)
         return sha
 
-    monkeypatch.setattr(cache, "_sha256", hashed_before_a_change)
+    monkeypatch.setattr(hashes, "sha256_of", hashed_before_a_change)
     _, (sentence,) = cached(pairs, tmp_path / "cache", at_most=1)
     assert f"{pairs[0].sharp} changed while it was read" in sentence
 
@@ -269,7 +270,7 @@ def test_a_build_that_is_killed_again_and_again_is_whole_and_goes_on(many: Path,
         kills += 1
         in_writes += any((folder / "parts").glob("*.part"))
         partly += 0 < len(pixel_files(folder)) < 80
-        assert all(cache._is_whole(path) for path in folder.glob("*.npy")), "no half file under its name"
+        assert all(is_whole(path) for path in folder.glob("*.npy")), "no half file under its name"
         kept = pixel_files(folder)
         if len(kept) == 80:
             shutil.rmtree(folder)

@@ -21,8 +21,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from deblur.benchmarks.machine import describe_machine
 from deblur.data.batches import collate
-from deblur.data.cache import CachedImage, OnProgress, disk_bytes
+from deblur.data.cache import CachedImage, disk_bytes
 from deblur.data.crops import Key
+from deblur.data.parallel import OnProgress
 from deblur.data.sources import Reading, mixture, open_sources, prepared
 from deblur.errors import DataError, SettingError
 from deblur.whole_file import write_json

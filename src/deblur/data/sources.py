@@ -19,7 +19,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from deblur.data.blurred import BlurredCrops, Cuttings, Leaves, Photos, Sample, frozen_pairs
-from deblur.data.cache import OnProgress, cached, cached_photos
+from deblur.data.cache import cached, cached_photos
 from deblur.data.crops import Key
 from deblur.data.frames import find_frames
 from deblur.data.pairs import (
@@ -33,6 +33,7 @@ from deblur.data.pairs import (
     fingerprint,
     whole,
 )
+from deblur.data.parallel import OnProgress
 from deblur.errors import DataError, SettingError
 from deblur.images import SUFFIXES, image_files
 from deblur.synthesis.draw import Recipe

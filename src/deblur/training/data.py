@@ -7,9 +7,9 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from deblur.data.cache import OnProgress
 from deblur.data.doctor import Finding, examine
 from deblur.data.pairs import FileImage, ImageFile, PairFiles, fingerprint
+from deblur.data.parallel import OnProgress
 from deblur.data.sources import (
     Reading,
     Source,
