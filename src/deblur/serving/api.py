@@ -8,11 +8,9 @@ GET  /api/openapi.json  this, for programs
 
 import asyncio
 import base64
-import binascii
-import json
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import resources
 from urllib.parse import quote
@@ -20,19 +18,16 @@ from urllib.parse import quote
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from deblur import __version__, errors, images
-from deblur.errors import PhotoTooLarge, RequestError, UnsupportedPhoto
+from deblur.errors import RequestError
+from deblur.serving.body import image_of
 from deblur.serving.limits import Gate, Limits
 from deblur.serving.model_store import ModelStore
 from deblur.serving.problems import on_any_exception, on_client_gone, on_deblur_error, on_http_exception
-
-RAW_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", "")
-"""Besides ``image/*``: what clients send with raw bytes (curl --data-binary says x-www-form-urlencoded)."""
 
 WATCH_EVERY_S = 0.05
 
@@ -90,7 +85,7 @@ class _Api:
 
     async def deblur(self, request: Request) -> Response:
         wish = _wish_of(request)
-        data, as_json = await _image_of(request, self._limits)
+        data, as_json = await image_of(request, self._limits)
         async with self._gate.slot():
             try:
                 answer = await _while_connected(request, lambda check: self._restore(data, wish, check))
@@ -188,63 +183,3 @@ def _number(text: str, name: str, low: float, high: float) -> float:
     if not low <= value <= high:
         raise RequestError(f"{name} is {text!r}; allowed are {low:g} to {high:g}.")
     return value
-
-
-async def _image_of(request: Request, limits: Limits) -> tuple[bytes, bool]:
-    """The image bytes of a request, and whether it asked in JSON."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type == "multipart/form-data":
-        return await _multipart_image(request, limits), False
-    is_json = media_type == "application/json"
-    if not is_json and not media_type.startswith("image/") and media_type not in RAW_TYPES:
-        raise UnsupportedPhoto(
-            f"Content-Type is {media_type}; send image/*, application/octet-stream, multipart/form-data (field image) "
-            'or application/json ({"image": base64}).'
-        )
-    body = await _body_within(request, limits)
-    return (_json_image(body), True) if is_json else (body, False)
-
-
-async def _body_within(request: Request, limits: Limits) -> bytes:
-    """The body, refused as soon as it is too large."""
-    return b"".join([chunk async for chunk in _chunks_within(request, limits)])
-
-
-async def _chunks_within(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limits.body_bytes:
-        raise _too_large(limits)
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limits.body_bytes:
-            raise _too_large(limits)
-        yield chunk
-
-
-async def _multipart_image(request: Request, limits: Limits) -> bytes:
-    parser = MultiPartParser(request.headers, _chunks_within(request, limits), max_files=1, max_fields=10)
-    parser.spool_max_size = limits.body_bytes  # nothing of a user's image on disk
-    try:
-        form = await parser.parse()
-    except (MultiPartException, KeyError) as error:
-        raise RequestError("The form cannot be read. Send one file in the field image.") from error
-    try:
-        upload = form.get("image")
-        if upload is None or isinstance(upload, str):
-            raise RequestError("The form has no file field named image.")
-        return await upload.read()
-    finally:
-        await form.close()
-
-
-def _json_image(body: bytes) -> bytes:
-    try:
-        encoded = json.loads(body)["image"]
-        return base64.b64decode(encoded, validate=True)
-    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
-        raise RequestError('The JSON must be {"image": "<base64 of the image>"}.') from error
-
-
-def _too_large(limits: Limits) -> PhotoTooLarge:
-    return PhotoTooLarge(f"The body is larger than the {limits.body_mb:g} MB that are allowed.")
