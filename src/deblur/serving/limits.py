@@ -1,11 +1,10 @@
 """What one request may cost, and how many run at once."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-
-from anyio import Semaphore
 
 from deblur.errors import ServiceBusy
 from deblur.images import DecodeLimits
@@ -31,10 +30,10 @@ class Limits:
 
 
 class Gate:
-    """Lets ``slots`` requests work and ``waiting`` wait; the next is refused at once."""
+    """Lets ``slots`` requests work and ``waiting`` wait; the next is refused at once. For one event loop."""
 
     def __init__(self, slots: int, waiting: int) -> None:
-        self._slots, self._inside, self._room = Semaphore(slots), 0, slots + waiting
+        self._slots, self._inside, self._room = asyncio.Semaphore(slots), 0, slots + waiting
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
