@@ -58,6 +58,12 @@ class RequestError(DeblurError):
     code = "request-invalid"
 
 
+class SlowBody(DeblurError):
+    """A request whose body took too long to come."""
+
+    code = "body-too-slow"
+
+
 class ServiceBusy(DeblurError):
     """All slots and the queue are taken."""
 

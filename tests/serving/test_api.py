@@ -272,6 +272,69 @@ def test_the_work_stops_when_the_client_leaves_and_its_place_is_free(model_folde
     assert sent.count("http.response.start") == 4
 
 
+def test_who_leaves_while_waiting_leaves_the_queue(model_folder: Path) -> None:
+    """One slot, one waiting: the slot is held, the one who waits leaves, and another finds a place."""
+    computing, go = threading.Event(), threading.Event()
+
+    def engine(batch: np.ndarray) -> np.ndarray:
+        computing.set()
+        assert go.wait(30)
+        return batch
+
+    model = Model(read_info(model_folder), Restorer(engine, Tiling(128, 32)))
+    app = create_app(ModelStore(Path, lambda folder: model), Limits(slots=1, waiting=1))
+
+    async def post(leaves: bool) -> int:
+        """The status that was answered; 0 where nobody was there."""
+        messages: list[dict[str, object]] = [{"type": "http.request", "body": png(), "more_body": False}]
+        statuses = [0]
+
+        async def receive() -> dict[str, object]:
+            if not messages and not leaves:
+                await asyncio.Event().wait()
+            return messages.pop() if messages else {"type": "http.disconnect"}
+
+        async def send(message: dict[str, object]) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(int(str(message["status"])))
+
+        scope = {"type": "http", "method": "POST", "path": "/api/deblur", "headers": [], "query_string": b""}
+        await app(scope, receive, send)  # type: ignore[arg-type]
+        return 0 if leaves else statuses[-1]
+
+    async def one_after_the_other() -> list[int]:
+        first = asyncio.create_task(post(leaves=False))
+        while not computing.is_set():
+            await asyncio.sleep(0.01)
+        assert await asyncio.wait_for(post(leaves=True), 10) == 0
+        third = asyncio.create_task(post(leaves=False))
+        await asyncio.sleep(0.2)
+        go.set()
+        return list(await asyncio.wait_for(asyncio.gather(first, third), 30))
+
+    assert asyncio.run(one_after_the_other()) == [200, 200]
+
+
+def test_a_body_that_does_not_come_is_given_up_and_only_so_many_are_read(model_folder: Path) -> None:
+    app = create_app(ModelStore(lambda: model_folder), Limits(reading=1, body_s=0.5))
+    scope = {"type": "http", "method": "POST", "path": "/api/deblur", "headers": [], "query_string": b""}
+    statuses: list[object] = []
+
+    async def receive() -> dict[str, object]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(message: dict[str, object]) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    async def both() -> None:
+        await asyncio.wait_for(asyncio.gather(*(app(scope, receive, send) for _ in range(2))), 10)  # type: ignore[arg-type]
+
+    asyncio.run(both())
+    assert statuses == [503, 408]
+
+
 def test_without_post_no_spelling_of_the_path_takes_a_photo(model_folder: Path) -> None:
     client = TestClient(create_app(ModelStore(lambda: model_folder), with_post=False))
     assert client.get("/api/health").status_code == 200

@@ -8,10 +8,11 @@ GET  /api/openapi.json  this, for programs
 
 import asyncio
 import base64
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import resources
 from urllib.parse import quote
 
@@ -25,7 +26,7 @@ from starlette.routing import Route
 from deblur import __version__, errors, images
 from deblur.errors import RequestError
 from deblur.serving.body import image_of
-from deblur.serving.limits import Gate, Limits
+from deblur.serving.limits import Gate, Limits, Places
 from deblur.serving.model_store import ModelStore
 from deblur.serving.problems import on_any_exception, on_client_gone, on_deblur_error, on_http_exception
 
@@ -81,14 +82,16 @@ def create_app(store: ModelStore, limits: Limits | None = None, *, with_post: bo
 
 class _Api:
     def __init__(self, store: ModelStore, limits: Limits) -> None:
-        self._store, self._limits, self._gate = store, limits, Gate(limits.slots, limits.waiting)
+        self._store, self._limits = store, limits
+        self._bodies, self._gate = Places(limits.reading), Gate(limits.slots, limits.waiting)
 
     async def deblur(self, request: Request) -> Response:
         wish = _wish_of(request)
-        data, as_json = await image_of(request, self._limits)
-        async with self._gate.slot():
+        with self._bodies:
+            data, as_json = await image_of(request, self._limits)
+        async with _left(request) as left, self._gate.slot(left):
             try:
-                answer = await _while_connected(request, lambda check: self._restore(data, wish, check))
+                answer = await run_in_threadpool(self._restore, data, wish, partial(_stop_if, left))
             except (errors.DeblurError, ClientDisconnect):
                 raise
             except Exception as error:  # answered here: Starlette raises on after its own answer, which Azure forwards
@@ -140,24 +143,24 @@ class _Api:
         return Answer(encoded, photo_format, model.info.label, len(model.restorer.plan(photo.rgb)), timing)
 
 
-async def _while_connected(request: Request, work: Callable[[Callable[[], None]], Answer]) -> Answer:
-    """Run ``work`` in a worker thread; once the client has left, the check it is given raises ClientDisconnect."""
-    gone = threading.Event()
-
-    def check() -> None:
-        if gone.is_set():
-            raise ClientDisconnect
+@asynccontextmanager
+async def _left(request: Request) -> AsyncIterator[asyncio.Task[None]]:
+    """A task that is done once the client has left. For requests whose body was read."""
 
     async def watch() -> None:
         while not await request.is_disconnected():
             await asyncio.sleep(WATCH_EVERY_S)
-        gone.set()
 
     watcher = asyncio.create_task(watch())
     try:
-        return await run_in_threadpool(work, check)
+        yield watcher
     finally:
         watcher.cancel()
+
+
+def _stop_if(left: asyncio.Task[None]) -> None:
+    if left.done():
+        raise ClientDisconnect
 
 
 def _wish_of(request: Request) -> Wish:

@@ -1,5 +1,6 @@
 """From the body of a request to the bytes of an image, never more than are allowed."""
 
+import asyncio
 import base64
 import binascii
 import json
@@ -8,7 +9,7 @@ from collections.abc import AsyncGenerator
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from deblur.errors import PhotoTooLarge, RequestError, UnsupportedPhoto
+from deblur.errors import PhotoTooLarge, RequestError, SlowBody, UnsupportedPhoto
 from deblur.serving.limits import Limits
 
 RAW_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", "")
@@ -16,7 +17,20 @@ RAW_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", ""
 
 
 async def image_of(request: Request, limits: Limits) -> tuple[bytes, bool]:
-    """The image bytes of a request, and whether it asked in JSON."""
+    """The image bytes of a request, and whether it asked in JSON.
+
+    Raises:
+        RequestError, UnsupportedPhoto, PhotoTooLarge: the body is none of an image, or too large.
+        SlowBody: it did not come in time.
+    """
+    try:
+        async with asyncio.timeout(limits.body_s):
+            return await _read(request, limits)
+    except TimeoutError as error:
+        raise SlowBody(f"The body did not come within {limits.body_s:g} s. Send it again.") from error
+
+
+async def _read(request: Request, limits: Limits) -> tuple[bytes, bool]:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
         return await _multipart_image(request, limits), False

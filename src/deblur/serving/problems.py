@@ -17,11 +17,18 @@ STATUS: dict[type[errors.DeblurError], int] = {
     errors.UnsupportedPhoto: 415,
     errors.PhotoTooLarge: 413,
     errors.RequestError: 400,
+    errors.SlowBody: 408,
     errors.ServiceBusy: 503,
     errors.ModelError: 503,
 }
-TITLES = {400: "Bad request", 404: "Not found", 405: "Method not allowed", 413: "Too large", 415: "Unsupported"}
-TITLES |= {422: "Not a readable image", 500: "Internal error", 503: "Not available now"}
+TITLES = {400: "Bad request", 404: "Not found", 405: "Method not allowed", 408: "Too slow"}
+TITLES |= {
+    413: "Too large",
+    415: "Unsupported",
+    422: "Not a readable image",
+    500: "Internal error",
+    503: "Not available now",
+}
 
 
 def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
