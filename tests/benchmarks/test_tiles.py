@@ -63,7 +63,7 @@ def test_the_verb_tells_each_tile_size_and_the_whole(model_folder: Path, pair_fo
 
 
 def test_tiles_of_512_px_stay_within_the_stated_tolerance_of_the_whole_image(photos: dict[str, SharpPhoto]) -> None:
-    """GroupNorm: 0.1 dB of the whole image's PSNR and 3 levels of colour (documentation/measurements.md)."""
+    """GroupNorm, residual: 0.1 dB of the whole image's PSNR and 3 levels of colour (documentation/measurements.md)."""
     small = Image.fromarray(photos["motorcycle_left"].pixels)
     large = np.asarray(small.resize((1110, 750), Image.Resampling.BICUBIC))
     pair = shaken(SharpPhoto("motorcycle_left", large), np.random.default_rng(0), 8.0)
