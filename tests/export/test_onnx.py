@@ -18,6 +18,7 @@ from deblur.inference.tiling import Tiling
 from deblur.models import parameter_count
 from deblur.models.engine import TorchEngine
 from deblur.models.unet import DeblurUNet
+from deblur.serving.model_store import bundled_model
 from deblur.training.checkpoint import network_from
 from tests.conftest import sharpening_network, small_disk
 
@@ -45,6 +46,16 @@ def test_the_plain_network_of_full_width_is_exported_too(tmp_path: Path) -> None
     engine = open_model(tmp_path, OnnxEngine).restorer.engine
     assert np.abs(engine(tiles) - TorchEngine(network)(tiles)).max() <= 1e-4
     assert info.architecture == {"name": "DeblurUNet", "width": 32, "residual": False}
+
+
+def test_no_file_tells_where_it_was_made(model_folder: Path) -> None:
+    """The exporter notes the source's path and line beside every operation."""
+    bundled = bundled_model()
+    assert bundled is not None
+    for folder in (model_folder, bundled):
+        data = (folder / "model.onnx").read_bytes()
+        assert b"stack_trace" not in data
+        assert b".py" not in data
 
 
 def test_half_precision_saves_two_bytes_a_weight(model_folder: Path, tmp_path: Path) -> None:

@@ -130,6 +130,8 @@ def _traced(model: Network) -> Any:
     assert program is not None
     proto = program.model_proto
     del proto.graph.value_info[:]  # sizes between the operations
+    for part in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output):
+        del part.metadata_props[:]  # where the source lay on the machine that exported, line by line
     for value in (*proto.graph.input, *proto.graph.output):
         for axis, name in {0: "batch", 2: "rows", 3: "columns"}.items():
             value.type.tensor_type.shape.dim[axis].dim_param = name
