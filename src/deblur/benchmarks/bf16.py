@@ -16,9 +16,9 @@ from rich.table import Table
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from deblur.benchmarks.tiles import restored
 from deblur.data.pairs import find_pairs
 from deblur.export.group_norm import channelwise
-from deblur.images import Rgb8
 from deblur.inference.engine import Batch
 from deblur.inference.model_folder import read_info
 from deblur.inference.restorer import Restorer
@@ -71,7 +71,7 @@ def main(model: tyro.conf.Positional[Path], pairs: tyro.conf.Positional[tuple[Pa
         rows = []
         for pair in find_pairs(folder)[:images]:
             blurry, sharp = pair.load()
-            f32, bf16 = (_restored(Restorer(engine, info.tiling), blurry) for engine in engines)
+            f32, bf16 = (restored(Restorer(engine, info.tiling), blurry) for engine in engines)
             rows.append([psnr_db(blurry, sharp), psnr_db(f32, sharp), psnr_db(bf16, sharp), psnr_db(f32, bf16)])
         means, found = np.mean(rows, axis=0), np.array(rows)
         largest = np.abs(found[:, 1] - found[:, 2]).max()
@@ -79,12 +79,6 @@ def main(model: tyro.conf.Positional[Path], pairs: tyro.conf.Positional[tuple[Pa
     console = Console()
     console.print(table)
     console.print(f"golden input off by {distance:.2g}")
-
-
-def _restored(restorer: Restorer, blurry: Rgb8) -> Rgb8:
-    rgb = blurry.copy()
-    restorer.in_place(rgb)
-    return rgb
 
 
 if __name__ == "__main__":

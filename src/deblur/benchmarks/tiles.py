@@ -64,12 +64,12 @@ def bench(
         overlap_px = min(own.overlap_px, side_px // 2)
         tilings[side_px] = Tiling(side_px, overlap_px, own.rule, min(halo_px, overlap_px // 2))
     whole_image = Tiling(own.rule.fit(longest_px), 0, own.rule)  # one tile for any image of that size
-    wholes = [_restored(Restorer(model.restorer.engine, whole_image), blurry) for blurry, _ in loaded]
+    wholes = [restored(Restorer(model.restorer.engine, whole_image), blurry) for blurry, _ in loaded]
     figures = []
     for tile_px, tiling in {**tilings, None: whole_image}.items():
         restorer = Restorer(model.restorer.engine, tiling)
         rows = [
-            _figures(_restored(restorer, blurry), whole, blurry, sharp, restorer.plan(blurry))
+            _figures(restored(restorer, blurry), whole, blurry, sharp, restorer.plan(blurry))
             for (blurry, sharp), whole in zip(loaded, wholes, strict=True)
         ]
         figures.append(TileFigures(tile_px, *np.mean(rows, axis=0).tolist()))
@@ -128,7 +128,8 @@ def _figures(restored: Rgb8, whole: Rgb8, blurry: Rgb8, sharp: Rgb8, plan: Plan)
     )
 
 
-def _restored(restorer: Restorer, blurry: Rgb8) -> Rgb8:
+def restored(restorer: Restorer, blurry: Rgb8) -> Rgb8:
+    """A restored copy of 8-bit pixels."""
     rgb = blurry.copy()
     restorer.in_place(rgb)
     return rgb

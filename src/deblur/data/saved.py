@@ -142,9 +142,8 @@ def _begun(folder: Path, make: Make, wanted: dict[str, Any]) -> dict[str, Any]:
     first = _encoded(make, 0)
     digests = {_file(kind, 0): hashlib.sha256(data).hexdigest() for kind, data in first.items()}
     if not (folder / MANIFEST_FILE).exists():
-        write_json(
-            folder / MANIFEST_FILE, manifest := {**wanted, "kinds": sorted(first), "finished": False, "files": digests}
-        )
+        manifest = {**wanted, "kinds": sorted(first), "finished": False, "files": digests}
+        write_json(folder / MANIFEST_FILE, manifest)
         return manifest
     manifest = read_manifest(folder)
     there, here = ({"count": of["count"], **of["settings"]} for of in (manifest, wanted))

@@ -159,6 +159,22 @@ def read_info(folder: Path) -> ModelInfo:
     return info
 
 
+def whole_info(folder: Path) -> ModelInfo:
+    """Read ``model.json`` of a folder whose ``model.onnx`` is the file that it describes.
+
+    Raises:
+        ModelError: a file is missing, broken or altered.
+    """
+    info, onnx = read_info(folder), folder / ONNX_FILE
+    if not onnx.is_file():
+        raise ModelError(f"{folder} is not a model folder: it has no {ONNX_FILE}.")
+    if sha256_of(onnx) != info.sha256:
+        raise ModelError(
+            f"{onnx} is not the file that {JSON_FILE} describes (sha256 differs). Export or fetch it again."
+        )
+    return info
+
+
 def open_model(
     folder: Path,
     open_engine: OpenEngine = open_engine,
@@ -174,14 +190,8 @@ def open_model(
     Raises:
         ModelError: a file is missing or altered, or the model does not compute what it did at export.
     """
-    info = read_info(folder)
+    info = whole_info(folder)
     onnx, tiling = folder / ONNX_FILE, tiling_of(info)
-    if not onnx.is_file():
-        raise ModelError(f"{folder} is not a model folder: it has no {ONNX_FILE}.")
-    if sha256_of(onnx) != info.sha256:
-        raise ModelError(
-            f"{onnx} is not the file that {JSON_FILE} describes (sha256 differs). Export or fetch it again."
-        )
     engine = open_engine(onnx)
     try:
         distance = info.golden.distance(engine)

@@ -21,8 +21,11 @@ STATUS: dict[type[errors.DeblurError], int] = {
     errors.ServiceBusy: 503,
     errors.ModelError: 503,
 }
-TITLES = {400: "Bad request", 404: "Not found", 405: "Method not allowed", 408: "Too slow"}
-TITLES |= {
+TITLES = {
+    400: "Bad request",
+    404: "Not found",
+    405: "Method not allowed",
+    408: "Too slow",
     413: "Too large",
     415: "Unsupported",
     422: "Not a readable image",

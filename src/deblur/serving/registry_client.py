@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from deblur.errors import ModelError
-from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, read_info, sha256_of, stamp_version
+from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, stamp_version, whole_info
 
 TIMEOUT_S = 30
 FILE_MB = 512
@@ -40,8 +40,7 @@ def fetch_over_http(uri: str, tracking_uri: str | None = None) -> Path:
             query = {"path": f"extra_files/{file}", "name": name, "version": version}
             with _get(server, "/model-versions/get-artifact", query) as answer, (folder / file).open("wb") as target:
                 _copy(answer, target, file)
-        if sha256_of(folder / ONNX_FILE) != read_info(folder).sha256:
-            raise ModelError(f"The registry's {ONNX_FILE} of {name} is not the one that its {JSON_FILE} describes.")
+        whole_info(folder)
         stamp_version(folder, name, version, run_id)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from deblur.errors import ModelError
-from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, read_info, sha256_of
+from deblur.inference.model_folder import ONNX_FILE, sha256_of, whole_info
 from deblur.models import build
 from deblur.models.network import Network
 from deblur.whole_file import whole_file, write_json
@@ -167,10 +167,7 @@ def network_from(path: Path) -> Network:
     if path.is_dir() and has_state(path):
         return network_of(load_checkpoint(read_state(path).data))
     if path.is_dir():
-        info = read_info(path)
-        if not (path / ONNX_FILE).is_file() or sha256_of(path / ONNX_FILE) != info.sha256:
-            raise ModelError(f"{path / ONNX_FILE} is missing or not the file that {JSON_FILE} describes.")
-        return _filled(build(info.architecture), _weights_in(path / ONNX_FILE), str(path))
+        return _filled(build(whole_info(path).architecture), _weights_in(path / ONNX_FILE), str(path))
     return network_of(load_checkpoint(path))
 
 
