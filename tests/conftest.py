@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the other core has tests of its own; torch reads it at import
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
 
 from deblur import project
 from deblur.data.photos import SharpPhoto, installed_photos, shaken
