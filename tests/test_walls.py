@@ -1,6 +1,7 @@
 """The walls of the house: what is deployed stays small, imports run one way, nothing private lies in the tree."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,18 @@ def test_training_imports_no_mlflow_until_it_is_wanted() -> None:
     program = "import sys, deblur.cli, deblur.training.recipe; print('mlflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_training_settles_how_torch_waits_before_it_imports_torch() -> None:
+    program = (
+        "import os, sys, deblur.cli as cli; print('torch' in sys.modules)\n"
+        "cli.main(['train', '--dry_run']); print('torch' in sys.modules, os.environ['GOMP_SPINCOUNT'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
+    said = done.stdout.splitlines()
+    assert (said[0], said[-1]) == ("False", "True 1000")
 
 
 def pins(path: Path) -> dict[str, set[str]]:

@@ -7,6 +7,7 @@ goes on where the run was; after 5 it makes the registration.
 """
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -206,6 +207,7 @@ def demo(photos: Path | None = None) -> int:
     Args:
         photos: A folder of sharp photos to use instead of those that came with the dependencies.
     """
+    _share_cores()
     from deblur.demo import run_demo
 
     run_demo(photos, console)
@@ -238,6 +240,7 @@ VERBS: dict[str, Callable[..., int]] = {
 
 
 def _train(arguments: list[str]) -> int:
+    _share_cores()
     from deblur.training.config import TrainConfig, presets
 
     defaults = presets()[_preset_named(arguments, tuple(presets()))]
@@ -259,6 +262,14 @@ def _train(arguments: list[str]) -> int:
     with progress_of(console) as progress:
         run(config, progress=progress)
     return 0
+
+
+def _share_cores() -> None:
+    """Threads of torch that wait for each other go to sleep soon, so that the processes that load get the cores.
+
+    GNU's OpenMP reads it when torch is imported; its threads spin for milliseconds otherwise.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def _preset_named(arguments: Sequence[str], names: tuple[str, ...]) -> str:
