@@ -45,7 +45,7 @@ def test_the_plain_network_of_full_width_is_exported_too(tmp_path: Path) -> None
     tiles = np.random.default_rng(1).random((1, 3, 80, 112), dtype=np.float32)
     engine = open_model(tmp_path, OnnxEngine).restorer.engine
     assert np.abs(engine(tiles) - TorchEngine(network)(tiles)).max() <= 1e-4
-    assert info.architecture == {"name": "DeblurUNet", "width": 32, "residual": False}
+    assert info.architecture == {"name": "DeblurUNet", "width": 32, "residual": False, "frozen": False}
 
 
 def test_no_file_tells_where_it_was_made(model_folder: Path) -> None:

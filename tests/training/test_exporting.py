@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import onnx
 import pytest
 
 from deblur import cli
@@ -49,3 +50,14 @@ def test_a_file_in_the_way_is_told(weights: Path, tmp_path: Path, capsys: pytest
     (tmp_path / "out").write_text("in the way")
     assert cli.main(["export", str(weights), str(tmp_path / "out")]) == 1
     assert "cannot hold a model" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_frozen_over_other_sources(weights: Path, pair_folder: Path, tmp_path: Path) -> None:
+    """A file without GroupNorm, verified against the frozen network; there is nothing to freeze a second time."""
+    out = tmp_path / "out"
+    with quick_exports():
+        assert cli.main(["export", str(weights), str(out), "--freeze", "leaves", "--test-data", str(pair_folder)]) == 0
+    assert read_info(out).architecture["frozen"] is True
+    assert read_info(out).psnr_db is not None
+    assert not any("over_group" in tensor.name for tensor in onnx.load(out / "model.onnx").graph.initializer)
+    assert cli.main(["export", str(out), str(tmp_path / "again"), "--freeze", "leaves"]) == 1

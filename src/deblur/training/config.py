@@ -69,7 +69,7 @@ class TrainConfig:
     """Predict the correction, with the head at zero: training starts at doing nothing. (FastUNet always does.)"""
     init: str | None = None
     """Start from these weights: a checkpoint, the output folder of a training, a model folder or
-    models:/NAME@ALIAS."""
+    models:/NAME@ALIAS. A model that was exported frozen trains on without GroupNorm, a checkpoint with it."""
 
     val_images: int | None = None
     """Validate on this many pairs, spread evenly; by default on all."""
@@ -79,6 +79,8 @@ class TrainConfig:
     """Tile side in validation and in the exported model, px."""
     tile_overlap: int = 32
     """Overlap of neighbouring tiles, px; 64 as published. (FastUNet takes what its reach needs.)"""
+    freeze: Literal["auto", "off"] = "auto"
+    """auto: export DeblurUNet with GroupNorm's statistics frozen where the validation images come out better so."""
     blur_gamma: bool = False
     """Pairs: use GoPro's blur_gamma/ (averaged in linear light) instead of blur/; frames: average in linear light."""
     average: int | None = None
@@ -130,8 +132,19 @@ class TrainConfig:
 
     @classmethod
     def as_trained(cls, settings: Mapping[str, Any]) -> "TrainConfig":
-        """What validation depends on, from a run's recorded settings; where they say nothing, as once published."""
-        names = ("network", "blur", "blur_gamma", "average", "severity", "tile_size", "tile_overlap")
+        """What crops and validation depend on, from a run's recorded settings; where they say nothing, as published."""
+        names = [
+            "network",
+            "blur",
+            "blur_gamma",
+            "average",
+            "severity",
+            "milder",
+            "patch_size",
+            "seed",
+            "tile_size",
+            "tile_overlap",
+        ]
         known = {"tile_overlap": 64} | {name: settings[name] for name in names if name in settings}
         kernels = settings.get("kernels")
         return cls(**known, kernels=Path(kernels) if kernels else None)

@@ -5,21 +5,30 @@ from pathlib import Path
 from typing import Any
 
 from deblur import project
-from deblur.data.sources import Reading, open_sources, validation_pairs
+from deblur.data.sources import Reading, mixture, open_sources, validation_pairs
+from deblur.errors import SettingError
 from deblur.evaluation.scores import Benchmark, Scores
 from deblur.export.onnx import export_model, verify_model
 from deblur.inference.model_folder import read_info
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.models.engine import TorchEngine
+from deblur.models.freezing import freeze
 from deblur.models.network import Network
+from deblur.models.unet import DeblurUNet
 from deblur.registry.record import RunRecord
 from deblur.training.checkpoint import has_state, load_checkpoint, network_from, network_of
 from deblur.training.config import TrainConfig
+from deblur.training.freezing import first_crops
 
 
 def export_weights(
-    source: Path, folder: Path, name: str, test_data: Sequence[str] = (), half: bool = False
+    source: Path,
+    folder: Path,
+    name: str,
+    test_data: Sequence[str] = (),
+    half: bool = False,
+    freeze_over: Sequence[str] = (),
 ) -> Scores | None:
     """Export and, where there are pairs, verify; returns the scores of the written file.
 
@@ -29,9 +38,11 @@ def export_weights(
         name: what the model is called.
         test_data: sources of validation pairs.
         half: keep the weights in float16.
+        freeze_over: sources of training crops whose statistics take GroupNorm's place.
 
     Raises:
         ModelError: no weights there.
+        SettingError: ``freeze_over`` for a network without GroupNorm.
         RegistrationError: the written file scores otherwise than the weights did.
     """
     settings: Mapping[str, Any]
@@ -44,7 +55,13 @@ def export_weights(
     made = TrainConfig.as_trained(settings)
     is_model = source.is_dir() and not has_state(source)
     tiling = read_info(source).tiling if is_model else made.tiling(network)
-    sources = open_sources(test_data, Reading(made.blur_gamma, made.average))
+    reading = Reading(made.blur_gamma, made.average)
+    if freeze_over:
+        if not isinstance(network, DeblurUNet) or network.frozen:
+            raise SettingError(f"--freeze: {source} has no GroupNorm. Leave --freeze out.")
+        crops = mixture(open_sources(freeze_over, reading), made.patch_size, made.seed, made.recipe)
+        network = freeze(network, first_crops(crops, made.strength))
+    sources = open_sources(test_data, reading)
     benchmark = Benchmark(validation_pairs(sources, None, made.strength, made.recipe))
     if benchmark.pairs:
         return export_and_verify(network, folder, benchmark, tiling, name=name, half=half)[1]

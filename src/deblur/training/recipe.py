@@ -26,6 +26,7 @@ from deblur.training.config import TrainConfig
 from deblur.training.data import Data, data_of
 from deblur.training.device import pick_device, pick_precision
 from deblur.training.ending import closing
+from deblur.training.freezing import frozen_if_better
 from deblur.training.loop import Progress, Trainer
 from deblur.training.processes import Processes, joined
 from deblur.training.registering import LAST_SHIPMENT_S, register_record
@@ -103,11 +104,17 @@ def _lead(config: TrainConfig, data: Data, processes: Processes, progress: Progr
             # Export the best, open the written file again, and score it as a user would see it.
             assert outcome.best is not None
             best = network_of(load_checkpoint(record.folder / outcome.best.file))
+            psnr_db = outcome.best_psnr_db
+            if config.freeze == "auto":
+                asked = (tiling, processes.device, stop.check, progress.on_line)
+                best, psnr_db = frozen_if_better(best, psnr_db, data, config.strength, *asked)
             name, commit = config.registered_model_name or "deblur", tags["git_commit"]
             export_model(best, record.model_folder, name=name, tiling=tiling, git_commit=commit, run_id=shipping.run_id)
-            scores = verify_model(record.model_folder, data.benchmark, outcome.best_psnr_db, stop.check)
+            scores = verify_model(record.model_folder, data.benchmark, psnr_db, stop.check)
             record.log_epoch(outcome.best_epoch, verified_metrics(scores))
-            record.end(FINISHED, {"annealed": str(outcome.annealed).lower(), "best_epoch": str(outcome.best_epoch)})
+            frozen = best.architecture.get("frozen", False)
+            ended = {"annealed": outcome.annealed, "best_epoch": outcome.best_epoch, "frozen": frozen}
+            record.end(FINISHED, {name: str(value).lower() for name, value in ended.items()})
 
     # From here on the run has succeeded, whatever the tracker says. Register the proved file.
     unshipped = shipping.finish(LAST_SHIPMENT_S)
@@ -258,7 +265,8 @@ def _architecture_of(config: TrainConfig, earlier: RunRecord) -> Network | None:
     if settings.get("init") != config.init:
         return None
     made = {name: settings[name] for name in ("network", "width", "residual") if name in settings}
-    return build(replace(config, **made).architecture)
+    frozen = {"frozen": True} if settings.get("frozen") else {}
+    return build(replace(config, **made).architecture | frozen)
 
 
 def _tags(data: Data, processes: Processes) -> dict[str, str]:
