@@ -48,11 +48,11 @@ def run(command: list[str]) -> None:
 
 
 def test(options: list[str]) -> None:
-    """Format, lint, types, tests: a process a core, each test file in one of them."""
+    """Format, lint, types, tests: a process a core, at most four, each test file in one of them."""
     run([str(PYTHON), "-m", "ruff", "format", "--check", "."])
     run([str(PYTHON), "-m", "ruff", "check", "."])
     run([str(PYTHON), "-m", "mypy"])
-    run([str(PYTHON), "-m", "pytest", "--numprocesses=auto", "--dist=loadfile", *options])
+    run([str(PYTHON), "-m", "pytest", "--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile", *options])
 
 
 def main(arguments: list[str]) -> None:
