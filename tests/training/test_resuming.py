@@ -56,7 +56,7 @@ def test_a_setting_that_is_new_counts_as_its_default(killed: RunRecord, monkeypa
 
 
 def test_what_does_not_change_the_result_may_change(killed: RunRecord) -> None:
-    assert opened(killed.folder, SETTINGS | {"num_workers": 0}).state
+    assert opened(killed.folder, SETTINGS | {"num_workers": 0, "freeze": "off"}).state
 
 
 def test_other_settings_begin_a_new_run_and_keep_the_old_one(killed: RunRecord) -> None:

@@ -18,9 +18,10 @@ DATA = "data_fingerprint"
 RESUME_FREELY = {
     *("train_data", "test_data", "output_dir", "preset", "registered_model_name", "tracking"),
     *("device", "num_workers", "compile", "cache", "doctor", "kernels", "save_minutes", "skip_bad", "nonfinite_limit"),
-    *("resume", "fresh", "dry_run"),
+    *("freeze", "resume", "fresh", "dry_run"),
 }
-"""Settings that may change between the parts of a run: they decide where and how it runs, not what comes out."""
+"""Settings that may change between the parts of a run: they decide where and how it runs, or what is exported in the
+end, not what is trained."""
 
 
 @dataclass(frozen=True)
