@@ -133,18 +133,10 @@ class TrainConfig:
     @classmethod
     def as_trained(cls, settings: Mapping[str, Any]) -> "TrainConfig":
         """What crops and validation depend on, from a run's recorded settings; where they say nothing, as published."""
-        names = [
-            "network",
-            "blur",
-            "blur_gamma",
-            "average",
-            "severity",
-            "milder",
-            "patch_size",
-            "seed",
-            "tile_size",
-            "tile_overlap",
-        ]
+        names = (
+            *("network", "blur", "blur_gamma", "average", "severity", "milder"),
+            *("patch_size", "seed", "tile_size", "tile_overlap"),
+        )
         known = {"tile_overlap": 64} | {name: settings[name] for name in names if name in settings}
         kernels = settings.get("kernels")
         return cls(**known, kernels=Path(kernels) if kernels else None)
