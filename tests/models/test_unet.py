@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from deblur.errors import ModelError
-from deblur.models import build, parameter_count
+from deblur.models import architecture_in, build, parameter_count
+from deblur.models.fast_unet import FastUNet
 from deblur.models.unet import DeblurUNet
 
 
@@ -43,3 +44,11 @@ def test_it_is_made_again_from_what_is_saved() -> None:
         build({"name": "Transformer"})
     with pytest.raises(ValueError, match="multiple of 8"):
         DeblurUNet(12)
+
+
+@pytest.mark.parametrize("network", [DeblurUNet(8, residual=True, frozen=True), DeblurUNet(16), FastUNet(8, blocks=2)])
+def test_it_is_found_among_a_runs_settings(network: DeblurUNet | FastUNet) -> None:
+    arguments = dict(network.architecture)
+    settings = {"residual": False, "batch_size": 8, "network": arguments.pop("name"), **arguments}
+    assert architecture_in(settings) == network.architecture
+    assert architecture_in({"network": "DeblurUNet", "width": 8}) == {"name": "DeblurUNet", "width": 8}

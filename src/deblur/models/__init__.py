@@ -1,5 +1,7 @@
 """Architectures by name, one a file. What is saved about a model is its name and its keyword arguments."""
 
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -19,6 +21,13 @@ def build(architecture: dict[str, Any]) -> Network:
     if name not in ARCHITECTURES:
         raise ModelError(f"Unknown architecture {name!r}; known are {', '.join(ARCHITECTURES)}.")
     return ARCHITECTURES[name](**arguments)
+
+
+def architecture_in(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The architecture that a run's settings record: its name as ``network``, its arguments under their own names."""
+    name = settings["network"]
+    arguments = inspect.signature(ARCHITECTURES[name]).parameters if name in ARCHITECTURES else ()
+    return {"name": name} | {argument: settings[argument] for argument in arguments if argument in settings}
 
 
 def parameter_count(model: nn.Module) -> int:

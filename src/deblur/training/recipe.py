@@ -18,7 +18,7 @@ from deblur.data.sources import SourceName
 from deblur.errors import SettingError
 from deblur.evaluation.scores import Scores
 from deblur.export.onnx import export_model, verify_model
-from deblur.models import build, parameter_count
+from deblur.models import architecture_in, build, parameter_count
 from deblur.models.network import Network
 from deblur.registry.record import FINISHED, RunRecord
 from deblur.training.checkpoint import load_checkpoint, network_from, network_of
@@ -106,8 +106,9 @@ def _lead(config: TrainConfig, data: Data, processes: Processes, progress: Progr
             best = network_of(load_checkpoint(record.folder / outcome.best.file))
             psnr_db = outcome.best_psnr_db
             if config.freeze == "auto":
-                asked = (tiling, processes.device, stop.check, progress.on_line)
-                best, psnr_db = frozen_if_better(best, psnr_db, data, config.strength, *asked)
+                best, psnr_db = frozen_if_better(
+                    best, psnr_db, data, config.strength, tiling, processes.device, stop.check, progress.on_line
+                )
             name, commit = config.registered_model_name or "deblur", tags["git_commit"]
             export_model(best, record.model_folder, name=name, tiling=tiling, git_commit=commit, run_id=shipping.run_id)
             scores = verify_model(record.model_folder, data.benchmark, psnr_db, stop.check)
@@ -264,9 +265,7 @@ def _architecture_of(config: TrainConfig, earlier: RunRecord) -> Network | None:
     settings = earlier.run["settings"]
     if settings.get("init") != config.init:
         return None
-    made = {name: settings[name] for name in ("network", "width", "residual") if name in settings}
-    frozen = {"frozen": True} if settings.get("frozen") else {}
-    return build(replace(config, **made).architecture | frozen)
+    return build(architecture_in({"network": config.network} | settings))
 
 
 def _tags(data: Data, processes: Processes) -> dict[str, str]:
