@@ -39,6 +39,13 @@ class UnblurredBatch(NamedTuple):
 Batch = Pairs | UnblurredBatch
 
 
+def pairs_on(batch: Batch, device: torch.device) -> Pairs:
+    """A batch's pairs as float32 on ``device``, blurred there where that is still to be done."""
+    pairs = batch.on(device) if isinstance(batch, UnblurredBatch) else batch
+    blurry, sharp = (to_float(part.to(device, non_blocking=True)) for part in pairs)
+    return blurry, sharp
+
+
 def collate(samples: Sequence[Sample]) -> Batch:
     """Samples of a mixture -> a batch; their order in it means nothing."""
     ready = [sample for sample in samples if not isinstance(sample, Undegraded)]

@@ -51,10 +51,11 @@ def _statistics(network: DeblurUNet, batches: Iterable[Tensor]) -> dict[nn.Group
         seen.setdefault(norm, []).append(torch.stack([groups.mean(2), deviation]))
 
     hooks = [m.register_forward_hook(note) for m in network.modules() if isinstance(m, nn.GroupNorm)]
+    network.eval()
     try:
         with torch.no_grad():
             for batch in batches:
-                network.eval()(batch)
+                network(batch)
     finally:
         for hook in hooks:
             hook.remove()

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from deblur.data.batches import UnblurredBatch, collate
-from deblur.data.crops import Key, to_float
+from deblur.data.batches import collate, pairs_on
+from deblur.data.crops import Key
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.models.engine import TorchEngine
@@ -59,5 +59,4 @@ def first_crops(samples: Dataset[Any], strength: float, check: Callable[[], None
     for first in range(0, BATCHES * BATCH, BATCH):
         check()
         batch = collate([samples[Key(first + i, strength)] for i in range(BATCH)])
-        pairs = batch.on(torch.device("cpu")) if isinstance(batch, UnblurredBatch) else batch
-        yield to_float(pairs[0])
+        yield pairs_on(batch, torch.device("cpu"))[0]

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from deblur.data.batches import Batch, UnblurredBatch
-from deblur.data.crops import to_float
+from deblur.data.batches import Batch, pairs_on
 from deblur.losses import restoration_loss
 from deblur.training.processes import Processes
 from deblur.training.state import StepResult, TrainingState
@@ -59,9 +58,7 @@ def optimizer_step(
 
 
 def _loss(state: TrainingState, module: nn.Module, batch: Batch) -> Tensor:
-    pairs = batch.on(state.device) if isinstance(batch, UnblurredBatch) else batch
-    on_device = (to_float(x.to(state.device, non_blocking=True)) for x in pairs)
-    blurry, sharp = (x.contiguous(memory_format=torch.channels_last) for x in on_device)
+    blurry, sharp = (x.contiguous(memory_format=torch.channels_last) for x in pairs_on(batch, state.device))
     dtype = AUTOCAST[state.precision]
     with torch.autocast(state.device.type, dtype=dtype, enabled=dtype is not None):
         prediction = module(blurry)
