@@ -140,8 +140,13 @@ def test_few_validation_images_are_spread_over_all(pair_folder: Path) -> None:
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data is not beside this clone")
 def test_the_real_pairs_load() -> None:
-    for name, count in (("gopro/train", 53), ("gopro/val", 4), ("reds/val", 6), ("reds320/val", 13)):
-        pairs = find_pairs(SHARED / "pairs" / name)
-        assert len(pairs) == count
-        blurry, sharp = pairs[0].load()
-        assert blurry.shape == sharp.shape
+    """Frames of the benchmarks' own sizes; sets that choose share no pair with sets that train."""
+    large, small = (720, 1280, 3), (180, 320, 3)
+    sets = {"gopro/train": large, "gopro/val": large, "reds/train": large, "reds/val": large, "reds320/val": small}
+    found = {name: find_pairs(SHARED / "pairs" / name) for name in sets}
+    for name, shape in sets.items():
+        blurry, sharp = found[name][0].load()
+        assert blurry.shape == sharp.shape == shape
+        assert not np.array_equal(blurry, sharp)
+    names = [pair.name for name in ("gopro/train", "gopro/val") for pair in found[name]]
+    assert len(names) == len(set(names))
