@@ -1,4 +1,4 @@
-"""``python -m deblur.benchmarks.accelerator``: a network on a GPU, 2048x2048, in bf16, beside plain float32 torch.
+"""``python -m experiments.accelerator``: a network on a GPU, 2048x2048, in bf16, beside plain float32 torch.
 
 Ways take turns; figures are medians. Times are of the network on pixels that are already there, and from uint8 pixels
 in the host's memory to restored ones there.

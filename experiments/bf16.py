@@ -1,4 +1,4 @@
-"""``python -m deblur.benchmarks.bf16 MODEL PAIRS ...``: what bf16 does to a model's results, on any machine.
+"""``python -m experiments.bf16 MODEL PAIRS ...``: what bf16 does to a model's results, on any machine.
 
 bf16 is emulated: every operation computes in float32 on inputs that were rounded to bf16, and its result is rounded.
 Engines fuse operations and round less often.
@@ -19,11 +19,11 @@ from torch.utils._pytree import tree_map_only
 from deblur.benchmarks.tiles import restored
 from deblur.data.pairs import find_pairs
 from deblur.export.group_norm import channelwise
-from deblur.inference.engine import Batch
+from deblur.inference.engine import Tiles
 from deblur.inference.model_folder import read_info
 from deblur.inference.restorer import Restorer
 from deblur.metrics import psnr_db
-from deblur.training.checkpoint import network_from
+from deblur.models.checkpoint import network_from
 
 
 class Rounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -47,7 +47,7 @@ class ExportedEngine:
         if bf16:
             self.network.load_state_dict({name: rounded(value) for name, value in self.network.state_dict().items()})
 
-    def __call__(self, batch: Batch, /) -> Batch:
+    def __call__(self, batch: Tiles, /) -> Tiles:
         """``(B, 3, h, w)`` -> the same."""
         pixels = torch.from_numpy(batch)
         with torch.inference_mode(), Rounded() if self.bf16 else nullcontext():  # type: ignore[no-untyped-call]

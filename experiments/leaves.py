@@ -1,6 +1,6 @@
 """Dead leaves beside photographs, and beside the loop that one would write first.
 
-``python -m deblur.benchmarks.leaves [--folder PHOTOS] [--picture PNG] [--json-file FILE]`` measures both: how power
+``python -m experiments.leaves [--folder PHOTOS] [--picture PNG] [--json-file FILE]`` measures both: how power
 spectra and gradients compare, and how many images a second one core makes.
 """
 
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deblur.data.photos import installed_photos, photos_in
+from deblur.files import write_json
 from deblur.images import Rgb8
 from deblur.synthesis.leaves import SUPERSAMPLING, TEXTURE_PX, Leaves, dead_leaves, fall, numbered, painted, textures
-from deblur.whole_file import write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""``python -m deblur.benchmarks.plan FILE.svg``: the picture of fitted and published tiles in the documentation."""
+"""``python -m experiments.plan FILE.svg``: the picture of fitted and published tiles in the documentation."""
 
 import sys
 from pathlib import Path

@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 if importlib.util.find_spec("deblur") is None:  # a checkout that is not installed; a deployed app has deblur/ beside it
     sys.path.insert(0, str(ROOT / "src"))
 
+from deblur.inference.locating import locate_model
 from deblur.serving.api import create_app
-from deblur.serving.model_store import ModelStore, locate_model
+from deblur.serving.model_store import ModelStore
 from deblur.serving.registry_client import fetch_over_http
 
 DEPLOYED_MODEL = ROOT / "model"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deblur.errors import DiskFull
-from deblur.whole_file import whole_file
+from deblur.files import whole_file
 from tests.conftest import small_disk
 
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "deblur"
 
 ORDER = (
-    ("errors", "project", "whole_file", "folder_lock"),
+    ("errors", "project", "files"),
     ("images",),
     ("inference",),
     ("serving",),
@@ -18,7 +18,8 @@ ORDER = (
     ("synthesis",),
     ("data",),
     ("models",),
-    ("losses", "metrics"),
+    ("losses",),
+    ("metrics",),
     ("evaluation",),
     ("export",),
     ("registry",),

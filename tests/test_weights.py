@@ -11,13 +11,13 @@ import pytest
 from deblur.data.pairs import find_pairs
 from deblur.data.photos import HELD_BACK, SharpPhoto, shaken
 from deblur.errors import SettingError
-from deblur.evaluation.scores import Benchmark
+from deblur.evaluation.scores import EvaluationSet
 from deblur.images import from_rgb8, to_rgb8
-from deblur.inference.engine import OnnxEngine
+from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import Model, open_model, read_info
+from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.restorer import Restorer
 from deblur.metrics import psnr_db
-from deblur.serving.model_store import bundled_model
 from tests.conftest import SHARED
 
 
@@ -30,7 +30,7 @@ def model() -> Model:
 
 def test_they_sharpen_photographs_they_never_saw(model: Model, photos: dict[str, SharpPhoto]) -> None:
     pairs = [shaken(photos[name], np.random.default_rng((5, i)), 12.0) for i, name in enumerate(HELD_BACK)]
-    scores = Benchmark(pairs).score(model.restorer)
+    scores = EvaluationSet(pairs).score(model.restorer)
     gains = [score.psnr_db - score.psnr_input_db for score in scores.images]
     assert min(gains) > 0.2
     assert np.mean(gains) > 1
@@ -45,7 +45,7 @@ def test_a_sharp_photograph_stays(model: Model, photos: dict[str, SharpPhoto], n
 @pytest.mark.skipif(not SHARED.is_dir(), reason="real pairs are not here (../shared)")
 @pytest.mark.parametrize(("pairs", "gain_db"), [("gopro/val", 0.45), ("reds/val", 1.2), ("reds320/val", 0.15)])
 def test_real_pairs_gain(model: Model, pairs: str, gain_db: float) -> None:
-    assert Benchmark(find_pairs(SHARED / "pairs" / pairs)).score(model.restorer).gain_db.mean > gain_db
+    assert EvaluationSet(find_pairs(SHARED / "pairs" / pairs)).score(model.restorer).gain_db.mean > gain_db
 
 
 def test_they_are_small_and_in_half_precision() -> None:
@@ -81,7 +81,7 @@ def test_a_model_that_depends_on_its_tile_keeps_it(model_folder: Path) -> None:
 @pytest.mark.parametrize("engine", ["onnxruntime", "auto"])
 def test_a_tile_takes_no_more_than_the_model_says(model: Model, engine: str) -> None:
     code = (
-        "import sys, numpy; from pathlib import Path; from deblur.inference.engine import open_engine;"
+        "import sys, numpy; from pathlib import Path; from deblur.inference.engines import open_engine;"
         "from deblur.benchmarks.one_photo import peak_mb; engine = open_engine(Path(sys.argv[1]), sys.argv[2], 'f32');"
         "tile = numpy.zeros((1, 3, 960, 960), 'f4'); engine(tile[..., :64, :64]);"
         "held = int(Path('/proc/self/statm').read_text().split()[1]) * 4096 / 1e6;"

@@ -28,11 +28,12 @@ from deblur.data.photos import HELD_BACK, SharpPhoto, installed_photos, photos_i
 from deblur.data.sources import Mixture
 from deblur.errors import DataError, ModelError
 from deblur.evaluation.panels import centre_crop, side_by_side, stacked
-from deblur.evaluation.scores import Benchmark
+from deblur.evaluation.scores import EvaluationSet
+from deblur.evaluation.statistics import Interval, mean_interval
 from deblur.images import Photo, Rgb8, decode, encode
-from deblur.metrics import Interval, mean_interval, psnr_db
+from deblur.metrics import psnr_db
 from deblur.models import build, parameter_count
-from deblur.synthesis.draw import Recipe
+from deblur.synthesis.draw import BlurRanges
 from deblur.training.config import TrainConfig, presets
 from deblur.training.data import Data
 from deblur.training.recipe import Result, run
@@ -46,7 +47,7 @@ VISIBLE_BLUR_DB = 40.0
 """A strip that the shake changes less than this (black sky, a smooth wall) says nothing about deblurring."""
 SHAKES_PX = (4.5, 7.5, 10.5)
 """How far the camera moves over the reported photos; training draws from 3 to 12 px."""
-RECIPE = Recipe(
+RANGES = BlurRanges(
     swing=0,
     shake=1,
     line=0,
@@ -159,9 +160,9 @@ def demo_data(split: Split, config: TrainConfig) -> Data:
     visible = [pair for pair in shaken_strips if psnr_db(pair.blurry, pair.sharp) < VISIBLE_BLUR_DB]
     selecting = evenly_chosen(visible, SELECTING_PAIRS)
     cuttings = (Photos(split.train, config.seed), Leaves())
-    crops = Mixture([BlurredCrops(c, config.patch_size, config.seed, RECIPE) for c in cuttings], (1, 1), config.seed)
+    crops = Mixture([BlurredCrops(c, config.patch_size, config.seed, RANGES) for c in cuttings], (1, 1), config.seed)
     trained_on = fingerprint([PairPixels(photo.name, photo.pixels, photo.pixels) for photo in split.train])
-    return Data(crops, EPOCH_IMAGES, Benchmark(selecting), f"{trained_on}-{fingerprint(selecting)}")
+    return Data(crops, EPOCH_IMAGES, EvaluationSet(selecting), f"{trained_on}-{fingerprint(selecting)}")
 
 
 def split_installed() -> Split:

@@ -1,6 +1,10 @@
-"""Files that are whole or not there: written beside, flushed to the disk, renamed. Full disks are told by name."""
+"""Files as the house handles them: written whole or not at all, known by their sha256, a folder used by one process.
+
+A file is written beside its place, flushed to the disk and renamed, so that a kill leaves the old one or the new one.
+"""
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -8,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deblur.errors import DiskFull
+from deblur.errors import DiskFull, FolderInUse
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LOCK_FILE = ".lock"
 
 
 @contextmanager
@@ -67,3 +72,30 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of the file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def sole_user(folder: Path, taken: str) -> Iterator[None]:
+    """Hold the lock of a folder that is there; the system gives it back however this process ends.
+
+    Raises:
+        FolderInUse: another process holds it; the message is ``taken``.
+        OSError: the lock cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise FolderInUse(taken) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -21,11 +21,11 @@ from PIL import Image
 from deblur.cli import main
 from deblur.demo import free_port, post, served, wait_until_healthy
 from deblur.errors import ModelError
+from deblur.models.checkpoint import read_state
 from deblur.registry.record import RunRecord
-from deblur.training.checkpoint import read_state
 from tests.conftest import small_disk
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RGB = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
 
 

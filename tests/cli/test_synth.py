@@ -19,7 +19,7 @@ from deblur.data.photos import SharpPhoto
 from deblur.data.saved import verify_set
 from deblur.data.sources import Reading, SourceName, open_source
 from deblur.images import read_rgb8
-from deblur.synthesis.draw import Recipe
+from deblur.synthesis.draw import BlurRanges
 from deblur.synthesis.leaves import dead_leaves
 from tests.data.test_saved import contents
 
@@ -64,7 +64,7 @@ def test_what_is_saved_is_what_a_training_draws(
         out = tmp_path / source[:6]
         assert synth(out, source, "--count 4 --size 96 --workers 1 --severity 0.7 --seed 5") == 0
         assert "4 samples (blur and sharp) of 96 x 96 px" in capsys.readouterr().out
-        crops = open_source(SourceName.parse(source), Reading()).crops(96, 5, Recipe())
+        crops = open_source(SourceName.parse(source), Reading()).crops(96, 5, BlurRanges())
         for number, pair in enumerate(find_pairs(out)):
             drawn = crops[Key(number, 0.7)]
             assert all(np.array_equal(a, b.numpy().transpose(1, 2, 0)) for a, b in zip(pair.load(), drawn, strict=True))

@@ -19,7 +19,8 @@ from deblur.data import cache, hashes
 from deblur.data.cache import CachedPair, cached, cached_photos, disk_bytes
 from deblur.data.crops import RunOrder
 from deblur.data.frames import find_frames
-from deblur.data.pairs import ImageFile, PairCrops, PairFiles, find_pairs, fingerprint
+from deblur.data.pair_crops import PairCrops
+from deblur.data.pairs import ImageFile, PairFiles, find_pairs, fingerprint
 from deblur.data.pixel_file import is_whole
 from deblur.errors import DataError, DiskFull, SettingError
 from tests.conftest import small_disk

@@ -10,7 +10,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from deblur.data.crops import RunOrder, to_float
-from deblur.data.pairs import PairCrops, PairPixels, evenly_chosen, find_pairs, fingerprint, whole
+from deblur.data.pair_crops import PairCrops
+from deblur.data.pairs import PairPixels, evenly_chosen, find_pairs, fingerprint, whole
 from deblur.errors import DataError, PhotoError
 from tests.conftest import SHARED
 

@@ -16,7 +16,7 @@ from filelock import FileLock
 from deblur.data.pairs import find_pairs
 from deblur.data.saved import _ctrl_c_left_to_this_process, read_manifest, save_set, verify_set
 from deblur.errors import DataError, DiskFull, FolderInUse, SettingError
-from deblur.folder_lock import LOCK_FILE
+from deblur.files import LOCK_FILE
 from deblur.images import Rgb8, read_rgb8
 from tests.conftest import small_disk
 from tests.data.noise import Noise

@@ -17,8 +17,8 @@ from deblur.data.crops import Key, RunOrder, to_float
 from deblur.data.pairs import ImageFile, fingerprint
 from deblur.data.photos import SharpPhoto
 from deblur.data.sources import (
-    FROZEN_SEED,
-    FROZEN_SIDE_PX,
+    FIXED_SEED,
+    FIXED_SIDE_PX,
     Mixture,
     Reading,
     SourceName,
@@ -31,7 +31,7 @@ from deblur.data.sources import (
 )
 from deblur.errors import DataError, SettingError
 from deblur.metrics import psnr_db
-from deblur.synthesis.draw import NOISE_ONLY, Recipe
+from deblur.synthesis.draw import NOISE_ONLY, BlurRanges
 
 
 @pytest.fixture(scope="session")
@@ -132,10 +132,10 @@ def test_strength_is_part_of_the_sample(photo_folder: Path) -> None:
 
 def test_blur_on_the_device_is_the_blur_of_the_loader(photo_folder: Path) -> None:
     photos = Photos(opened(f"photos:{photo_folder}")[0].photos, 0)
-    recipe = Recipe(noise_share=0.0)
+    ranges = BlurRanges(noise_share=0.0)
     keys = [Key(key, 0.6) for key in range(6)]
-    here = [BlurredCrops(photos, 48, 0, recipe)[key] for key in keys]
-    batch = collate([BlurredCrops(photos, 48, 0, recipe, on_device=True)[key] for key in keys])
+    here = [BlurredCrops(photos, 48, 0, ranges)[key] for key in keys]
+    batch = collate([BlurredCrops(photos, 48, 0, ranges, on_device=True)[key] for key in keys])
     assert isinstance(batch, UnblurredBatch)
     blurry, sharp = batch.on(torch.device("cpu"))
     assert torch.equal(sharp, to_float(torch.stack([pair[1] for pair in here])))
@@ -159,7 +159,7 @@ def test_synthetic_validation_is_the_same_every_time_and_blurred(photo_folder: P
         assert fingerprint(first) == fingerprint(again)
         assert fingerprint(first) != fingerprint(validation_pairs(opened(source), 4, 0.6))
         assert max(psnr_db(*pair.load()) for pair in first) < 40
-        trained = BlurredCrops(opened(source)[0].cuttings(FROZEN_SEED), FROZEN_SIDE_PX, FROZEN_SEED)
+        trained = BlurredCrops(opened(source)[0].cuttings(FIXED_SEED), FIXED_SIDE_PX, FIXED_SEED)
         sharp = [trained.pair(Key(key, 0.5))[1] for key in range(4)]
         assert not any(np.array_equal(pair.load()[1], crop) for pair in first for crop in sharp), "other crops"
 
@@ -217,10 +217,10 @@ def test_fingerprints_change_with_images_and_weights(pair_folder: Path, photo_fo
     assert len({fingerprint_of(opened(text)) for text in texts}) == 4
 
 
-@pytest.mark.parametrize("recipe", [Recipe(), NOISE_ONLY])
-def test_milder_samples_change_no_validation_set(photo_folder: Path, recipe: Recipe) -> None:
+@pytest.mark.parametrize("ranges", [BlurRanges(), NOISE_ONLY])
+def test_milder_samples_change_no_validation_set(photo_folder: Path, ranges: BlurRanges) -> None:
     sets = [
-        validation_pairs(opened(f"photos:{photo_folder}"), 4, 0.5, replace(recipe, milder=share))
+        validation_pairs(opened(f"photos:{photo_folder}"), 4, 0.5, replace(ranges, milder=share))
         for share in (0.0, 1.0)
     ]
     assert fingerprint(sets[0]) == fingerprint(sets[1])

@@ -5,7 +5,7 @@ import pytest
 
 from deblur.data.pairs import PairPixels
 from deblur.errors import DataError
-from deblur.evaluation.scores import Benchmark
+from deblur.evaluation.scores import EvaluationSet
 from deblur.images import from_rgb8
 from deblur.metrics import psnr_db, ssim
 
@@ -16,7 +16,7 @@ PAIRS = [PairPixels(str(i), b, s) for i, (b, s) in enumerate(zip(BLURRY, SHARP, 
 
 
 def test_doing_nothing_gains_nothing() -> None:
-    scores = Benchmark(PAIRS).score(lambda pixels: pixels)
+    scores = EvaluationSet(PAIRS).score(lambda pixels: pixels)
     assert scores.mean("psnr_db") == scores.mean("psnr_input_db")
     assert scores.mean("ssim") == scores.mean("ssim_input")
     assert scores.gain_db.mean == 0
@@ -27,14 +27,14 @@ def test_doing_nothing_gains_nothing() -> None:
 def test_figures_are_of_8_bit_output() -> None:
     """Less than half a step away from the sharp image is the sharp image."""
     answers = iter([from_rgb8(s) + np.float32(0.4 / 255) for s in SHARP])
-    scores = Benchmark(PAIRS).score(lambda pixels: next(answers))
+    scores = EvaluationSet(PAIRS).score(lambda pixels: next(answers))
     assert scores.mean("psnr_db") == 100
     assert scores.gain_db.mean > 50
 
 
 def test_each_image_is_told_with_its_pixels() -> None:
     seen = []
-    Benchmark(PAIRS).score(lambda pixels: pixels, lambda score, *images: seen.append((score.name, images)))
+    EvaluationSet(PAIRS).score(lambda pixels: pixels, lambda score, *images: seen.append((score.name, images)))
     assert [name for name, _ in seen] == ["0", "1"]
     assert np.array_equal(seen[0][1][0], BLURRY[0])
     assert np.array_equal(seen[0][1][2], SHARP[0])
@@ -43,4 +43,4 @@ def test_each_image_is_told_with_its_pixels() -> None:
 def test_images_too_small_to_score_are_named() -> None:
     tiny = np.zeros((10, 30, 3), np.uint8)
     with pytest.raises(DataError, match="thumb: MS-SSIM needs a side of at least 11 px"):
-        Benchmark([PairPixels("thumb", tiny, tiny)]).score(lambda pixels: pixels)
+        EvaluationSet([PairPixels("thumb", tiny, tiny)]).score(lambda pixels: pixels)

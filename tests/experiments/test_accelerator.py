@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from deblur.benchmarks.accelerator import milliseconds, ways_of
 from deblur.models import build
+from experiments.accelerator import milliseconds, ways_of
 
 
 @pytest.mark.parametrize("network", ["DeblurUNet", "FastUNet"])

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from deblur.benchmarks.bf16 import ExportedEngine, Rounded, main, rounded
 from deblur.errors import SettingError
+from deblur.inference.locating import bundled_model
 from deblur.inference.openvino import OpenVinoEngine
-from deblur.serving.model_store import bundled_model
-from deblur.training.checkpoint import network_from
+from deblur.models.checkpoint import network_from
+from experiments.bf16 import ExportedEngine, Rounded, main, rounded
 
 TILES = np.random.default_rng(0).random((1, 3, 64, 96), dtype=np.float32)
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from deblur.benchmarks.plan import drawing
+from experiments.plan import drawing
 
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "documentation"
 
 
 def test_the_documentation_shows_the_plan_of_today() -> None:
     picture = (DOCUMENTATION / "plan.svg").read_text(encoding="utf-8")
-    assert picture == drawing(), "python -m deblur.benchmarks.plan documentation/plan.svg"
+    assert picture == drawing(), "python -m experiments.plan documentation/plan.svg"
     assert "6 tiles of" in picture

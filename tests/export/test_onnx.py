@@ -9,17 +9,18 @@ import torch
 
 from deblur.data.pairs import find_pairs
 from deblur.errors import DiskFull, ModelError, RegistrationError
-from deblur.evaluation.scores import Benchmark
+from deblur.evaluation.scores import EvaluationSet
 from deblur.export.onnx import export_model, verify_model
-from deblur.inference.engine import OnnxEngine
-from deblur.inference.model_folder import open_model, read_info, sha256_of
+from deblur.files import sha256_of
+from deblur.inference.locating import bundled_model
+from deblur.inference.model_folder import open_model, read_info
+from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.models import parameter_count
+from deblur.models.checkpoint import network_from
 from deblur.models.engine import TorchEngine
 from deblur.models.unet import DeblurUNet
-from deblur.serving.model_store import bundled_model
-from deblur.training.checkpoint import network_from
 from tests.conftest import sharpening_network, small_disk
 
 
@@ -85,7 +86,7 @@ def test_verification_scores_the_file_and_writes_it_down(tmp_path: Path, pair_fo
     network = sharpening_network()
     tiling = Tiling(128, 32, network.size_rule)
     export_model(network, tmp_path, name="tiny", tiling=tiling)
-    benchmark = Benchmark(find_pairs(pair_folder))
+    benchmark = EvaluationSet(find_pairs(pair_folder))
     trained = benchmark.score(Restorer(TorchEngine(network), tiling)).mean("psnr_db")
     scores = verify_model(tmp_path, benchmark, trained)
     assert scores.mean("psnr_db") == pytest.approx(trained, abs=0.02)

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from deblur.errors import ModelError, SettingError
-from deblur.inference.engine import Engine, OnnxEngine, begin, open_engine
+from deblur.inference.engine import Engine, begin
+from deblur.inference.engines import open_engine
+from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.openvino import SHAPES_KEPT, OpenVinoEngine
 from deblur.models.engine import TorchEngine
 from tests.conftest import sharpening_network

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from deblur.export.onnx import export_model
 from deblur.images import from_rgb8
-from deblur.inference.engine import OnnxEngine
 from deblur.inference.model_folder import open_model, read_info
+from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import SizeRule, Tiling
 from deblur.models.network import Network

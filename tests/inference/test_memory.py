@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblur.inference.model_folder import Golden, ModelInfo, sha256_of, write_info
+from deblur.files import sha256_of
+from deblur.inference.model_folder import Golden, ModelInfo, write_info
 
 onnx = pytest.importorskip("onnx")
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from deblur.errors import ModelError
-from deblur.inference.model_folder import open_model, read_info, sha256_of, stamp_version
+from deblur.files import sha256_of
+from deblur.inference.model_folder import open_model, read_info, stamp_version
 from deblur.models.engine import TorchEngine
 from tests.conftest import sharpening_network
 

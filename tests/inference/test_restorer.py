@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deblur.errors import ModelError, RequestError
 from deblur.images import from_rgb8, to_rgb8
-from deblur.inference.engine import Batch, Run
+from deblur.inference.engine import Run, Tiles
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import SizeRule, Tiling
 from deblur.models.engine import TorchEngine
@@ -27,7 +27,7 @@ def test_an_identity_network_returns_the_image(height_px: int, width_px: int, ti
     rgb = np.random.default_rng((height_px, width_px)).integers(0, 256, (height_px, width_px, 3), dtype=np.uint8)
     shapes = set()
 
-    def identity(tile: Batch) -> Batch:
+    def identity(tile: Tiles) -> Tiles:
         shapes.add(tile.shape)
         return tile
 
@@ -80,7 +80,7 @@ def test_progress_counts_every_tile_and_can_stop_the_work() -> None:
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    def engine(batch: Batch) -> Batch:
+    def engine(batch: Tiles) -> Tiles:
         computed.append(batch)
         return batch
 
@@ -95,14 +95,14 @@ class Waiting:
     def __init__(self) -> None:
         self.cancelled, self.runs = threading.Event(), 0
 
-    def __call__(self, batch: Batch, /) -> Batch:
+    def __call__(self, batch: Tiles, /) -> Tiles:
         raise AssertionError("the restorer begins a run of its own")
 
     def begin(self) -> Run:
         self.runs += 1
         return Run(self._wait, self.cancelled.set)
 
-    def _wait(self, batch: Batch) -> Batch:
+    def _wait(self, batch: Tiles) -> Tiles:
         assert self.cancelled.wait(30)
         raise RuntimeError("cancelled")
 
@@ -128,7 +128,7 @@ def test_the_work_stops_inside_a_tile() -> None:
 def test_the_next_tile_is_at_the_network_before_the_last_one_is_blended() -> None:
     begun = []
 
-    def engine(batch: Batch) -> Batch:
+    def engine(batch: Tiles) -> Tiles:
         begun.append(batch)
         return batch
 

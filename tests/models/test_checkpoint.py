@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from deblur.errors import DiskFull, ModelError
-from deblur.models.unet import DeblurUNet
-from deblur.training.checkpoint import (
+from deblur.models.checkpoint import (
     Best,
     best_name,
     load_checkpoint,
@@ -22,6 +21,7 @@ from deblur.training.checkpoint import (
     save_checkpoint,
     save_state,
 )
+from deblur.models.unet import DeblurUNet
 from tests.conftest import sharpening_network, small_disk
 
 

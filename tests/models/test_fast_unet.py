@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from deblur.export.onnx import export_model
-from deblur.inference.engine import OnnxEngine
 from deblur.inference.model_folder import open_model, read_info
+from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.models import build, parameter_count

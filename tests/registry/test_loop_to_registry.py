@@ -22,11 +22,11 @@ from deblur.demo import free_port
 from deblur.errors import ModelError, RegistrationError, TrackerError
 from deblur.export.onnx import export_model
 from deblur.inference.model_folder import open_model, read_info
+from deblur.models.checkpoint import network_from
 from deblur.registry.record import RunRecord
 from deblur.registry.tracking import connect, ship
 from deblur.registry.versions import aliases_of, fetch, local_champion
 from deblur.serving.registry_client import fetch_over_http
-from deblur.training.checkpoint import network_from
 from deblur.training.config import TrainConfig, presets
 from deblur.training.loop import Progress
 from deblur.training.recipe import Result, run

@@ -18,12 +18,13 @@ from starlette.testclient import TestClient
 
 from deblur.errors import ModelError
 from deblur.inference.engine import Run
+from deblur.inference.locating import locate_model
 from deblur.inference.model_folder import Model, open_model, read_info
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.serving.api import create_app
 from deblur.serving.limits import Limits
-from deblur.serving.model_store import ModelStore, locate_model
+from deblur.serving.model_store import ModelStore
 
 RGB = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
 
@@ -355,7 +356,7 @@ def test_where_the_model_comes_from(model_folder: Path, monkeypatch: pytest.Monk
     assert locate_model(None, fetch, champion) == tmp_path / "fromenv/2"
     monkeypatch.delenv("DEBLUR_MODEL")
     assert locate_model(None, fetch, champion) == tmp_path / "local@champion"
-    monkeypatch.setattr("deblur.serving.model_store.bundled_model", lambda: None)
+    monkeypatch.setattr("deblur.inference.locating.bundled_model", lambda: None)
     with pytest.raises(ModelError, match="--model or DEBLUR_MODEL"):
         locate_model(None, fetch)
     assert json.loads((model_folder / "model.json").read_text())["version"] is None

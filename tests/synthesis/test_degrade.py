@@ -14,20 +14,20 @@ from deblur.errors import DataError, SettingError
 from deblur.images import Rgb8, from_rgb8, to_rgb8
 from deblur.metrics import psnr_db
 from deblur.synthesis.degrade import Degradation, Noise, degrade
-from deblur.synthesis.draw import NOISE_ONLY, SEVERITIES, Recipe, draw, margin_px
+from deblur.synthesis.draw import NOISE_ONLY, SEVERITIES, BlurRanges, draw, margin_px
 from deblur.synthesis.field import Motion, Spot
-from deblur.synthesis.kernels import Frozen, shake_kernel
+from deblur.synthesis.kernels import FixedArray, shake_kernel
 from deblur.synthesis.light import ENCODED, SRGB, Curve, to_linear
 
 SIZE = (48, 64)
 SEEDS = st.integers(0, 100_000)
 KINDS = ("swing", "shake", "line", "gaussian", "defocus")
-PLAIN = Recipe(noise_share=0, resample_share=0, jpeg_share=0, gain_share=0, enlarged_share=0, shrunk_share=0)
+PLAIN = BlurRanges(noise_share=0, resample_share=0, jpeg_share=0, gain_share=0, enlarged_share=0, shrunk_share=0)
 """Blur and nothing else."""
 
 
-def only(kind: str, recipe: Recipe = PLAIN) -> Recipe:
-    return replace(recipe, **{name: float(name == kind) for name in (*KINDS, "sharp")})
+def only(kind: str, ranges: BlurRanges = PLAIN) -> BlurRanges:
+    return replace(ranges, **{name: float(name == kind) for name in (*KINDS, "sharp")})
 
 
 def source_for(degradation: Degradation, seed: int = 0) -> Rgb8:
@@ -93,10 +93,10 @@ def test_strength_lowers_the_psnr_of_blurry(photos: dict[str, SharpPhoto]) -> No
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_blur_leaves_the_picture_where_it_is(kind: str, photos: dict[str, SharpPhoto]) -> None:
     """The shift between the two, by least squares on their slopes (Lucas & Kanade), pixels being codes."""
-    recipe = replace(only(kind), encoded_share=1.0, thing_share=0.0)
+    ranges = replace(only(kind), encoded_share=1.0, thing_share=0.0)
     shifts = []
     for seed in range(6):
-        degradation = draw(np.random.default_rng(seed), (128, 128), 0.5, recipe)
+        degradation = draw(np.random.default_rng(seed), (128, 128), 0.5, ranges)
         pair = degrade(photo_for(degradation, photos["china"]), degradation)
         assert psnr_db(*pair) < 45
         blurry, sharp = (gaussian_filter(image.mean(axis=2), 8)[24:-24, 24:-24] for image in pair)
@@ -110,7 +110,7 @@ def test_every_kind_of_blur_leaves_the_picture_where_it_is(kind: str, photos: di
 def test_it_equals_a_direct_convolution_of_light(curve: Curve) -> None:
     """Or of codes, where there is no curve."""
     kernel = shake_kernel(np.random.default_rng(8), 11.0)
-    degradation = Degradation(SIZE, 20, curve=curve, blur=Spot(Frozen.of(kernel)))
+    degradation = Degradation(SIZE, 20, curve=curve, blur=Spot(FixedArray.of(kernel)))
     source = source_for(degradation)
     light = curve.decode(from_rgb8(source))
     direct = np.stack([convolve(light[..., c], kernel) for c in range(3)], axis=-1)[20:-20, 20:-20]
@@ -178,7 +178,7 @@ def test_noise_only_is_noise_only(photos: dict[str, SharpPhoto]) -> None:
 
 def test_a_saturated_light_leaves_a_bright_trail() -> None:
     """A lamp of 5 x 5 px, smeared over 25: as a clipped code it fades, as the light it was it does not."""
-    degradation = Degradation((41, 41), 20, highlights=6.0, blur=Spot(Frozen.of(np.full((15, 15), 1 / 225))))
+    degradation = Degradation((41, 41), 20, highlights=6.0, blur=Spot(FixedArray.of(np.full((15, 15), 1 / 225))))
     source = np.zeros((81, 81, 3), np.uint8)
     source[38:43, 38:43] = 255
     blurry, _ = degrade(source, degradation)
@@ -187,39 +187,39 @@ def test_a_saturated_light_leaves_a_bright_trail() -> None:
 
 
 def test_shares_and_ranges_are_what_the_recipe_says() -> None:
-    recipe = Recipe()
-    drawn = [draw(np.random.default_rng(seed), (128, 128), 1.0, recipe) for seed in range(800)]
+    ranges = BlurRanges()
+    drawn = [draw(np.random.default_rng(seed), (128, 128), 1.0, ranges) for seed in range(800)]
 
     def share(fact: list[bool]) -> float:
         return float(np.mean(fact))
 
     within = 0.06  # more than three standard deviations of a share of 800
-    total = sum(share for _, share in recipe.kinds)
-    moving = (recipe.swing + recipe.shake) / total
-    assert share([d.curve == ENCODED for d in drawn]) == pytest.approx(recipe.encoded_share, abs=within)
-    assert share([d.noise is not None for d in drawn]) == pytest.approx(recipe.noise_share, abs=within)
-    assert share([d.quality is not None for d in drawn]) == pytest.approx(recipe.jpeg_share, abs=within)
-    assert share([d.zoom > 1 for d in drawn]) == pytest.approx(recipe.enlarged_share, abs=within)
-    assert share([d.blur.roll_rad > 0 for d in drawn]) == pytest.approx(moving * recipe.roll_share, abs=within)
+    total = sum(share for _, share in ranges.kinds)
+    moving = (ranges.swing + ranges.shake) / total
+    assert share([d.curve == ENCODED for d in drawn]) == pytest.approx(ranges.encoded_share, abs=within)
+    assert share([d.noise is not None for d in drawn]) == pytest.approx(ranges.noise_share, abs=within)
+    assert share([d.quality is not None for d in drawn]) == pytest.approx(ranges.jpeg_share, abs=within)
+    assert share([d.zoom > 1 for d in drawn]) == pytest.approx(ranges.enlarged_share, abs=within)
+    assert share([d.blur.roll_rad > 0 for d in drawn]) == pytest.approx(moving * ranges.roll_share, abs=within)
     assert all(30 <= d.quality <= 95 for d in drawn if d.quality)
-    assert all(d.reach_px <= recipe.reach_px for d in drawn)
+    assert all(d.reach_px <= ranges.reach_px for d in drawn)
     assert {len(d.blur.path.array) for d in drawn if isinstance(d.blur, Motion) and d.curve == ENCODED} >= set(
-        range(recipe.frames[0], recipe.frames[1] + 1)
+        range(ranges.frames[0], ranges.frames[1] + 1)
     )
-    assert all(name.name in str(Recipe.__doc__) for name in fields(Recipe)), "every setting is explained"
+    assert all(name.name in str(BlurRanges.__doc__) for name in fields(BlurRanges)), "every setting is explained"
 
 
 def test_measured_kernels_are_used_and_checked() -> None:
-    kernel = Frozen.of(shake_kernel(np.random.default_rng(0), 12.0))
-    recipe = replace(only("sharp"), measured=(kernel,), measured_share=1e9)
-    degradation = draw(np.random.default_rng(0), SIZE, 0.5, recipe)
+    kernel = FixedArray.of(shake_kernel(np.random.default_rng(0), 12.0))
+    ranges = replace(only("sharp"), measured=(kernel,), measured_share=1e9)
+    degradation = draw(np.random.default_rng(0), SIZE, 0.5, ranges)
     assert isinstance(degradation.blur, Spot)
     used, reach = kernel.array, degradation.reach_px
     middle = used.shape[0] // 2
     inner = used[middle - reach : middle + reach + 1, middle - reach : middle + reach + 1]
     assert np.allclose(degradation.blur.kernel.array, inner, atol=1e-6)
     with pytest.raises(SettingError, match="raise reach_px"):
-        replace(recipe, reach_px=3)
+        replace(ranges, reach_px=3)
     with pytest.raises(SettingError, match="share 0"):
         only("none")
 

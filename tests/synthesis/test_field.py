@@ -10,7 +10,7 @@ from scipy.ndimage import convolve, gaussian_filter, map_coordinates
 from deblur.data.photos import SharpPhoto
 from deblur.synthesis import field
 from deblur.synthesis.field import STILL, Blur, Cell, Motion, Spot, Thing, blurred_cell, cells_of, convolved
-from deblur.synthesis.kernels import Frozen, disc_kernel, shake_trajectory, swing_trajectory
+from deblur.synthesis.kernels import FixedArray, disc_kernel, shake_trajectory, swing_trajectory
 
 HEIGHT, WIDTH = 90, 120
 
@@ -19,7 +19,7 @@ def moving(seed: int, extent_px: float = 9.0, roll_rad: float = 0.0, centre: tup
     rng = np.random.default_rng(seed)
     roll = swing_trajectory(rng, 1.0)[:, 0]
     roll *= roll_rad / np.abs(roll).max()
-    return Motion(Frozen.of(np.column_stack([shake_trajectory(rng, extent_px), roll])), centre)
+    return Motion(FixedArray.of(np.column_stack([shake_trajectory(rng, extent_px), roll])), centre)
 
 
 def whole(light: NDArray[np.float32], reach: int, blur: Blur, thing: Thing | None = None) -> NDArray[np.float32]:
@@ -37,7 +37,7 @@ def whole(light: NDArray[np.float32], reach: int, blur: Blur, thing: Thing | Non
 @settings(max_examples=15, deadline=None)
 def test_a_constant_stays_constant(seed: int, roll_rad: float, has_thing: bool, value: float) -> None:
     blur = moving(seed, 8.0, roll_rad, (20.0, -35.0))
-    blob = Frozen.of([[5, 3, 20, 12, 0.5], [-10, 0, 9, 14, 1.0]])
+    blob = FixedArray.of([[5, 3, 20, 12, 0.5], [-10, 0, 9, 14, 1.0]])
     thing = Thing(moving(seed + 1, 12.0), blob, 3.0) if has_thing else None
     reach = max(blur.reach_px(WIDTH, HEIGHT), thing.blur.reach_px(WIDTH, HEIGHT) if thing else 0)
     constant = np.full((3, HEIGHT + 2 * reach, WIDTH + 2 * reach), value, np.float32)
@@ -62,7 +62,7 @@ def test_a_rolling_camera_equals_many_turned_and_shifted_pictures(photos: dict[s
         frames.append([map_coordinates(plane, [there_y + middle, there_x + middle], order=1) for plane in light])
     expected = np.mean(frames, axis=0)
     assert np.sqrt(np.mean((result - expected) ** 2)) < 0.5 / 255
-    without = whole(light, reach, Motion(Frozen.of(blur.path.array * [1, 1, 0])))
+    without = whole(light, reach, Motion(FixedArray.of(blur.path.array * [1, 1, 0])))
     assert np.sqrt(np.mean((without - expected) ** 2)) > 5 / 255
 
 
@@ -80,7 +80,7 @@ def test_a_thing_moves_in_front_of_its_background() -> None:
     """Against the formula, by direct convolution."""
     rng = np.random.default_rng(0)
     background, own = moving(1, 6.0), moving(2, 9.0)
-    thing = Thing(own, Frozen.of([[4, -6, 18, 11, 0.7]]), 4.0)
+    thing = Thing(own, FixedArray.of([[4, -6, 18, 11, 0.7]]), 4.0)
     reach = max(part.reach_px(WIDTH, HEIGHT) for part in (background, own))
     light = rng.random((3, HEIGHT + 2 * reach, WIDTH + 2 * reach), np.float32)
     result = whole(light, reach, background, thing)
@@ -106,7 +106,7 @@ def test_weights_inside_a_cell_sum_to_one() -> None:
 def test_cells_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     """A large picture is done cell by cell; where the kernel is one, nobody can tell."""
     light = np.random.default_rng(0).random((3, 170, 150), np.float32)
-    blur = Spot(Frozen.of(disc_kernel(4)))
+    blur = Spot(FixedArray.of(disc_kernel(4)))
     reach = blur.reach_px(0, 0)
     at_once = whole(light, reach, blur)
     monkeypatch.setattr(field, "CELL_PX", 37)
@@ -155,6 +155,6 @@ def test_the_fourier_convolution_equals_the_direct_one(height: int, width: int, 
 def test_a_camera_at_rest_changes_nothing() -> None:
     light = np.random.default_rng(0).random((3, 30, 40), np.float32)
     assert np.array_equal(whole(light, 0, STILL), light)
-    at_rest = Motion(Frozen.of(np.zeros((64, 3))))
+    at_rest = Motion(FixedArray.of(np.zeros((64, 3))))
     assert at_rest.reach_px(40, 30) == 0
     assert np.array_equal(whole(light, 0, at_rest), light)

@@ -12,7 +12,7 @@ from PIL import Image
 from deblur.errors import DataError
 from deblur.synthesis.kernels import (
     TURN_RAD,
-    Frozen,
+    FixedArray,
     disc_kernel,
     gaussian_kernel,
     kernel_from_trajectory,
@@ -59,7 +59,7 @@ def test_kernels_of_lenses_sum_to_one_and_are_centred(size_px: float, ratio: flo
 def test_measured_kernels_are_recentred_and_can_be_scaled(seed: int, height: int, width: int, factor: float) -> None:
     kernel = recentred(np.random.default_rng(seed).random((height, width)) + 0.01)
     assert_is_a_kernel(kernel)
-    assert_is_a_kernel(scaled(Frozen.of(kernel), factor).array)
+    assert_is_a_kernel(scaled(FixedArray.of(kernel), factor).array)
 
 
 @given(SEEDS, st.floats(1, 40))

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deblur.benchmarks.leaves import (
+from deblur.images import Rgb8
+from deblur.synthesis.leaves import dead_leaves, fall, numbered, painted, power_law_radii, textures
+from experiments.leaves import (
     draw,
     leaf_squares,
     one_after_the_other,
@@ -18,8 +20,6 @@ from deblur.benchmarks.leaves import (
     statistics,
     time_both,
 )
-from deblur.images import Rgb8
-from deblur.synthesis.leaves import dead_leaves, fall, numbered, painted, power_law_radii, textures
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from deblur.data.photos import SharpPhoto
 from deblur.errors import DataError
 from deblur.images import Rgb8
 from deblur.synthesis.degrade import Degradation, Noise, degrade, zoomed
-from deblur.synthesis.draw import Recipe, draw
+from deblur.synthesis.draw import BlurRanges, draw
 from deblur.synthesis.jpeg import jpeg
 from deblur.synthesis.light import ENCODED, SRGB, Curve
-from deblur.synthesis.on_device import degrade_batch, planned
+from deblur.synthesis.on_device import degrade_batch, numbers_of
 
 SIZE = (64, 80)
 
@@ -46,10 +46,10 @@ def codes(images: Tensor) -> np.ndarray:
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
 def test_it_equals_the_numpy_path(photos: dict[str, SharpPhoto], strength: float, device: str) -> None:
     """Sharp to the bit; blurry within a code (two after resampling), half a code on average after JPEG."""
-    recipe = Recipe(noise_share=0, resample_share=0.3)
-    drawn = [draw(np.random.default_rng(seed), SIZE, strength, recipe) for seed in range(40)]
+    ranges = BlurRanges(noise_share=0, resample_share=0.3)
+    drawn = [draw(np.random.default_rng(seed), SIZE, strength, ranges) for seed in range(40)]
     sources = [cut(photos["astronaut"], d) for d in drawn]
-    blurry, sharp = (codes(images) for images in degrade_batch(batch(sources, drawn, device), planned(drawn)))
+    blurry, sharp = (codes(images) for images in degrade_batch(batch(sources, drawn, device), numbers_of(drawn)))
     expected = [degrade(source, d) for source, d in zip(sources, drawn, strict=True)]
     assert blurry.dtype == sharp.dtype == np.float32
     assert np.abs(blurry - blurry.round()).max() < 1e-4
@@ -89,7 +89,7 @@ def test_noise_has_the_statistics_of_the_numpy_path(curve: Curve, device: str) -
     greys = (40, 128, 220)
     drawn = [Degradation((128, 128), 16, curve=curve, noise=Noise(2e-3, 4e-3, seed)) for seed in range(3)]
     sources = [np.full((160, 160, 3), grey, np.uint8) for grey in greys]
-    blurry = codes(degrade_batch(batch(sources, drawn, device), planned(drawn))[0])
+    blurry = codes(degrade_batch(batch(sources, drawn, device), numbers_of(drawn))[0])
     for image, source, d in zip(blurry, sources, drawn, strict=True):
         reference = degrade(source, d)[0].astype(np.float32)
         assert image.mean() == pytest.approx(reference.mean(), abs=0.2)
@@ -101,8 +101,8 @@ def test_noise_is_a_function_of_the_samples_seed(device: str) -> None:
     drawn = [Degradation((32, 32), 16, noise=Noise(1e-3, 1e-3, seed)) for seed in (1, 2)]
     sources = torch.full((2, 3, 64, 64), 100, dtype=torch.uint8, device=device)
     both, alone = (
-        degrade_batch(sources, planned(drawn))[0],
-        degrade_batch(sources[1:], planned(drawn[1:]))[0],
+        degrade_batch(sources, numbers_of(drawn))[0],
+        degrade_batch(sources[1:], numbers_of(drawn[1:]))[0],
     )
     assert torch.equal(both[1], alone[0])
     assert not torch.equal(both[0], both[1])
@@ -112,7 +112,7 @@ def test_a_whole_batch_has_the_distribution_of_the_numpy_path(photos: dict[str, 
     """Everything on: mean squared errors agree sample by sample."""
     drawn = [draw(np.random.default_rng(seed), SIZE, 0.5) for seed in range(40)]
     sources = [cut(photos["coffee"], d) for d in drawn]
-    blurry, sharp = (codes(images) for images in degrade_batch(batch(sources, drawn, device), planned(drawn)))
+    blurry, sharp = (codes(images) for images in degrade_batch(batch(sources, drawn, device), numbers_of(drawn)))
     ours = np.mean((blurry - sharp) ** 2, axis=(1, 2, 3))
     pairs = [degrade(source, d) for source, d in zip(sources, drawn, strict=True)]
     theirs = np.array([np.mean((b.astype(np.float32) - s) ** 2) for b, s in pairs])
@@ -123,14 +123,14 @@ def test_half_precision_around_it_changes_nothing() -> None:
     """Training runs under autocast; light needs its 32 bits."""
     drawn = [draw(np.random.default_rng(seed), (32, 32), 1.0) for seed in range(12)]
     sources = torch.randint(0, 256, (12, 3, *drawn[0].framed_shape), dtype=torch.uint8)
-    expected = degrade_batch(sources, planned(drawn))
+    expected = degrade_batch(sources, numbers_of(drawn))
     with torch.autocast("cpu", torch.bfloat16):
-        assert all(map(torch.equal, degrade_batch(sources, planned(drawn)), expected))
+        assert all(map(torch.equal, degrade_batch(sources, numbers_of(drawn)), expected))
 
 
 def test_what_does_not_fit_is_refused() -> None:
     one = draw(np.random.default_rng(0), (32, 32), 0.5)
     with pytest.raises(DataError, match=r"wanted are \(1, 3, 140, 140\)"):
-        degrade_batch(torch.zeros(1, 3, 100, 100, dtype=torch.uint8), planned([one]))
+        degrade_batch(torch.zeros(1, 3, 100, 100, dtype=torch.uint8), numbers_of([one]))
     with pytest.raises(DataError, match="one shape_px"):
-        planned([one, replace(one, shape_px=(64, 64))])
+        numbers_of([one, replace(one, shape_px=(64, 64))])

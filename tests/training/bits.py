@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from deblur.training.checkpoint import load_checkpoint, read_state
+from deblur.models.checkpoint import load_checkpoint, read_state
 
 
 def bits_of(folder: Path) -> dict[str, Tensor]:

@@ -114,11 +114,11 @@ def test_denoising_and_measured_kernels_are_settings(tmp_path: Path, photo_folde
     (tmp_path / "kernels").mkdir()
     np.save(tmp_path / "kernels" / "line.npy", np.ones((1, 9)))
     measured = config(tmp_path, "leaves", kernels=tmp_path / "kernels", blur="camera")
-    assert len(measured.recipe.measured) == 1
+    assert len(measured.ranges.measured) == 1
     before = data_of(measured).fingerprint
     np.save(tmp_path / "kernels" / "line.npy", np.ones((1, 101)))
     assert data_of(measured).fingerprint != before, "other kernels are other data"
-    assert measured.recipe.reach_px >= 50, "long ones fit, too"
+    assert measured.ranges.reach_px >= 50, "long ones fit, too"
 
 
 def test_frames_on_both_sides_are_noticed(tmp_path: Path, photos: dict[str, SharpPhoto]) -> None:

@@ -9,7 +9,7 @@ from deblur import cli
 from deblur.export.onnx import export_model
 from deblur.inference.model_folder import read_info
 from deblur.inference.tiling import Tiling
-from deblur.training.checkpoint import save_checkpoint
+from deblur.models.checkpoint import save_checkpoint
 from tests.conftest import sharpening_network
 from tests.quick_export import quick_exports
 

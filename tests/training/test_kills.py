@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deblur.models.checkpoint import has_state, load_checkpoint, read_state
 from deblur.registry.record import FINISHED, RunRecord
-from deblur.training.checkpoint import has_state, load_checkpoint, read_state
 from tests.training.bits import bits_of, same_bits
 from tests.training.killable import train
 

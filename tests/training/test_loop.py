@@ -13,14 +13,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from deblur.data.crops import RunOrder, to_float
-from deblur.data.pairs import PairCrops, find_pairs
+from deblur.data.pair_crops import PairCrops
+from deblur.data.pairs import find_pairs
 from deblur.errors import DataError, NonFiniteTraining, PhotoError
-from deblur.evaluation.scores import Benchmark
+from deblur.evaluation.scores import EvaluationSet
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
+from deblur.models.checkpoint import load_checkpoint, network_of, read_state
 from deblur.models.unet import DeblurUNet
 from deblur.registry.record import RunRecord
-from deblur.training.checkpoint import load_checkpoint, network_of, read_state
 from deblur.training.loop import Progress, Trainer
 from deblur.training.state import Counters, Schedule, TrainingState
 from deblur.training.stopping import StopRequest, stop_signals
@@ -49,7 +50,7 @@ def trainer_of(
         network,
         DataLoader(crops, batch_size=4, sampler=order, num_workers=workers, generator=torch.Generator()),
         order,
-        Benchmark(pairs),
+        EvaluationSet(pairs),
         Tiling(128, 32, network.size_rule),
         schedule,
         record,

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from deblur.data.crops import RunOrder
-from deblur.data.pairs import PairCrops, find_pairs
+from deblur.data.pair_crops import PairCrops
+from deblur.data.pairs import find_pairs
+from deblur.models.checkpoint import read_state
 from deblur.registry.record import RunRecord
-from deblur.training.checkpoint import read_state
 from tests.training.bits import bits_of, same_bits
 
 ROOT = Path(__file__).resolve().parents[2]

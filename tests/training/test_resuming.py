@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from deblur.errors import FolderInUse, ModelError, SettingError
+from deblur.models.checkpoint import Best, save_checkpoint, save_state
 from deblur.registry.record import FINISHED, KILLED, RunRecord
-from deblur.training.checkpoint import Best, save_checkpoint, save_state
 from deblur.training.resuming import Opened, open_run, sole_trainer
 from deblur.training.state import Counters
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 
 from deblur.data.crops import Key, RunOrder
-from deblur.training.checkpoint import Best
+from deblur.models.checkpoint import Best
 from deblur.training.state import STALL_EPOCHS, Counters, Schedule
 
 

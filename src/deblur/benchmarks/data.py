@@ -26,7 +26,7 @@ from deblur.data.crops import Key
 from deblur.data.parallel import OnProgress
 from deblur.data.sources import Reading, mixture, open_sources, prepared
 from deblur.errors import DataError, SettingError
-from deblur.whole_file import write_json
+from deblur.files import write_json
 
 Samples = Dataset[Any]
 

@@ -29,15 +29,16 @@ from deblur.benchmarks.one_photo import WAYS, Restore
 from deblur.data.photos import installed_photos
 from deblur.errors import ModelError, SettingError
 from deblur.export.onnx import export_model
+from deblur.files import write_json
 from deblur.images import Photo, Rgb8, decode, encode
-from deblur.inference.engine import Batch, Engine, Run, begin, open_engine
+from deblur.inference.engine import Engine, Run, Tiles, begin
+from deblur.inference.engines import open_engine
 from deblur.inference.model_folder import ONNX_FILE, read_info
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import plan_tiles
+from deblur.models.checkpoint import network_from
 from deblur.models.unet import DeblurUNet
-from deblur.training.checkpoint import network_from
 from deblur.training.config import presets
-from deblur.whole_file import write_json
 
 PUBLISHED, MONAI, TORCH_SAME_TILES = tuple(WAYS)[:3]
 F32, BF16, AUTO = tuple(WAYS)[-3:]
@@ -56,14 +57,14 @@ class Stopwatch:
     def __init__(self, engine: Engine) -> None:
         self.engine, self.seconds = engine, 0.0
 
-    def __call__(self, batch: Batch, /) -> Batch:
+    def __call__(self, batch: Tiles, /) -> Tiles:
         return self.begin().call(batch)
 
     def begin(self) -> Run:
         """A run of the engine, timed."""
         run = begin(self.engine)
 
-        def call(batch: Batch) -> Batch:
+        def call(batch: Tiles) -> Tiles:
             started = time.perf_counter()
             restored = run.call(batch)
             self.seconds += time.perf_counter() - started

@@ -15,7 +15,8 @@ import numpy as np
 
 from deblur.errors import SettingError
 from deblur.images import Rgb8, from_rgb8, read, to_rgb8, write
-from deblur.inference.engine import Batch, EngineName, Precision, open_engine
+from deblur.inference.engine import Precision, Tiles
+from deblur.inference.engines import EngineName, open_engine
 from deblur.inference.model_folder import open_model
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
@@ -39,8 +40,8 @@ def ours_in_torch(fitted: bool) -> Callable[[Path], Restore]:
     """The torch engine, on fitted tiles or on the published squares."""
 
     def opened(folder: Path) -> Restore:
+        from deblur.models.checkpoint import network_from
         from deblur.models.engine import TorchEngine
-        from deblur.training.checkpoint import network_from
 
         network = network_from(folder)
         tiling = Tiling(TILE_PX, OVERLAP_PX, network.size_rule, fitted=fitted)
@@ -51,7 +52,7 @@ def ours_in_torch(fitted: bool) -> Callable[[Path], Restore]:
 
 def published_loop(folder: Path) -> Restore:
     """The loop as published: 512 px tiles every 448 px, what is left at the ends padded to 16, weights divided out."""
-    from deblur.training.checkpoint import network_from
+    from deblur.models.checkpoint import network_from
 
     network = network_from(folder).eval()
 
@@ -85,7 +86,7 @@ def monai(folder: Path) -> Restore:
         raise SettingError(
             "MONAI is not installed, and only this comparison wants it: pip install --no-deps monai"
         ) from error
-    from deblur.training.checkpoint import network_from
+    from deblur.models.checkpoint import network_from
 
     network = network_from(folder).eval()
 
@@ -138,7 +139,7 @@ def measure(way: str, folder: Path, photo_file: Path, started_s: float) -> dict[
     return {"answered_s": time.time() - started_s, "peak_mb": peak_mb(), **stages}
 
 
-def _ramp(length_px: int) -> Batch:
+def _ramp(length_px: int) -> Tiles:
     """Weights along an axis that fall off linearly over the overlap at both ends, and nowhere to 0."""
     to_end = np.minimum(np.arange(length_px), np.arange(length_px)[::-1]) + 1
     return np.minimum(to_end / OVERLAP_PX, 1.0).astype(np.float32)

@@ -15,15 +15,15 @@ from rich.table import Table
 from deblur.benchmarks.machine import describe_machine
 from deblur.data.sources import open_sources, validation_pairs
 from deblur.errors import SettingError
-from deblur.evaluation.scores import Benchmark, Scores
+from deblur.evaluation.scores import EvaluationSet, Scores
+from deblur.files import write_json
 from deblur.inference.restorer import Restorer
+from deblur.models.checkpoint import load_checkpoint, network_of
 from deblur.models.engine import TorchEngine
 from deblur.synthesis.draw import SEVERITIES
-from deblur.training.checkpoint import load_checkpoint, network_of
 from deblur.training.config import TrainConfig, presets
 from deblur.training.recipe import run
 from deblur.training.terminal import progress_of
-from deblur.whole_file import write_json
 
 EPOCH_IMAGES = 1000
 
@@ -101,8 +101,8 @@ def _config(
     return config.resolved()
 
 
-def _benchmark(source: str) -> Benchmark:
-    return Benchmark(validation_pairs(open_sources([source]), None, SEVERITIES["medium"]))
+def _benchmark(source: str) -> EvaluationSet:
+    return EvaluationSet(validation_pairs(open_sources([source]), None, SEVERITIES["medium"]))
 
 
 def _figures(scores: Scores) -> dict[str, float]:

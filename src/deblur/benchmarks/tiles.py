@@ -9,18 +9,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from deblur.data.pairs import find_pairs
+from deblur.evaluation.seams import drift_levels, seam_ratio
+from deblur.files import write_json
 from deblur.images import Rgb8
-from deblur.inference.engine import Precision, open_engine
+from deblur.inference.engine import Precision
+from deblur.inference.engines import open_engine
 from deblur.inference.model_folder import open_model
 from deblur.inference.restorer import Restorer
-from deblur.inference.tiling import Axis, Plan, Tiling
+from deblur.inference.tiling import Plan, Tiling
 from deblur.metrics import psnr_db
-from deblur.whole_file import write_json
 
 
 @dataclass(frozen=True)
@@ -79,43 +80,6 @@ def bench(
         described = {"model": model.info.label, "images": len(loaded), "precision": precision}
         write_json(json_file, described | {"tiles": [asdict(row) for row in figures]})
     return figures
-
-
-def seam_ratio(image: Rgb8, reference: Rgb8, plan: Plan) -> float:
-    """Gradient across tile borders against elsewhere, divided by the same of a picture without borders.
-
-    The border is where two tiles are blended. 1: nothing to see; 1 too, where there is one tile.
-    """
-    ratios = []
-    for axis, array_axis in ((plan.rows, 0), (plan.columns, 1)):
-        at_border = _blended(axis)
-        if at_border.any():
-            changes = [
-                np.abs(np.diff(x.astype(np.float32), axis=array_axis)).mean(axis=(1 - array_axis, 2))
-                for x in (image, reference)
-            ]
-            tiled, whole = (change[at_border].mean() / change[~at_border].mean() for change in changes)
-            ratios.append(tiled / whole)
-    return float(np.mean(ratios)) if ratios else 1.0
-
-
-def drift_levels(image: Rgb8, reference: Rgb8, plan: Plan) -> float:
-    """The largest mean difference of a tile's colour from the reference, in levels of 255."""
-    difference = image.astype(np.float32) - reference
-    means = [
-        np.abs(difference[top : top + plan.rows.tile_px, left : left + plan.columns.tile_px].mean(axis=(0, 1))).max()
-        for top in plan.rows.starts
-        for left in plan.columns.starts
-    ]
-    return float(max(means))
-
-
-def _blended(axis: Axis) -> NDArray[np.bool_]:
-    """Which of the ``length_px - 1`` steps from a pixel to the next lie where two tiles are blended."""
-    weights = np.zeros(axis.length_px)
-    for start, weight in zip(axis.starts, axis.weights(), strict=True):
-        weights[start : start + len(weight)] += (weight > 0) & (weight < 1)
-    return weights[:-1] > 0
 
 
 def _figures(restored: Rgb8, whole: Rgb8, blurry: Rgb8, sharp: Rgb8, plan: Plan) -> tuple[float, ...]:

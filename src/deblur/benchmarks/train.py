@@ -23,7 +23,8 @@ from deblur.benchmarks.machine import describe_machine, matmul_flops_per_s, sync
 from deblur.data.batches import Pairs
 from deblur.data.blurred import BlurredCrops, Photos
 from deblur.data.crops import RunOrder, to_float
-from deblur.data.pairs import PairCrops, find_pairs
+from deblur.data.pair_crops import PairCrops
+from deblur.data.pairs import find_pairs
 from deblur.data.photos import installed_photos
 from deblur.losses import restoration_loss
 from deblur.models.unet import DeblurUNet

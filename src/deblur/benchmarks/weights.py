@@ -16,12 +16,12 @@ from deblur.data.pairs import find_pairs
 from deblur.data.photos import HELD_BACK, installed_photos, shaken
 from deblur.errors import ModelError
 from deblur.evaluation.panels import centre_crop, side_by_side, stacked
-from deblur.evaluation.scores import Benchmark, Score, Scores
+from deblur.evaluation.scores import EvaluationSet, Score, Scores
+from deblur.files import write_json
 from deblur.images import Rgb8, from_rgb8, to_rgb8
+from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import open_model
 from deblur.metrics import psnr_db
-from deblur.serving.model_store import bundled_model
-from deblur.whole_file import write_json
 
 SHAKES_PX = (4.0, 8.0, 12.0, 16.0, 24.0)
 SHAKE_SEED = 5
@@ -60,8 +60,8 @@ def main(
     for px in SHAKES_PX:
         blurred = [shaken(photo, np.random.default_rng((SHAKE_SEED, i)), px) for i, photo in enumerate(photos)]
         draws = {"on_image": keep_panel} if px == PICTURED_SHAKE_PX else {}
-        found[f"{len(photos)} photographs, shake of {px:g} px"] = Benchmark(blurred).score(restorer, **draws)
-    found |= {str(path): Benchmark(find_pairs(path)).score(restorer) for path in pairs}
+        found[f"{len(photos)} photographs, shake of {px:g} px"] = EvaluationSet(blurred).score(restorer, **draws)
+    found |= {str(path): EvaluationSet(find_pairs(path)).score(restorer) for path in pairs}
     kept_db = {photo.name: psnr_db(to_rgb8(restorer(from_rgb8(photo.pixels))), photo.pixels) for photo in photos}
     _print(found, kept_db, Console(highlight=False))
     if json_file:

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 
+from deblur.cli.console import console
 from deblur.cli.opening import locate
 from deblur.cli.outputs import check_outputs
-
-console = Console(highlight=False)
 
 
 def train(
@@ -43,8 +41,8 @@ def train(
         json: Write all figures to this file, too.
     """
     from deblur.benchmarks.train import benchmark_training, report
+    from deblur.files import write_json
     from deblur.training.device import pick_device, pick_precision
-    from deblur.whole_file import write_json
 
     check_outputs(json)
     where = pick_device(device)

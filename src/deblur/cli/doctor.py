@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from rich.console import Console
 from rich.markup import escape
 
+from deblur.cli.console import console
 from deblur.cli.outputs import check_outputs
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
 EXAMPLES = 3
-console = Console(highlight=False)
 
 
 def doctor(
@@ -51,7 +50,7 @@ def doctor(
         report = examine_folder(path, val, patch_size, quick, tell, blur_gamma)
     _print(report)
     if json:
-        from deblur.whole_file import write_json
+        from deblur.files import write_json
 
         write_json(json, report.as_dict())
     if sheet:

@@ -74,15 +74,15 @@ def _tiling(opening: Opening, info: "ModelInfo") -> "Tiling":
 
 
 def _engine_opener(opening: Opening) -> "OpenEngine":
-    from deblur.inference.engine import open_engine
+    from deblur.inference.engines import open_engine
 
     engine, device = opening.engine, opening.device
     if engine in ("openvino", "onnxruntime") and device != "cpu":
         raise SettingError(f"--engine {engine} runs on the CPU here; for --device {device} take --engine torch.")
     if engine != "torch" and device == "cpu":
         return lambda onnx_file: open_engine(onnx_file, engine, opening.precision, opening.threads)
+    from deblur.models.checkpoint import network_from
     from deblur.models.engine import TorchEngine
-    from deblur.training.checkpoint import network_from
     from deblur.training.device import pick_device
 
     return lambda onnx_file: TorchEngine(
@@ -92,7 +92,7 @@ def _engine_opener(opening: Opening) -> "OpenEngine":
 
 def locate(model: str | None) -> Path:
     """The model folder; the registry (and mlflow with it) is touched only where it is needed."""
-    from deblur.serving.model_store import locate_model
+    from deblur.inference.locating import locate_model
 
     def fetch(uri: str) -> Path:
         from deblur.registry.versions import fetch

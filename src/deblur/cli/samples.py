@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
 
+from deblur.cli.console import console
 from deblur.cli.outputs import check_outputs
 from deblur.errors import SettingError
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 COLUMNS = 4
-console = Console(highlight=False)
 
 
 def samples(

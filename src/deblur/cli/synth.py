@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import tyro
-from rich.console import Console
 from rich.markup import escape
 
+from deblur.cli.console import console
 from deblur.errors import SettingError
 from deblur.images import Rgb8
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from deblur.data.blurred import BlurredCrops
     from deblur.data.pairs import Pair
     from deblur.data.saved import Make
-
-console = Console(highlight=False)
 
 
 def synth(

@@ -10,7 +10,7 @@ from torch.utils.data import default_collate
 
 from deblur.data.blurred import Sample, Undegraded
 from deblur.data.crops import to_float
-from deblur.synthesis.on_device import Plan, degrade_batch, planned
+from deblur.synthesis.on_device import BlurNumbers, degrade_batch, numbers_of
 
 Pairs = tuple[Tensor, Tensor]
 """(blurry, sharp), each ``(B, 3, H, W)``, uint8, or float32 in ``[0, 1]``."""
@@ -23,13 +23,13 @@ class UnblurredBatch(NamedTuple):
     """
 
     sources: Tensor
-    plan: Plan
+    numbers: BlurNumbers
     ready: Pairs | None
 
     def on(self, device: torch.device) -> Pairs:
         """All pairs, blurred on ``device``."""
         sources = self.sources.to(device, non_blocking=device.type == "cuda").permute(0, 3, 1, 2)
-        made = degrade_batch(sources, self.plan)
+        made = degrade_batch(sources, self.numbers)
         if self.ready is None:
             return made
         there = [to_float(part.to(device, non_blocking=True)) for part in self.ready]
@@ -55,4 +55,4 @@ def collate(samples: Sequence[Sample]) -> Batch:
         assert pairs is not None
         return pairs
     sources = torch.from_numpy(np.stack([sample.source for sample in unblurred]))
-    return UnblurredBatch(sources, planned([sample.degradation for sample in unblurred]), pairs)
+    return UnblurredBatch(sources, numbers_of([sample.degradation for sample in unblurred]), pairs)

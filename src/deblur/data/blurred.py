@@ -17,7 +17,7 @@ from deblur.data.crops import Key, augment, pass_order, to_tensor
 from deblur.data.pairs import PairPixels
 from deblur.images import Rgb8
 from deblur.synthesis.degrade import Degradation, degrade, zoomed
-from deblur.synthesis.draw import Recipe, draw
+from deblur.synthesis.draw import BlurRanges, draw
 from deblur.synthesis.leaves import dead_leaves
 
 VALIDATION = 2
@@ -105,15 +105,15 @@ class BlurredCrops(Dataset[Sample]):
         cuttings: where sharp pixels come from.
         patch_px: side of a crop.
         seed: with a key, decides everything.
-        recipe: what is done to sharp pixels.
+        ranges: what is done to sharp pixels.
         on_device: leave the blur to the device.
     """
 
     def __init__(
-        self, cuttings: Cuttings, patch_px: int, seed: int, recipe: Recipe = Recipe(), on_device: bool = False
+        self, cuttings: Cuttings, patch_px: int, seed: int, ranges: BlurRanges = BlurRanges(), on_device: bool = False
     ) -> None:
         self.cuttings, self.patch_px, self.seed = cuttings, patch_px, seed
-        self.recipe, self.on_device = recipe, on_device
+        self.ranges, self.on_device = ranges, on_device
 
     def __getitem__(self, key: Key) -> Sample:
         """(blurry, sharp), each ``(3, patch, patch)`` uint8, or what they will be made of."""
@@ -129,7 +129,7 @@ class BlurredCrops(Dataset[Sample]):
 
     def _drawn(self, key: Key) -> tuple[Rgb8, Degradation]:
         rng = np.random.default_rng((self.seed, key))
-        degradation = draw(rng, (self.patch_px, self.patch_px), key.strength, self.recipe)
+        degradation = draw(rng, (self.patch_px, self.patch_px), key.strength, self.ranges)
         (source,) = augment(rng, self.cuttings.cut(rng, key, degradation.source_shape))
         return source, degradation
 
@@ -138,8 +138,8 @@ class BlurredCrops(Dataset[Sample]):
         return self.cuttings.name_of(key)
 
 
-def frozen_pairs(
-    cuttings: Cuttings, count: int, side_px: int, strength: float, recipe: Recipe, seed: int
+def fixed_pairs(
+    cuttings: Cuttings, count: int, side_px: int, strength: float, ranges: BlurRanges, seed: int
 ) -> Iterator[PairPixels]:
     """A validation set that never changes: ``count`` pairs of ``side_px`` a side, the n-th a function of (seed, n).
 
@@ -148,7 +148,7 @@ def frozen_pairs(
     for number in range(count):
         rng = np.random.default_rng((seed, number, VALIDATION))
         for _ in range(ATTEMPTS):
-            degradation = draw(rng, (side_px, side_px), strength, recipe)
+            degradation = draw(rng, (side_px, side_px), strength, ranges)
             blurry, sharp = degrade(cuttings.cut(rng, number, degradation.source_shape), degradation)
             if np.square(blurry.astype(float) - sharp).mean() > VISIBLE_MSE:
                 break

@@ -31,8 +31,8 @@ from deblur.data.pairs import FileImage, FilePair, check_one_size, without_bad
 from deblur.data.parallel import OnProgress, in_parallel
 from deblur.data.pixel_file import HEADER_BYTES, is_whole, mapped, open_pixels, write_pixels
 from deblur.errors import DataError, DiskFull, PhotoError, SettingError
+from deblur.files import whole_file
 from deblur.images import OPENED, Rgb8
-from deblur.whole_file import whole_file
 
 DECODER = f"1 Pillow {PIL.__version__}"
 """Part of every key: pixels may change with the decoder."""

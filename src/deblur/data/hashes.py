@@ -10,8 +10,7 @@ from typing import Any
 
 from deblur.data.parallel import OnProgress, in_parallel
 from deblur.errors import DataError
-from deblur.inference.model_folder import sha256_of
-from deblur.whole_file import whole_file
+from deblur.files import sha256_of, whole_file
 
 SAVE_INDEX_S = 30.0
 YOUNG_NS = 2_000_000_000

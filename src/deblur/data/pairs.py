@@ -9,10 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from torch import Tensor
-from torch.utils.data import Dataset
 
-from deblur.data.crops import augment, pass_order, random_corner, to_tensor
 from deblur.errors import DataError, PhotoError
 from deblur.images import Rgb8, image_files, read_rgb8
 
@@ -242,34 +239,3 @@ def _size_and_start(path: Path) -> bytes:
             return path.stat().st_size.to_bytes(8, "big") + stream.read(65_536)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
-
-
-class PairCrops(Dataset[tuple[Tensor, Tensor]]):
-    """Random crops of pairs: the same crop, flips and quarter turns for both images of a pair.
-
-    Sample ``key`` is a function of (seed, key) alone. Pairs are dealt in a fresh order each pass over them.
-    """
-
-    def __init__(self, pairs: Sequence[Pair], patch_px: int, seed: int) -> None:
-        self.pairs, self.patch_px, self.seed = pairs, patch_px, seed
-
-    def __getitem__(self, key: int) -> tuple[Tensor, Tensor]:
-        """(blurry, sharp), each ``(3, patch, patch)`` uint8."""
-        pair = self._pair(key)
-        blurry, sharp = pair.load()
-        rng = np.random.default_rng((self.seed, key))
-        try:
-            top, left = random_corner(rng, sharp.shape, self.patch_px)
-        except DataError as error:
-            raise DataError(f"{pair.name}: {error}") from error
-        window = np.s_[top : top + self.patch_px, left : left + self.patch_px]
-        blurry, sharp = augment(rng, blurry[window], sharp[window])
-        return to_tensor(blurry), to_tensor(sharp)
-
-    def name_of(self, key: int) -> str:
-        """The pair that sample ``key`` is cut from."""
-        return self._pair(key).name
-
-    def _pair(self, key: int) -> Pair:
-        n = len(self.pairs)
-        return self.pairs[pass_order(self.seed, key // n, n)[key % n]]

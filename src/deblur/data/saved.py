@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from deblur.errors import DataError, DiskFull, SettingError
-from deblur.folder_lock import LOCK_FILE, sole_user
+from deblur.files import LOCK_FILE, sole_user, whole_file, write_json
 from deblur.images import Photo, Rgb8, encode
-from deblur.whole_file import whole_file, write_json
 
 Make = Callable[[int], dict[str, Rgb8]]
 """Index -> images by kind, ``sharp`` and perhaps ``blur``, a function of the index alone; pickled to workers."""

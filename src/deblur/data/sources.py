@@ -18,30 +18,21 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset
 
-from deblur.data.blurred import BlurredCrops, Cuttings, Leaves, Photos, Sample, frozen_pairs
+from deblur.data.blurred import BlurredCrops, Cuttings, Leaves, Photos, Sample, fixed_pairs
 from deblur.data.cache import cached, cached_photos
 from deblur.data.crops import Key
 from deblur.data.frames import find_frames
-from deblur.data.pairs import (
-    FileImage,
-    FilePair,
-    ImageFile,
-    Pair,
-    PairCrops,
-    evenly_chosen,
-    find_pairs,
-    fingerprint,
-    whole,
-)
+from deblur.data.pair_crops import PairCrops
+from deblur.data.pairs import FileImage, FilePair, ImageFile, Pair, evenly_chosen, find_pairs, fingerprint, whole
 from deblur.data.parallel import OnProgress
 from deblur.errors import DataError, SettingError
 from deblur.images import SUFFIXES, image_files
-from deblur.synthesis.draw import Recipe
+from deblur.synthesis.draw import BlurRanges
 
 KINDS = ("pairs", "frames", "photos", "leaves")
 LEAVES_AN_EPOCH = 1000
 """Dead leaves have no number; this many make a pass."""
-FROZEN_SEED, FROZEN_PAIRS, FROZEN_SIDE_PX = 20_261, 16, 320
+FIXED_SEED, FIXED_PAIRS, FIXED_SIDE_PX = 20_261, 16, 320
 """Synthetic validation: not a setting, so that figures of different runs can be compared."""
 
 
@@ -130,11 +121,11 @@ class Source:
         """Sharp rectangles, where the blur is synthesised."""
         return Photos(self.photos, seed) if self.photos else Leaves()
 
-    def crops(self, patch_px: int, seed: int, recipe: Recipe, on_device: bool = False) -> Part:
+    def crops(self, patch_px: int, seed: int, ranges: BlurRanges, on_device: bool = False) -> Part:
         """Training crops."""
         if self.pairs:
             return PairCrops(self.pairs, patch_px, seed)
-        return BlurredCrops(self.cuttings(seed), patch_px, seed, recipe, on_device)
+        return BlurredCrops(self.cuttings(seed), patch_px, seed, ranges, on_device)
 
 
 class Mixture(Dataset[Sample]):
@@ -224,7 +215,7 @@ def prepared(
 
 
 def mixture(
-    sources: Sequence[Source], patch_px: int, seed: int, recipe: Recipe = Recipe(), on_device: bool = False
+    sources: Sequence[Source], patch_px: int, seed: int, ranges: BlurRanges = BlurRanges(), on_device: bool = False
 ) -> Part | Mixture:
     """Training crops of all sources, drawn by their weights.
 
@@ -233,24 +224,24 @@ def mixture(
     """
     if not sources:
         raise SettingError("No source is named. Give a folder of pairs, photos:FOLDER, frames:FOLDER or leaves.")
-    parts = [source.crops(patch_px, seed, recipe, on_device) for source in sources]
+    parts = [source.crops(patch_px, seed, ranges, on_device) for source in sources]
     return parts[0] if len(parts) == 1 else Mixture(parts, [source.name.weight for source in sources], seed)
 
 
 def validation_pairs(
-    sources: Sequence[Source], count: int | None, strength: float, recipe: Recipe = Recipe()
+    sources: Sequence[Source], count: int | None, strength: float, ranges: BlurRanges = BlurRanges()
 ) -> list[Pair]:
-    """Pairs as they are; of photos and leaves a frozen set of synthetic ones, the same in every run, all blurred."""
-    recipe = replace(recipe, milder=0.0)
-    if any(share for kind, share in recipe.kinds if kind != "sharp"):
-        recipe = replace(recipe, sharp=0.0)
+    """Pairs as they are; of photos and leaves a fixed set of synthetic ones, the same in every run, all blurred."""
+    ranges = replace(ranges, milder=0.0)
+    if any(share for kind, share in ranges.kinds if kind != "sharp"):
+        ranges = replace(ranges, sharp=0.0)
     pairs: list[Pair] = []
     for source in sources:
         if source.pairs:
             pairs += source.pairs
         else:
-            cuttings, wanted = source.cuttings(FROZEN_SEED), count or FROZEN_PAIRS
-            pairs += frozen_pairs(cuttings, wanted, FROZEN_SIDE_PX, strength, recipe, FROZEN_SEED)
+            cuttings, wanted = source.cuttings(FIXED_SEED), count or FIXED_PAIRS
+            pairs += fixed_pairs(cuttings, wanted, FIXED_SIDE_PX, strength, ranges, FIXED_SEED)
     return evenly_chosen(pairs, count)
 
 
@@ -274,10 +265,10 @@ def hold_back(sources: Sequence[Source]) -> tuple[list[Source], list[Source]]:
     return train, validate or list(sources)
 
 
-def fingerprint_of(sources: Sequence[Source], recipe: Recipe = Recipe()) -> str:
+def fingerprint_of(sources: Sequence[Source], ranges: BlurRanges = BlurRanges()) -> str:
     """16 hex digits that change with any image, with the weights, and with measured kernels."""
     told = [f"{source.name.kind} {source.name.weight:g} {source.fingerprint}" for source in sources]
-    told += [hashlib.sha256(kernel.array.tobytes()).hexdigest() for kernel in recipe.measured]
+    told += [hashlib.sha256(kernel.array.tobytes()).hexdigest() for kernel in ranges.measured]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
 

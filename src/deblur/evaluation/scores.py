@@ -8,9 +8,10 @@ import torch
 
 from deblur.data.pairs import Pair
 from deblur.errors import DataError
+from deblur.evaluation.statistics import Interval, mean_interval
 from deblur.images import Pixels, Rgb8, from_rgb8, to_rgb8
 from deblur.losses import restoration_loss, scales_that_fit
-from deblur.metrics import Interval, mean_interval, psnr_db, ssim
+from deblur.metrics import psnr_db, ssim
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Scores:
         return mean_interval([score.psnr_db - score.psnr_input_db for score in self.images])
 
 
-class Benchmark:
+class EvaluationSet:
     """A fixed set of pairs; the inputs' own scores are computed once."""
 
     def __init__(self, pairs: Sequence[Pair]) -> None:

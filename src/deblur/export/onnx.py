@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from deblur.errors import RegistrationError, SettingError
-from deblur.evaluation.scores import Benchmark, Scores
+from deblur.evaluation.scores import EvaluationSet, Scores
 from deblur.export.group_norm import channelwise
 from deblur.export.half import halve_weights
-from deblur.inference.engine import OnnxEngine
+from deblur.files import sha256_of, whole_file
 from deblur.inference.model_folder import (
     JSON_FILE,
     ONNX_FILE,
@@ -21,12 +21,11 @@ from deblur.inference.model_folder import (
     ModelInfo,
     golden_cell_means,
     open_model,
-    sha256_of,
     write_info,
 )
+from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.tiling import Tiling
 from deblur.models.network import Network
-from deblur.whole_file import whole_file
 
 VERIFY_TOLERANCE_DB = 0.02
 GOLDEN_SEED, GOLDEN_SIDE_PX = 2026, 64
@@ -81,7 +80,7 @@ def export_model(
 
 
 def verify_model(
-    folder: Path, benchmark: Benchmark, trained_psnr_db: float, check: Callable[[], None] = lambda: None
+    folder: Path, benchmark: EvaluationSet, trained_psnr_db: float, check: Callable[[], None] = lambda: None
 ) -> Scores:
     """Open a written model folder, score it on whole images as the server would restore them, and record the scores.
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from deblur import images
 from deblur.errors import DeblurError, SettingError
+from deblur.files import whole_file
 from deblur.inference.restorer import Restorer
-from deblur.whole_file import whole_file
 
 FORMAT_OF_SUFFIX = {
     ".jpg": "jpeg",

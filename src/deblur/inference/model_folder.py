@@ -4,7 +4,6 @@ Nothing is served unchecked: first the file's sha256, then the contract of its i
 whose output must come out as it did at export. ONNX Runtime loads most models with a flipped bit without a word.
 """
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
@@ -15,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from deblur.errors import ModelError, SettingError
-from deblur.inference.engine import Batch, Engine, open_engine
+from deblur.files import sha256_of, write_json
+from deblur.inference.engine import Engine, Tiles
+from deblur.inference.engines import open_engine
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import AREA_SLACK, SizeRule, Tiling
-from deblur.whole_file import write_json
 
 ONNX_FILE, JSON_FILE = "model.onnx", "model.json"
 FORMAT = 1
@@ -119,18 +119,12 @@ class Model:
     restorer: Restorer
 
 
-def golden_cell_means(engine: Engine, seed: int, side_px: int) -> Batch:
+def golden_cell_means(engine: Engine, seed: int, side_px: int) -> Tiles:
     """The engine's output on the golden input, averaged over cells: a flat array."""
     noise = np.random.default_rng(seed).random((1, 3, side_px, side_px), dtype=np.float32)
     cells = side_px // GOLDEN_CELL_PX
     output = engine(noise)[0]
     return output.reshape(3, cells, GOLDEN_CELL_PX, cells, GOLDEN_CELL_PX).mean(axis=(2, 4)).ravel()
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digest of the file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_info(folder: Path, info: ModelInfo) -> None:

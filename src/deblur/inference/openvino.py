@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from deblur.errors import ModelError, SettingError
-from deblur.inference.engine import Batch, Precision, Run
+from deblur.inference.engine import Precision, Run, Tiles
 
 SHAPES_KEPT = 3
 """Each holds a copy of the weights and the tensors of a tile: 120 MB for DeblurUNet at 576x528 in bf16."""
@@ -67,7 +67,7 @@ class OpenVinoEngine:
         self._compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
         self._lock = Lock()
 
-    def __call__(self, batch: Batch, /) -> Batch:
+    def __call__(self, batch: Tiles, /) -> Tiles:
         """A call by itself: what is compiled for it goes with it (58 MB after the golden input of DeblurUNet)."""
         return _answer(self._compile(batch.shape).create_infer_request(), batch)
 
@@ -75,7 +75,7 @@ class OpenVinoEngine:
         """Calls that ``cancel`` ends between two operators; one request serves them all as long as the shape stays."""
         request, shape = None, None
 
-        def call(batch: Batch) -> Batch:
+        def call(batch: Tiles) -> Tiles:
             nonlocal request, shape
             if batch.shape != shape:
                 request, shape = self._compiled_for(batch.shape).create_infer_request(), batch.shape
@@ -99,7 +99,7 @@ class OpenVinoEngine:
         return self._core.compile_model(network, "CPU", self._options)
 
 
-def _answer(request: Any, batch: Batch) -> Batch:
+def _answer(request: Any, batch: Tiles) -> Tiles:
     request.start_async({0: batch}, share_inputs=True)
     request.wait()
     return np.array(request.get_output_tensor(0).data)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deblur.errors import ModelError, RequestError
 from deblur.images import Pixels, Rgb8, from_rgb8, to_rgb8
-from deblur.inference.engine import Batch, Engine, begin
+from deblur.inference.engine import Engine, Tiles, begin
 from deblur.inference.tiling import Plan, Tiling, plan_tiles
 
 CHECK_EVERY_S = 0.05
@@ -120,7 +120,7 @@ class Restorer:
                 blended[:, begun:] = 0
 
 
-def _tiles(pixels: Pixels | Rgb8, plan: Plan) -> Iterator[Batch]:
+def _tiles(pixels: Pixels | Rgb8, plan: Plan) -> Iterator[Tiles]:
     """Cut out tile after tile, row by row, as ``(1, 3, h, w)``; what the image lacks is filled by reflection."""
     h, w = plan.rows.tile_px, plan.columns.tile_px
     for top in plan.rows.starts:
@@ -130,11 +130,11 @@ def _tiles(pixels: Pixels | Rgb8, plan: Plan) -> Iterator[Batch]:
             yield np.ascontiguousarray(np.pad(planes, lacking, mode="reflect")[None])
 
 
-def _restored_tiles(engine: Engine, tiles: Iterator[Batch], check: Callable[[], None]) -> Generator[Planes]:
+def _restored_tiles(engine: Engine, tiles: Iterator[Tiles], check: Callable[[], None]) -> Generator[Planes]:
     """The network's answers, in order. It has its next tile before the answer is waited for, so it never idles."""
     run = begin(engine)
     with ThreadPoolExecutor(1, "network") as network:
-        answers: list[Future[Batch]] = []
+        answers: list[Future[Tiles]] = []
         try:
             for tile in tiles:
                 answers.append(network.submit(_checked, run.call, tile))
@@ -148,7 +148,7 @@ def _restored_tiles(engine: Engine, tiles: Iterator[Batch], check: Callable[[], 
             raise
 
 
-def _result(answer: Future[Batch], check: Callable[[], None]) -> Planes:
+def _result(answer: Future[Tiles], check: Callable[[], None]) -> Planes:
     """Wait for an answer; ``check`` may raise in the meantime."""
     check()
     while not wait([answer], CHECK_EVERY_S).done:
@@ -156,14 +156,14 @@ def _result(answer: Future[Batch], check: Callable[[], None]) -> Planes:
     return answer.result()[0]
 
 
-def _end(cancel: Callable[[], None], answers: list[Future[Batch]]) -> None:
+def _end(cancel: Callable[[], None], answers: list[Future[Tiles]]) -> None:
     """Cancel until nothing runs: a call that began just now may have missed the first word."""
     while any(not answer.cancel() and not answer.done() for answer in answers):
         cancel()
         wait(answers, CHECK_EVERY_S)
 
 
-def _checked(call: Callable[[Batch], Batch], batch: Batch) -> Batch:
+def _checked(call: Callable[[Tiles], Tiles], batch: Tiles) -> Tiles:
     restored = call(batch)
     if restored.shape != batch.shape:
         raise ModelError(f"The model answered {restored.shape} to a tile of {batch.shape}.")

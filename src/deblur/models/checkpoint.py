@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 from deblur.errors import ModelError
-from deblur.inference.model_folder import ONNX_FILE, sha256_of, whole_info
+from deblur.files import sha256_of, whole_file, write_json
+from deblur.inference.model_folder import ONNX_FILE, whole_info
 from deblur.models import build
 from deblur.models.network import Network
-from deblur.whole_file import whole_file, write_json
 
 LAST, PREVIOUS = "last.pth", "previous.pth"
 LAST_JSON, PREVIOUS_JSON = "last.json", "previous.json"

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from deblur.inference.engine import Batch, Precision, check_threads
+from deblur.inference.engine import Precision, Tiles, check_threads
 from deblur.models.network import Network
 
 
@@ -33,7 +33,7 @@ class TorchEngine:
         if threads:
             torch.set_num_threads(threads)
 
-    def __call__(self, batch: Batch, /) -> Batch:
+    def __call__(self, batch: Tiles, /) -> Tiles:
         was_training = self.model.training
         self.model.eval()
         bf16 = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")

@@ -28,7 +28,7 @@ from typing import Any
 from PIL import Image
 
 from deblur.errors import SettingError
-from deblur.whole_file import told_when_full, whole_file, write_json
+from deblur.files import told_when_full, whole_file, write_json
 
 RUN_FILE, METRICS_FILE, EVENTS_FILE = "run.json", "metrics.jsonl", "events.jsonl"
 SHIPPED_FILE, REGISTERED_FILE = "shipped.json", "registered.json"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from deblur import project
 from deblur.errors import SettingError, TrackerError
+from deblur.files import write_json
 from deblur.registry.record import EVENTS_FILE, FINISHED, RUNNING, SHIPPED_FILE, RunRecord
-from deblur.whole_file import write_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -11,10 +11,11 @@ from urllib.parse import quote
 import numpy as np
 
 from deblur.errors import ModelError, RegistrationError
-from deblur.inference.engine import OnnxEngine
-from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, open_model, read_info, sha256_of, stamp_version
+from deblur.files import sha256_of
+from deblur.inference.locating import parse_model_uri
+from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, open_model, read_info, stamp_version
+from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.registry.tracking import connect, local_store
-from deblur.serving.registry_client import parse_model_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,20 +1,17 @@
 """The model that is served: opened at the first request, kept, and asked for again after a failure."""
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 
 from deblur.errors import DeblurError, ModelError
-from deblur.inference.model_folder import JSON_FILE, Model, open_model
+from deblur.inference.model_folder import Model, open_model
 
 logger = logging.getLogger("deblur.serving")
 
 RETRY_AFTER_FAILURE_S = 5.0
-FetchModel = Callable[[str], Path]
 
 
 class ModelStore:
@@ -54,37 +51,3 @@ class ModelStore:
             self._failure = (time.monotonic(), failure)  # the sentence only: an exception would keep its requests alive
             logger.error("the model cannot be used: %s", failure)
             raise ModelError(failure) from error
-
-
-def bundled_model() -> Path | None:
-    """The model folder that comes with the package, or None."""
-    weights = resources.files("deblur") / "weights"
-    folders = sorted(Path(str(entry)) for entry in weights.iterdir()) if weights.is_dir() else []
-    return next((folder for folder in folders if (folder / JSON_FILE).is_file()), None)
-
-
-def locate_model(
-    wanted: str | None,
-    fetch: FetchModel,
-    fallback: Callable[[], str | None] = lambda: None,
-) -> Path:
-    """Where the model is: ``wanted``, else ``DEBLUR_MODEL``, else the ``fallback``, else the bundled one.
-
-    Args:
-        wanted: a model folder or ``models:/NAME@ALIAS``.
-        fetch: makes a local folder of a ``models:/`` URI.
-        fallback: a model folder or URI, or None: the local registry's champion, or what was deployed with an app.
-
-    Raises:
-        ModelError: there is none.
-    """
-    wanted = wanted or os.environ.get("DEBLUR_MODEL") or fallback()
-    if wanted is None:
-        bundled = bundled_model()
-        if bundled is None:
-            raise ModelError(
-                "There is no model. Name one with --model or DEBLUR_MODEL: a model folder, or models:/NAME@champion. "
-                "'python dev.py demo' trains and registers one."
-            )
-        return bundled
-    return fetch(wanted) if wanted.startswith("models:/") else Path(wanted)

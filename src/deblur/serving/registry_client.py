@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from deblur.errors import ModelError
+from deblur.inference.locating import parse_model_uri
 from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, stamp_version, whole_info
 
 TIMEOUT_S = 30
@@ -46,22 +47,6 @@ def fetch_over_http(uri: str, tracking_uri: str | None = None) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return folder
-
-
-def parse_model_uri(uri: str) -> tuple[str, str, str]:
-    """``models:/NAME@ALIAS`` -> (name, alias, ""); ``models:/NAME/VERSION`` -> (name, "", version).
-
-    Raises:
-        ModelError: it names neither.
-    """
-    body = uri.removeprefix("models:/")
-    if "@" in body:
-        name, alias = body.rsplit("@", 1)
-        return name, alias, ""
-    name, _, version = body.rpartition("/")
-    if not name or not version.isdigit():
-        raise ModelError(f"{uri} names no version. Write models:/NAME@champion or models:/NAME/3.")
-    return name, "", version
 
 
 def _copy(answer: Any, target: BinaryIO, file: str) -> None:

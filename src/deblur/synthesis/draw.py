@@ -1,6 +1,6 @@
 """What is left to chance when a picture is blurred, drawn once, into a value.
 
-A :class:`Recipe` says what happens how often; :func:`draw` decides everything and puts it into a
+A :class:`BlurRanges` says what happens how often; :func:`draw` decides everything and puts it into a
 :class:`~deblur.synthesis.degrade.Degradation`, which ``degrade`` carries out.
 """
 
@@ -15,7 +15,7 @@ from deblur.synthesis.degrade import JPEG_BLOCK_PX, SURROUND_PX, Degradation, No
 from deblur.synthesis.field import STILL, Blur, Motion, Spot, Thing
 from deblur.synthesis.kernels import (
     STEPS,
-    Frozen,
+    FixedArray,
     disc_kernel,
     gaussian_kernel,
     line_kernel,
@@ -38,7 +38,7 @@ def strength_of(severity: str | float) -> float:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class BlurRanges:
     """Which degradations, how often, how strong. Lengths and levels are those at strength 1.
 
     Args:
@@ -70,7 +70,7 @@ class Recipe:
     defocus: float = 0.05
     sharp: float = 0.1
     measured_share: float = 0.2
-    measured: tuple[Frozen, ...] = ()
+    measured: tuple[FixedArray, ...] = ()
     length_px: tuple[float, float] = (16.0, 64.0)
     frames: tuple[int, int] = (7, 13)
     roll_share: float = 0.5
@@ -103,7 +103,7 @@ class Recipe:
         largest = max((kernel.shape[0] // 2 for kernel in self.measured), default=0)
         if largest > self.reach_px:
             raise SettingError(
-                f"A measured kernel reaches {largest} px and the recipe allows {self.reach_px}: raise reach_px, or "
+                f"A measured kernel reaches {largest} px and the ranges allow {self.reach_px}: raise reach_px, or "
                 "scale the kernel down."
             )
         if sum(share for _, share in self.kinds) <= 0:
@@ -116,20 +116,20 @@ class Recipe:
         return (*named, ("measured", self.measured_share if self.measured else 0.0))
 
 
-NOISE_ONLY = Recipe(
+NOISE_ONLY = BlurRanges(
     swing=0, shake=0, line=0, gaussian=0, defocus=0, measured_share=0, thing_share=0, noise_share=1,
     resample_share=0, jpeg_share=0,
 )  # fmt: skip
 """Pairs to learn denoising from."""
 
 
-def margin_px(recipe: Recipe) -> int:
+def margin_px(ranges: BlurRanges) -> int:
     """Real pixels that are needed on every side, at any strength (before a zoom)."""
-    return recipe.reach_px + SURROUND_PX
+    return ranges.reach_px + SURROUND_PX
 
 
 def draw(
-    rng: np.random.Generator, shape_px: tuple[int, int], strength: float, recipe: Recipe = Recipe()
+    rng: np.random.Generator, shape_px: tuple[int, int], strength: float, ranges: BlurRanges = BlurRanges()
 ) -> Degradation:
     """Decide everything for one sample. The same rng gives the same decisions at every strength, only weaker ones.
 
@@ -137,27 +137,27 @@ def draw(
         rng: the only source of chance.
         shape_px: (height, width) of the result.
         strength: 0 to 1, see SEVERITIES.
-        recipe: what happens how often.
+        ranges: what happens how often.
 
     Raises:
         SettingError: strength out of range.
     """
     if not 0 <= strength <= 1:
         raise SettingError(f"strength is {strength:g}; allowed are 0 to 1 ({SEVERITIES}).")
-    if recipe.milder and rng.random() < recipe.milder:
+    if ranges.milder and rng.random() < ranges.milder:
         strength *= rng.random()
-    zoom = _zoom(rng, recipe)
-    curve = _curve(rng, recipe)
-    blur, thing = _motion(rng, shape_px, strength, recipe, encoded=curve == ENCODED)
-    highlights, stops = rng.uniform(*recipe.highlights), rng.uniform(*recipe.gain_stops)
-    expanded, changed = rng.random() < recipe.highlights_share, rng.random() < recipe.gain_share
-    noise = _noise(rng, strength, recipe)
-    resampled, scale = rng.random() < recipe.resample_share, 1 - strength * (1 - rng.uniform(*recipe.scale))
-    compressed, quality = rng.random() < recipe.jpeg_share, round(100 - strength * (100 - rng.uniform(*recipe.quality)))
+    zoom = _zoom(rng, ranges)
+    curve = _curve(rng, ranges)
+    blur, thing = _motion(rng, shape_px, strength, ranges, encoded=curve == ENCODED)
+    highlights, stops = rng.uniform(*ranges.highlights), rng.uniform(*ranges.gain_stops)
+    expanded, changed = rng.random() < ranges.highlights_share, rng.random() < ranges.gain_share
+    noise = _noise(rng, strength, ranges)
+    resampled, scale = rng.random() < ranges.resample_share, 1 - strength * (1 - rng.uniform(*ranges.scale))
+    compressed, quality = rng.random() < ranges.jpeg_share, round(100 - strength * (100 - rng.uniform(*ranges.quality)))
     corner = rng.integers(JPEG_BLOCK_PX, size=2)
     return Degradation(
         shape_px,
-        margin_px(recipe),
+        margin_px(ranges),
         zoom,
         gain=float(2 ** (strength * stops)) if changed else 1.0,
         highlights=1 + strength * (highlights - 1) if expanded and curve != ENCODED else 1.0,
@@ -171,37 +171,37 @@ def draw(
     )
 
 
-def _zoom(rng: np.random.Generator, recipe: Recipe) -> float:
-    which, larger, smaller = rng.random(), rng.uniform(1, recipe.enlarged_to), rng.uniform(recipe.shrunk_to, 1)
-    if which < recipe.enlarged_share:
+def _zoom(rng: np.random.Generator, ranges: BlurRanges) -> float:
+    which, larger, smaller = rng.random(), rng.uniform(1, ranges.enlarged_to), rng.uniform(ranges.shrunk_to, 1)
+    if which < ranges.enlarged_share:
         return larger
-    return smaller if which < recipe.enlarged_share + recipe.shrunk_share else 1.0
+    return smaller if which < ranges.enlarged_share + ranges.shrunk_share else 1.0
 
 
-def _curve(rng: np.random.Generator, recipe: Recipe) -> Curve:
-    encoded, srgb = rng.random() < recipe.encoded_share, rng.random() < recipe.srgb_share
-    other = Curve(rng.uniform(*recipe.powers), rng.uniform(*recipe.contrasts))
+def _curve(rng: np.random.Generator, ranges: BlurRanges) -> Curve:
+    encoded, srgb = rng.random() < ranges.encoded_share, rng.random() < ranges.srgb_share
+    other = Curve(rng.uniform(*ranges.powers), rng.uniform(*ranges.contrasts))
     return ENCODED if encoded else SRGB if srgb else other
 
 
-def _noise(rng: np.random.Generator, strength: float, recipe: Recipe) -> Noise | None:
+def _noise(rng: np.random.Generator, strength: float, ranges: BlurRanges) -> Noise | None:
     """Levels of real cameras (Brooks et al. 2019), their standard deviation scaled by strength."""
-    log_shot = rng.uniform(*np.log(recipe.shot))
+    log_shot = rng.uniform(*np.log(ranges.shot))
     read = np.exp(0.5 * (2.18 * log_shot + 1.2 + rng.normal(0, 0.26)))
-    seed, noisy = int(rng.integers(2**63)), rng.random() < recipe.noise_share
+    seed, noisy = int(rng.integers(2**63)), rng.random() < ranges.noise_share
     if not noisy or strength == 0:
         return None
     return Noise(float(np.exp(log_shot) * strength**2), float(read * strength), seed)
 
 
 def _motion(
-    rng: np.random.Generator, shape_px: tuple[int, int], strength: float, recipe: Recipe, encoded: bool
+    rng: np.random.Generator, shape_px: tuple[int, int], strength: float, ranges: BlurRanges, encoded: bool
 ) -> tuple[Blur, Thing | None]:
-    names, shares = zip(*recipe.kinds, strict=True)
+    names, shares = zip(*ranges.kinds, strict=True)
     kind = names[rng.choice(len(names), p=np.array(shares) / sum(shares))]
-    frames = int(rng.integers(recipe.frames[0], recipe.frames[1], endpoint=True)) if encoded else STEPS
-    blur = _blur(rng, kind, shape_px, strength, recipe, frames)
-    has_thing = rng.random() < recipe.thing_share
+    frames = int(rng.integers(ranges.frames[0], ranges.frames[1], endpoint=True)) if encoded else STEPS
+    blur = _blur(rng, kind, shape_px, strength, ranges, frames)
+    has_thing = rng.random() < ranges.thing_share
     if kind not in ("swing", "shake", "line") or not has_thing:
         return blur, None
     still = rng.random() < 0.15  # a camera at rest, and something passes by
@@ -210,58 +210,58 @@ def _motion(
     parts = rng.normal(0, 0.08 * min(shape_px), (3, 2)) + middle
     radii = rng.uniform(0.08, 0.35, (3, 2)) * min(shape_px)
     ellipses = np.concatenate([parts, radii, rng.uniform(0, np.pi, (3, 1))], axis=1)
-    path = swing_trajectory(rng, strength * _length(rng, recipe), frames)
-    moving = _within(Motion(_path(path)), shape_px, recipe)
-    return STILL if still else blur, Thing(moving, Frozen.of(ellipses), rng.uniform(1, 6))
+    path = swing_trajectory(rng, strength * _length(rng, ranges), frames)
+    moving = _within(Motion(_path(path)), shape_px, ranges)
+    return STILL if still else blur, Thing(moving, FixedArray.of(ellipses), rng.uniform(1, 6))
 
 
 def _blur(
-    rng: np.random.Generator, kind: str, shape_px: tuple[int, int], strength: float, recipe: Recipe, frames: int
+    rng: np.random.Generator, kind: str, shape_px: tuple[int, int], strength: float, ranges: BlurRanges, frames: int
 ) -> Blur:
     angle, ratio, low_to_high = rng.uniform(0, np.pi), rng.uniform(0.3, 1), rng.random()
     if kind == "gaussian":
-        return _spot(gaussian_kernel(strength * _between(recipe.sigma_px, low_to_high), ratio, angle), recipe)
+        return _spot(gaussian_kernel(strength * _between(ranges.sigma_px, low_to_high), ratio, angle), ranges)
     if kind == "defocus":
-        return _spot(disc_kernel(strength * _between(recipe.disc_px, low_to_high)), recipe)
+        return _spot(disc_kernel(strength * _between(ranges.disc_px, low_to_high)), ranges)
     if kind == "line":
-        length = min(strength * _length(rng, recipe), 2.0 * recipe.reach_px - 4)
-        return _spot(line_kernel(length, angle), recipe)
+        length = min(strength * _length(rng, ranges), 2.0 * ranges.reach_px - 4)
+        return _spot(line_kernel(length, angle), ranges)
     if kind == "measured":
-        return _spot(scaled(recipe.measured[rng.integers(len(recipe.measured))], min(1.0, 2 * strength)).array, recipe)
+        return _spot(scaled(ranges.measured[rng.integers(len(ranges.measured))], min(1.0, 2 * strength)).array, ranges)
     if kind == "sharp":
         return STILL
     trajectory = partial(swing_trajectory, steps=frames) if kind == "swing" else shake_trajectory
-    shift = trajectory(rng, strength * _length(rng, recipe))
-    roll = trajectory(rng, strength * np.deg2rad(recipe.roll_deg) * rng.random())[:, 0]
-    rolls = rng.random() < recipe.roll_share
+    shift = trajectory(rng, strength * _length(rng, ranges))
+    roll = trajectory(rng, strength * np.deg2rad(ranges.roll_deg) * rng.random())[:, 0]
+    rolls = rng.random() < ranges.roll_share
     x, y = rng.uniform(-0.5, 0.5, 2) * np.maximum(FRAME_PX, shape_px[::-1])
-    return _within(Motion(_path(shift, roll if rolls else None), (float(x), float(y))), shape_px, recipe)
+    return _within(Motion(_path(shift, roll if rolls else None), (float(x), float(y))), shape_px, ranges)
 
 
-def _length(rng: np.random.Generator, recipe: Recipe) -> float:
-    return _between(recipe.length_px, rng.random())
+def _length(rng: np.random.Generator, ranges: BlurRanges) -> float:
+    return _between(ranges.length_px, rng.random())
 
 
 def _between(limits: tuple[float, float], share: float) -> float:
     return limits[0] + (limits[1] - limits[0]) * share
 
 
-def _path(shift: NDArray[np.float64], roll: NDArray[np.float64] | None = None) -> Frozen:
-    return Frozen.of(np.column_stack([shift, np.zeros(len(shift)) if roll is None else roll]))
+def _path(shift: NDArray[np.float64], roll: NDArray[np.float64] | None = None) -> FixedArray:
+    return FixedArray.of(np.column_stack([shift, np.zeros(len(shift)) if roll is None else roll]))
 
 
-def _within(motion: Motion, shape_px: tuple[int, int], recipe: Recipe) -> Motion:
-    """The motion, shortened where it would reach farther than the recipe allows."""
+def _within(motion: Motion, shape_px: tuple[int, int], ranges: BlurRanges) -> Motion:
+    """The motion, shortened where it would reach farther than the ranges allow."""
     reach = motion.reach_px(shape_px[1] + 2 * SURROUND_PX, shape_px[0] + 2 * SURROUND_PX)
-    if reach <= recipe.reach_px:
+    if reach <= ranges.reach_px:
         return motion
-    return replace(motion, path=Frozen.of(motion.path.array * ((recipe.reach_px - 1) / reach)))
+    return replace(motion, path=FixedArray.of(motion.path.array * ((ranges.reach_px - 1) / reach)))
 
 
-def _spot(kernel: NDArray[np.float32], recipe: Recipe) -> Spot:
+def _spot(kernel: NDArray[np.float32], ranges: BlurRanges) -> Spot:
     """A kernel, without the zeros around it, cut and normalised where it would reach farther than allowed."""
     y, x = np.nonzero(kernel)
     middle = kernel.shape[0] // 2
-    reach = min(recipe.reach_px, int(np.abs(np.stack([y, x]) - middle).max()))
+    reach = min(ranges.reach_px, int(np.abs(np.stack([y, x]) - middle).max()))
     cut = kernel[middle - reach : middle + reach + 1, middle - reach : middle + reach + 1]
-    return Spot(Frozen.of(cut / cut.sum()))
+    return Spot(FixedArray.of(cut / cut.sum()))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from deblur.images import Pixels
-from deblur.synthesis.kernels import Frozen, padded, shared_out
+from deblur.synthesis.kernels import FixedArray, padded, shared_out
 
 CELL_PX = 512
 NODE_STEP_PX = 1.5
@@ -29,7 +29,7 @@ NODE_STEP_PX = 1.5
 class Spot:
     """One kernel for every place."""
 
-    kernel: Frozen
+    kernel: FixedArray
     roll_rad = 0.0
 
     def reach_px(self, width: float, height: float) -> int:
@@ -45,7 +45,7 @@ class Spot:
 class Motion:
     """A path of the camera, ``(steps, 3)``: x and y in px, roll in rad, mean 0; it rolls about ``centre``."""
 
-    path: Frozen
+    path: FixedArray
     centre: tuple[float, float] = (0.0, 0.0)
 
     @property
@@ -74,7 +74,7 @@ class Motion:
 
 
 Blur = Spot | Motion
-STILL = Spot(Frozen.of([[1.0]]))
+STILL = Spot(FixedArray.of([[1.0]]))
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Thing:
     """Something that moves against the background: a soft blob of ellipses ``(n, 5)``: x, y, rx, ry in px, angle."""
 
     blur: Blur
-    ellipses: Frozen
+    ellipses: FixedArray
     edge_px: float
 
     @property

@@ -28,14 +28,14 @@ KERNEL_SIDE_PX, KERNEL_FILE_MB, KERNELS_AT_MOST = 255, 4, 10_000
 
 
 @dataclass(frozen=True)
-class Frozen:
+class FixedArray:
     """An array of float32 as a value: it is compared, hashed and pickled by its bytes."""
 
     shape: tuple[int, ...]
     data: bytes
 
     @classmethod
-    def of(cls, values: ArrayLike) -> "Frozen":
+    def of(cls, values: ArrayLike) -> "FixedArray":
         """Freeze a copy."""
         array = np.asarray(values, np.float32)
         return cls(array.shape, array.tobytes())
@@ -145,7 +145,7 @@ def _offsets(radius_px: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return x, y
 
 
-def load_kernels(folder: Path) -> tuple[Frozen, ...]:
+def load_kernels(folder: Path) -> tuple[FixedArray, ...]:
     """Measured kernels from the images and ``.npy`` files (2-D) directly in ``folder``, sorted by name.
 
     Each is recentred on its centre of mass (to less than 1e-3 px) and normalised. Sides of at most 255 px.
@@ -157,7 +157,7 @@ def load_kernels(folder: Path) -> tuple[Frozen, ...]:
     paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in suffixes) if folder.is_dir() else []
     if not 0 < len(paths) <= KERNELS_AT_MOST:
         raise DataError(f"{folder} holds {len(paths)} kernels; give 1 to {KERNELS_AT_MOST} ({', '.join(suffixes)}).")
-    return tuple(Frozen.of(recentred(_measured(path), str(path))) for path in paths)
+    return tuple(FixedArray.of(recentred(_measured(path), str(path))) for path in paths)
 
 
 def recentred(kernel: ArrayLike, name: str = "The kernel") -> NDArray[np.float32]:
@@ -193,14 +193,14 @@ def _measured(path: Path) -> NDArray[np.float64]:
         raise DataError(f"{path} is no array of numbers that can be read. Save it with numpy.save.") from error
 
 
-def scaled(kernel: Frozen, factor: float) -> Frozen:
+def scaled(kernel: FixedArray, factor: float) -> FixedArray:
     """The kernel, ``factor`` (0 to 1) times as large: each weight moves towards the middle."""
     radius = kernel.shape[0] // 2
     x, y = _offsets(radius)
     points = np.column_stack([x.ravel(), y.ravel()]) * float(factor)
-    return Frozen.of(kernel_from_trajectory(points, kernel.array.ravel().astype(np.float64)))
+    return FixedArray.of(kernel_from_trajectory(points, kernel.array.ravel().astype(np.float64)))
 
 
-def padded(kernels: Sequence[Frozen], radius_px: int) -> NDArray[np.float32]:
+def padded(kernels: Sequence[FixedArray], radius_px: int) -> NDArray[np.float32]:
     """Kernels of any odd sides -> ``(N, k, k)`` with k = 2 radius + 1, zeros around."""
     return np.stack([np.pad(kernel.array, radius_px - kernel.shape[0] // 2) for kernel in kernels])

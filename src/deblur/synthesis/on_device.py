@@ -1,8 +1,8 @@
 """The same degradations for a whole batch in torch, on any device: while a GPU trains, it blurs its own samples.
 
 A loader's process draws the degradations, cuts (and zooms) the sources and turns decisions into numbers, a
-:class:`Plan`; everything after that happens here. Samples with the same grid of kernels are blurred together, the
-image's transform is shared among their kernels. Without noise the result equals
+:class:`BlurNumbers`; everything after that happens here. Samples with the same grid of kernels are blurred together,
+the image's transform is shared among their kernels. Without noise the result equals
 :func:`~deblur.synthesis.degrade.degrade`'s within a code, two after resampling, and half a code on average after JPEG.
 Noise has the same law and other draws.
 """
@@ -43,7 +43,7 @@ class Things(NamedTuple):
     shapes: NDArray[np.float32]
 
 
-class Plan(NamedTuple):
+class BlurNumbers(NamedTuple):
     """A batch of degradations in numbers, so small that they travel between processes with the batch.
 
     Args:
@@ -76,7 +76,7 @@ class Plan(NamedTuple):
     qualities: dict[int, tuple[int, tuple[int, int]]]
 
 
-def planned(degradations: Sequence[Degradation]) -> Plan:
+def numbers_of(degradations: Sequence[Degradation]) -> BlurNumbers:
     """The numbers of a batch.
 
     Raises:
@@ -97,7 +97,7 @@ def planned(degradations: Sequence[Degradation]) -> Plan:
     toes = np.array([d.sensor_curve.toe for d in degradations]).T
     bends = [[1 / d.sensor_curve.power for d in degradations], [d.sensor_curve.contrast for d in degradations]]
     codes = np.arange(256, dtype=np.uint8)
-    return Plan(
+    return BlurNumbers(
         shape_px=first.shape_px,
         margin_px=first.margin_px,
         reach_px=reach,
@@ -127,12 +127,12 @@ def _kernels(blur: Blur, corners: Corners | None, radius_px: int) -> NDArray[np.
     return blur.kernels(places, radius_px)
 
 
-def degrade_batch(sources: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
-    """Carry a plan out.
+def degrade_batch(sources: Tensor, numbers: BlurNumbers) -> tuple[Tensor, Tensor]:
+    """Carry the degradations of a batch out.
 
     Args:
         sources: ``(B, 3, H, W)`` uint8 on any device, of ``Degradation.framed_shape``: already ``zoomed``.
-        plan: of as many degradations.
+        numbers: of as many degradations.
 
     Returns:
         (blurry, sharp), ``(B, 3, h, w)`` float32 on the 256 codes in ``[0, 1]``, on the same device.
@@ -140,17 +140,17 @@ def degrade_batch(sources: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
     Raises:
         DataError: numbers or sizes do not fit.
     """
-    framed = [side + 2 * plan.margin_px for side in plan.shape_px]
-    wanted = (len(plan.light), 3, *framed)
+    framed = [side + 2 * numbers.margin_px for side in numbers.shape_px]
+    wanted = (len(numbers.light), 3, *framed)
     if tuple(sources.shape) != wanted or sources.dtype != torch.uint8:
         raise DataError(
             f"The batch is {tuple(sources.shape)} {sources.dtype}; wanted are {wanted} torch.uint8, zoomed."
         )
     with torch.no_grad(), torch.autocast(sources.device.type, enabled=False):
-        sharp = _looked_up(plan.brightness, _inner(sources, plan.margin_px))
-        light = _looked_up(plan.light, _inner(sources, plan.margin_px - SURROUND_PX - plan.reach_px))
-        codes = _resampled(_encoded(_blurred(light, plan), plan), plan)
-        return _compressed(codes, plan) / 255, sharp.float() / 255
+        sharp = _looked_up(numbers.brightness, _inner(sources, numbers.margin_px))
+        light = _looked_up(numbers.light, _inner(sources, numbers.margin_px - SURROUND_PX - numbers.reach_px))
+        codes = _resampled(_encoded(_blurred(light, numbers), numbers), numbers)
+        return _compressed(codes, numbers) / 255, sharp.float() / 255
 
 
 def _inner(images: Tensor, margin_px: int) -> Tensor:
@@ -167,12 +167,12 @@ def _looked_up(tables: NDArray[Any], codes: Tensor) -> Tensor:
     return _on(codes.device, tables).gather(1, codes.flatten(1).long()).view(codes.shape)
 
 
-def _blurred(light: Tensor, plan: Plan) -> Tensor:
+def _blurred(light: Tensor, numbers: BlurNumbers) -> Tensor:
     """``(B, 3, H, W)`` light with a margin -> the result with its surround, ``(B, 3, h, w)``."""
-    height, width = (side + 2 * SURROUND_PX for side in plan.shape_px)
+    height, width = (side + 2 * SURROUND_PX for side in numbers.shape_px)
     result = torch.empty((*light.shape[:2], height, width), device=light.device)
-    all_kernels, at = _on(light.device, plan.kernels), 0
-    for samples, corners in plan.cells:
+    all_kernels, at = _on(light.device, numbers.kernels), 0
+    for samples, corners in numbers.cells:
         blend = None
         if corners:
             rows, columns = (_hats(side, light.device) for side in corners)
@@ -182,8 +182,8 @@ def _blurred(light: Tensor, plan: Plan) -> Tensor:
         chosen = _on(light.device, samples)
         result[chosen] = _convolved(light[chosen], kernels, blend)
         at += len(samples) * count
-    if plan.things:
-        chosen, masks = _on(light.device, plan.things.samples), _masks(plan.things, light)
+    if numbers.things:
+        chosen, masks = _on(light.device, numbers.things.samples), _masks(numbers.things, light)
         before = _convolved(torch.cat([light[chosen] * masks, masks], 1), all_kernels[at:, None], None)
         result[chosen] = before[:, :3] + (1 - before[:, 3:]) * result[chosen]
     return result
@@ -223,13 +223,13 @@ def _fast_length(length: int) -> int:
     return 2 * fft.next_fast_len(-(-length // 2), real=True)
 
 
-def _encoded(light: Tensor, plan: Plan) -> Tensor:
+def _encoded(light: Tensor, numbers: BlurNumbers) -> Tensor:
     """Clip, add noise, encode, round to codes of 0 to 255."""
     light = light.clamp(0, 1)
-    if plan.noise:
-        noisy = _on(light.device, list(plan.noise))
-        light[noisy] = _with_noise(light[noisy], list(plan.noise.values())).clamp(0, 1)
-    end, slope, exponent, contrast = _on(light.device, plan.curves)[..., None, None, None]
+    if numbers.noise:
+        noisy = _on(light.device, list(numbers.noise))
+        light[noisy] = _with_noise(light[noisy], list(numbers.noise.values())).clamp(0, 1)
+    end, slope, exponent, contrast = _on(light.device, numbers.curves)[..., None, None, None]
     bent = (1 + OFFSET) * light**exponent - OFFSET
     codes = torch.where(light * slope <= end, light * slope, bent)
     return ((1 - contrast) * codes + contrast * codes * codes * (3 - 2 * codes)).mul(255).round()
@@ -247,13 +247,13 @@ def _with_noise(light: Tensor, noise: Sequence[tuple[Noise, bool]]) -> Tensor:
     return light + (shot * light + read).sqrt() * normal
 
 
-def _resampled(codes: Tensor, plan: Plan) -> Tensor:
+def _resampled(codes: Tensor, numbers: BlurNumbers) -> Tensor:
     """Down and up again by Pillow's own filter, along x and then y, in 8 bit between: two products each way."""
-    if not plan.scales:
+    if not numbers.scales:
         return codes
     height, width = codes.shape[2:]
-    sizes = [small_size(width, height, scale) for scale in plan.scales.values()]
-    chosen = _on(codes.device, list(plan.scales))
+    sizes = [small_size(width, height, scale) for scale in numbers.scales.values()]
+    chosen = _on(codes.device, list(numbers.scales))
     part = codes[chosen]
     for way in (0, 1):
         across = torch.stack([_resampling(width, size[0], codes.device)[way] for size in sizes])[:, None]
@@ -278,22 +278,22 @@ def _resampling(whole_px: int, small_px: int, device: torch.device) -> tuple[Ten
     )
 
 
-def _compressed(codes: Tensor, plan: Plan) -> Tensor:
+def _compressed(codes: Tensor, numbers: BlurNumbers) -> Tensor:
     """The results without their surround, JPEG and back where they have a quality, its blocks beginning anywhere."""
     result = _inner(codes, SURROUND_PX)
-    if not plan.qualities:
+    if not numbers.qualities:
         return result
-    qualities, corners = zip(*plan.qualities.values(), strict=True)
-    chosen = _on(codes.device, list(plan.qualities))
-    blocks = [whole_blocks_px(side) for side in plan.shape_px]
+    qualities, corners = zip(*numbers.qualities.values(), strict=True)
+    chosen = _on(codes.device, list(numbers.qualities))
+    blocks = [whole_blocks_px(side) for side in numbers.shape_px]
     # What lies beyond the surround repeats its last line, as libjpeg does.
     windows = [
         (np.arange(side) + SURROUND_PX - np.array(offsets)[:, None]).clip(0, whole + 2 * SURROUND_PX - 1)
-        for side, offsets, whole in zip(blocks, zip(*corners, strict=True), plan.shape_px, strict=True)
+        for side, offsets, whole in zip(blocks, zip(*corners, strict=True), numbers.shape_px, strict=True)
     ]
     results = [
         np.arange(side) + np.array(offsets)[:, None]
-        for side, offsets in zip(plan.shape_px, zip(*corners, strict=True), strict=True)
+        for side, offsets in zip(numbers.shape_px, zip(*corners, strict=True), strict=True)
     ]
     result = result.clone()
     result[chosen] = _taken(jpeg(_taken(codes[chosen], windows), qualities), results)

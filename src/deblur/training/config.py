@@ -12,7 +12,7 @@ from deblur import project
 from deblur.data.sources import SourceName
 from deblur.errors import SettingError
 from deblur.inference.tiling import SizeRule, Tiling
-from deblur.synthesis.draw import NOISE_ONLY, SEVERITIES, Recipe, strength_of
+from deblur.synthesis.draw import NOISE_ONLY, SEVERITIES, BlurRanges, strength_of
 from deblur.synthesis.kernels import load_kernels
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class TrainConfig:
     """Sources of training crops, drawn by weight: gopro/train=3 photos:holiday leaves=0.5"""
     test_data: tuple[str, ...] = ()
     """Sources of validation pairs, scored as whole images; they choose the best checkpoint. Photos and leaves give a
-    frozen synthetic set. Without it every tenth photo is held back, or leaves validate."""
+    fixed synthetic set. Without it every tenth photo is held back, or leaves validate."""
     registered_model_name: str | None = None
     """Name to register the verified best under; without it nothing is registered."""
     preset: Literal["published", "residual", "small", "fast"] = "published"
@@ -147,14 +147,14 @@ class TrainConfig:
         return strength_of(self.severity)
 
     @property
-    def recipe(self) -> Recipe:
+    def ranges(self) -> BlurRanges:
         """What is done to sharp pixels."""
-        recipe = replace(NOISE_ONLY if self.blur == "noise" else Recipe(), milder=self.milder)
+        ranges = replace(NOISE_ONLY if self.blur == "noise" else BlurRanges(), milder=self.milder)
         if not self.kernels:
-            return recipe
+            return ranges
         kernels = load_kernels(self.kernels)
-        reach_px = max(recipe.reach_px, *(kernel.shape[0] // 2 for kernel in kernels))
-        return replace(recipe, measured=kernels, reach_px=reach_px)
+        reach_px = max(ranges.reach_px, *(kernel.shape[0] // 2 for kernel in kernels))
+        return replace(ranges, measured=kernels, reach_px=reach_px)
 
     def tiling(self, network: "Network") -> Tiling:
         """Tiles of validation; where the network sees only so far, their halo makes the result the whole image's."""

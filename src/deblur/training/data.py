@@ -21,7 +21,7 @@ from deblur.data.sources import (
     validation_pairs,
 )
 from deblur.errors import DataError, SettingError
-from deblur.evaluation.scores import Benchmark
+from deblur.evaluation.scores import EvaluationSet
 from deblur.training.config import TrainConfig
 from deblur.training.device import pick_device
 from deblur.training.loop import Progress
@@ -38,7 +38,7 @@ class Data:
 
     train: Dataset[Any]
     epoch_images: int
-    benchmark: Benchmark
+    benchmark: EvaluationSet
     fingerprint: str
     left_out: Sequence[str] = ()
 
@@ -56,7 +56,7 @@ def data_of(config: TrainConfig, progress: Progress = Progress()) -> Data:
         raise SettingError(
             "--train_data is needed: a folder of pairs, photos:FOLDER, frames:FOLDER, or leaves, which need no data."
         )
-    reading, recipe = Reading(config.blur_gamma, config.average), config.recipe
+    reading, ranges = Reading(config.blur_gamma, config.average), config.ranges
     train, validate = open_sources(config.train_data, reading), open_sources(config.test_data, reading)
     if config.doctor == "on":
         _examine(*((train, validate) if validate else hold_back(train)), config, progress)
@@ -65,12 +65,12 @@ def data_of(config: TrainConfig, progress: Progress = Progress()) -> Data:
         validate, _ = prepared(validate, config.cache, 0, _cache_progress(progress))
     else:
         train, validate = hold_back(train)
-    validation = validation_pairs(validate, config.val_images, config.strength, recipe)
+    validation = validation_pairs(validate, config.val_images, config.strength, ranges)
     on_gpu = config.synthesis == "auto" and pick_device(config.device).type == "cuda"
-    crops = mixture(train, config.patch_size, config.seed, recipe, on_gpu or config.synthesis == "device")
+    crops = mixture(train, config.patch_size, config.seed, ranges, on_gpu or config.synthesis == "device")
     images = sum(source.images for source in train)
-    both = f"{fingerprint_of(train, recipe)}-{fingerprint(validation)}"
-    return Data(crops, config.epoch_images or images, Benchmark(validation), both, left_out)
+    both = f"{fingerprint_of(train, ranges)}-{fingerprint(validation)}"
+    return Data(crops, config.epoch_images or images, EvaluationSet(validation), both, left_out)
 
 
 def _examine(train: Sequence[Source], validate: Sequence[Source], config: TrainConfig, progress: Progress) -> None:

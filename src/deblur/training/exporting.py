@@ -7,17 +7,17 @@ from typing import Any
 from deblur import project
 from deblur.data.sources import Reading, mixture, open_sources, validation_pairs
 from deblur.errors import SettingError
-from deblur.evaluation.scores import Benchmark, Scores
+from deblur.evaluation.scores import EvaluationSet, Scores
 from deblur.export.onnx import export_model, verify_model
 from deblur.inference.model_folder import read_info
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
+from deblur.models.checkpoint import has_state, load_checkpoint, network_from, network_of
 from deblur.models.engine import TorchEngine
 from deblur.models.freezing import freeze
 from deblur.models.network import Network
 from deblur.models.unet import DeblurUNet
 from deblur.registry.record import RunRecord
-from deblur.training.checkpoint import has_state, load_checkpoint, network_from, network_of
 from deblur.training.config import TrainConfig
 from deblur.training.freezing import first_crops
 
@@ -59,10 +59,10 @@ def export_weights(
     if freeze_over:
         if not isinstance(network, DeblurUNet) or network.frozen:
             raise SettingError(f"--freeze: {source} has no GroupNorm. Leave --freeze out.")
-        crops = mixture(open_sources(freeze_over, reading), made.patch_size, made.seed, made.recipe)
+        crops = mixture(open_sources(freeze_over, reading), made.patch_size, made.seed, made.ranges)
         network = freeze(network, first_crops(crops, made.strength))
     sources = open_sources(test_data, reading)
-    benchmark = Benchmark(validation_pairs(sources, None, made.strength, made.recipe))
+    benchmark = EvaluationSet(validation_pairs(sources, None, made.strength, made.ranges))
     if benchmark.pairs:
         return export_and_verify(network, folder, benchmark, tiling, name=name, half=half)[1]
     export_model(network, folder, name=name, tiling=tiling, git_commit=project.git_state()[0], half=half)
@@ -72,7 +72,7 @@ def export_weights(
 def export_and_verify(
     network: Network,
     folder: Path,
-    benchmark: Benchmark,
+    benchmark: EvaluationSet,
     tiling: Tiling,
     *,
     name: str,

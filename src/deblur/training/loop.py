@@ -18,19 +18,12 @@ from deblur.data.crops import RunOrder
 from deblur.data.loading import batches_of, end_workers
 from deblur.data.pairs import evenly_chosen
 from deblur.errors import DataError, DeblurError, ModelError, NonFiniteTraining, PhotoError, SettingError
-from deblur.evaluation.scores import Benchmark, Scores
+from deblur.evaluation.scores import EvaluationSet, Scores
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
+from deblur.models.checkpoint import Best, best_name, load_checkpoint, read_state, save_checkpoint, save_state
 from deblur.models.engine import TorchEngine
 from deblur.registry.record import EVENTS_FILE, RunRecord
-from deblur.training.checkpoint import (
-    Best,
-    best_name,
-    load_checkpoint,
-    read_state,
-    save_checkpoint,
-    save_state,
-)
 from deblur.training.processes import Processes
 from deblur.training.state import Counters, Schedule, StepResult, TrainingState, require_finite
 from deblur.training.step import optimizer_step
@@ -81,7 +74,7 @@ class Trainer:
         module: nn.Module,
         loader: DataLoader[Batch],
         order: RunOrder,
-        benchmark: Benchmark,
+        benchmark: EvaluationSet,
         tiling: Tiling,
         schedule: Schedule,
         record: RunRecord,
@@ -162,7 +155,7 @@ class Trainer:
         self.progress.on_images(self.state.counters.step * self.order.batch_size)
         if self.state.counters.step == 0:
             self._save()
-            self._score(Benchmark(evenly_chosen(self.benchmark.pairs, PANEL_PHOTOS)), 0)
+            self._score(EvaluationSet(evenly_chosen(self.benchmark.pairs, PANEL_PHOTOS)), 0)
 
     def _end(self) -> None:
         """A best there must be, also where it was lost after the last validation."""
@@ -274,7 +267,7 @@ class Trainer:
             metrics |= {"images_per_second": sums.images / sums.seconds, "data_wait": sums.waited_s / sums.seconds}
         return metrics
 
-    def _score(self, benchmark: Benchmark, epoch: int) -> Scores:
+    def _score(self, benchmark: EvaluationSet, epoch: int) -> Scores:
         """Scores of the averaged weights, with panels of a few photos; stops between tiles when asked to."""
         write_panel = panel_writer(self.record, epoch, len(benchmark.pairs))
         try:

@@ -19,9 +19,9 @@ from deblur.errors import SettingError
 from deblur.evaluation.scores import Scores
 from deblur.export.onnx import export_model, verify_model
 from deblur.models import architecture_in, build, parameter_count
+from deblur.models.checkpoint import load_checkpoint, network_from, network_of
 from deblur.models.network import Network
 from deblur.registry.record import FINISHED, RunRecord
-from deblur.training.checkpoint import load_checkpoint, network_from, network_of
 from deblur.training.config import TrainConfig
 from deblur.training.data import Data, data_of
 from deblur.training.device import pick_device, pick_precision

@@ -8,10 +8,10 @@ from deblur import project
 from deblur.data.pairs import fingerprint
 from deblur.data.sources import Reading, hold_back, open_sources, validation_pairs
 from deblur.errors import RegistrationError, SettingError
-from deblur.evaluation.scores import Benchmark, Scores
+from deblur.evaluation.scores import EvaluationSet, Scores
 from deblur.inference.model_folder import JSON_FILE
+from deblur.models.checkpoint import best_name, load_checkpoint, network_from, network_of
 from deblur.registry.record import FINISHED, RunRecord
-from deblur.training.checkpoint import best_name, load_checkpoint, network_from, network_of
 from deblur.training.config import TrainConfig
 from deblur.training.ending import closing
 from deblur.training.exporting import export_and_verify
@@ -45,8 +45,8 @@ def register_checkpoint(
     sources = open_sources(named, Reading(made.blur_gamma, made.average))
     if not (test_data or settings.get("test_data")):
         _, sources = hold_back(sources)
-    pairs = validation_pairs(sources, val_images, made.strength, made.recipe)
-    benchmark = Benchmark(pairs)
+    pairs = validation_pairs(sources, val_images, made.strength, made.ranges)
+    benchmark = EvaluationSet(pairs)
     commit, dirty = project.git_state()
     tags = {
         "data_fingerprint": fingerprint(pairs),

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from deblur.errors import ModelError, SettingError
-from deblur.folder_lock import sole_user
-from deblur.inference.model_folder import sha256_of
+from deblur.files import sha256_of, sole_user
+from deblur.models.checkpoint import has_state, load_checkpoint, recover_state
 from deblur.registry.record import BEST_PATTERN, FINISHED, RunRecord
-from deblur.training.checkpoint import has_state, load_checkpoint, recover_state
 from deblur.training.config import TrainConfig
 from deblur.training.state import Counters
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from deblur.errors import NonFiniteTraining
+from deblur.models.checkpoint import Best
 from deblur.models.network import Network
-from deblur.training.checkpoint import Best
 
 LEARNING_RATE_END = 1e-6
 STALL_EPOCHS, SEVERITY_STEPS = 5, 4

@@ -1,0 +1,36 @@
+"""``deblur export``: write weights as a model folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from deblur.cli.console import console
+
+
+def export(
+    weights: tyro.conf.Positional[Path],
+    folder: tyro.conf.Positional[Path],
+    name: str = "deblur",
+    test_data: tuple[str, ...] = (),
+    half: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    freeze: tuple[str, ...] = (),
+) -> int:
+    """Write weights as a model folder, which restore and serve take.
+
+    Args:
+        weights: A checkpoint, the output folder of a training (its newest averaged weights), or a model folder.
+        folder: Where model.onnx and model.json go.
+        name: What the model is called.
+        test_data: Sources of validation pairs to verify the written file on.
+        half: Keep the weights in float16: half the file, the same arithmetic.
+        freeze: Sources of training crops, whose statistics take GroupNorm's place: faster, and the same however a
+            photo is cut. Compare the scores with and without.
+    """
+    from deblur.training.exporting import export_weights
+
+    scores = export_weights(weights, folder, name, test_data, half, freeze)
+    console.print(str(folder), markup=False, soft_wrap=True)
+    if scores:
+        console.print(f"scores {scores.mean('psnr_db'):.3f} dB (input {scores.mean('psnr_input_db'):.3f} dB)")
+    return 0

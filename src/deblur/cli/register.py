@@ -1,0 +1,29 @@
+"""``deblur register``: export, verify and register a checkpoint."""
+
+from pathlib import Path
+
+import tyro
+
+from deblur.cli.console import console
+
+
+def register(
+    checkpoint: tyro.conf.Positional[Path], name: str, test_data: tuple[str, ...] = (), val_images: int | None = None
+) -> int:
+    """Export, verify and register a checkpoint.
+
+    Args:
+        checkpoint: A best_model_*.pth.
+        name: The registered model's name.
+        test_data: Sources of validation pairs; by default those it was trained with.
+        val_images: Verify on this many pairs, spread evenly; by default as in training.
+    """
+    from deblur.registry.versions import describe_version
+    from deblur.training.registering import register_checkpoint
+
+    version, scores = register_checkpoint(checkpoint, name, test_data, val_images)
+    console.print(
+        f"the written file scores {scores.mean('psnr_db'):.2f} dB (input {scores.mean('psnr_input_db'):.2f} dB)\n"
+        f"registered: {describe_version(name, version)}"
+    )
+    return 0

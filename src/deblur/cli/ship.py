@@ -1,0 +1,21 @@
+"""``deblur ship``: send a run that is recorded on disk to MLflow."""
+
+from pathlib import Path
+
+import tyro
+
+from deblur.cli.console import console
+
+
+def ship(run_dir: tyro.conf.Positional[Path], name: str | None = None) -> int:
+    """Send a run recorded on disk to MLflow.
+
+    Args:
+        run_dir: The --output_dir of the training.
+        name: Register the run's verified model under this name, too.
+    """
+    from deblur.training.registering import ship_record
+
+    run_id, version = ship_record(run_dir, name)
+    console.print(f"run {run_id}" + (f", {name} version {version}" if version else ""))
+    return 0

@@ -1,0 +1,42 @@
+"""Random crops of pairs, for training."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from deblur.data.crops import augment, pass_order, random_corner, to_tensor
+from deblur.data.pairs import Pair
+from deblur.errors import DataError
+
+
+class PairCrops(Dataset[tuple[Tensor, Tensor]]):
+    """Random crops of pairs: the same crop, flips and quarter turns for both images of a pair.
+
+    Sample ``key`` is a function of (seed, key) alone. Pairs are dealt in a fresh order each pass over them.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], patch_px: int, seed: int) -> None:
+        self.pairs, self.patch_px, self.seed = pairs, patch_px, seed
+
+    def __getitem__(self, key: int) -> tuple[Tensor, Tensor]:
+        """(blurry, sharp), each ``(3, patch, patch)`` uint8."""
+        pair = self._pair(key)
+        blurry, sharp = pair.load()
+        rng = np.random.default_rng((self.seed, key))
+        try:
+            top, left = random_corner(rng, sharp.shape, self.patch_px)
+        except DataError as error:
+            raise DataError(f"{pair.name}: {error}") from error
+        window = np.s_[top : top + self.patch_px, left : left + self.patch_px]
+        blurry, sharp = augment(rng, blurry[window], sharp[window])
+        return to_tensor(blurry), to_tensor(sharp)
+
+    def name_of(self, key: int) -> str:
+        """The pair that sample ``key`` is cut from."""
+        return self._pair(key).name
+
+    def _pair(self, key: int) -> Pair:
+        n = len(self.pairs)
+        return self.pairs[pass_order(self.seed, key // n, n)[key % n]]
