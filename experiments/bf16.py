@@ -71,7 +71,7 @@ def main(model: tyro.conf.Positional[Path], pairs: tyro.conf.Positional[tuple[Pa
         rows = []
         for pair in find_pairs(folder)[:images]:
             blurry, sharp = pair.load()
-            f32, bf16 = (restored(Restorer(engine, info.tiling), blurry) for engine in engines)
+            f32, bf16 = (restored(Restorer(engine, info.tiling), blurry)[0] for engine in engines)
             rows.append([psnr_db(blurry, sharp), psnr_db(f32, sharp), psnr_db(bf16, sharp), psnr_db(f32, bf16)])
         means, found = np.mean(rows, axis=0), np.array(rows)
         largest = np.abs(found[:, 1] - found[:, 2]).max()

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,11 +19,12 @@ ORDER = (
     ("synthesis",),
     ("data",),
     ("models",),
-    ("losses",),
     ("metrics",),
+    ("losses",),
     ("evaluation",),
     ("export",),
     ("registry",),
+    ("library",),
     ("training",),
     ("benchmarks",),
     ("demo",),
@@ -64,6 +66,54 @@ def test_imports_run_one_way() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_settings_stop_at_the_recipes() -> None:
+    """Below ``training/recipe.py`` (and ``existing.py``, a recipe of its own) nothing takes or builds the settings."""
+    recipes = {"training/recipe.py", "training/existing.py", "training/settings.py"}
+    above = {"benchmarks", "demo", "cli"}
+    wrong = []
+    for path in SOURCE.rglob("*.py"):
+        inside = path.relative_to(SOURCE)
+        if inside.as_posix() in recipes or inside.with_suffix("").parts[0] in above:
+            continue
+        wrong += [f"{inside}:{line}" for module, line in imports_of(path) if module == "deblur.training.settings"]
+        wrong += [str(inside) for word in ("Settings", "config") if word in names_in(path)]
+    assert not wrong, "\n".join(wrong)
+
+
+def names_in(path: Path) -> set[str]:
+    """Names that a file uses, without the words it prints; those that end in Settings count as Settings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    return names | {"Settings" for name in names if name.endswith("Settings")}
+
+
+FLAG = re.compile(r"(?<![\w-])--[a-z]")
+COMMAND = re.compile(r"'(deblur|python)[^']*'|^deblur .*|pip install .*|curl .*|``.*``")
+
+
+def test_below_the_command_line_nothing_speaks_of_its_flags() -> None:
+    """A message names the parameter; whole commands that a person may give are something else."""
+    wrong = []
+    for path in SOURCE.rglob("*.py"):
+        if path.relative_to(SOURCE).parts[0] in ("cli", "demo.py"):
+            continue
+        wrong += [f"{path.relative_to(SOURCE)}: {said}" for said in sentences_in(path) if FLAG.search(said)]
+    assert not wrong, "\n".join(wrong)
+
+
+def sentences_in(path: Path) -> list[str]:
+    """Strings of several words, with ``X`` for what is filled in, and without commands."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    filled = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    parts = {id(part) for node in filled for part in node.values}
+    plain = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in parts]
+    said = ["".join(str(getattr(part, "value", "X")) for part in node.values) for node in filled]
+    said += [node.value for node in plain if isinstance(node.value, str)]
+    said = [COMMAND.sub("", re.sub("<ast[^>]*>", "X", line)) for text in said for line in text.splitlines()]
+    return [line for line in said if len(line.split()) > 2]
+
+
 def test_only_the_registry_imports_mlflow() -> None:
     importers = {
         path.relative_to(SOURCE).parts[0]
@@ -83,6 +133,33 @@ def test_what_is_deployed_imports_neither_torch_nor_mlflow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_scoring_needs_neither_torch_nor_a_loss() -> None:
+    modules = sorted(f"deblur.evaluation.{path.stem}" for path in (SOURCE / "evaluation").glob("[!_]*.py"))
+    program = f"import sys, {', '.join(modules)}; print('torch' in sys.modules, 'deblur.losses' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False False"
+
+
+def test_no_two_modules_import_each_other() -> None:
+    """Within a room, too, also inside functions; what a package's ``__init__`` offers is not counted."""
+    needs: dict[str, set[str]] = {}
+    for path in SOURCE.rglob("*.py"):
+        name = ".".join(("deblur", *path.relative_to(SOURCE).with_suffix("").parts))
+        if not name.endswith("__init__"):
+            needs[name] = {module for module, _ in imports_of(path)}
+
+    def reached(start: str) -> set[str]:
+        seen, ahead = set[str](), list(needs[start] & needs.keys())
+        while ahead:
+            module = ahead.pop()
+            if module not in seen:
+                seen.add(module)
+                ahead += needs[module] & needs.keys()
+        return seen
+
+    assert not [name for name in needs if name in reached(name)]
 
 
 def test_training_imports_no_mlflow_until_it_is_wanted() -> None:

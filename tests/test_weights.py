@@ -58,12 +58,12 @@ def test_a_memory_budget_chooses_the_tile_and_nothing_else(model: Model, photos:
     """Tiles of 544 px, the smallest, and the whole photograph in one: the same picture."""
     info, photo = model.info, from_rgb8(np.tile(photos["astronaut"].pixels, (2, 2, 1)))
     small, large = info.tiling_within(136), info.tiling_within(2000)
-    assert (small.tile_px, small.halo_px) == (544, info.receptive_px)
+    assert (small.tile_px, small.halo_px) == (544, info.reach_px)
     assert large.tile_px > 2000
     restored = [Restorer(model.restorer.engine, tiling)(photo) for tiling in (small, large)]
     assert len(Restorer(model.restorer.engine, small).plan(photo)) > 1
     assert np.array_equal(*map(to_rgb8, restored))
-    with pytest.raises(SettingError, match=r"--memory is 100 MB; deblur-fast needs at least 136 MB"):
+    with pytest.raises(SettingError, match=r"memory is 100 MB; deblur-fast needs at least 136 MB"):
         info.tiling_within(100)
     for nonsense in (-5, 0, float("nan"), float("inf")):
         with pytest.raises(SettingError, match="a number of MB above 0"):
@@ -73,7 +73,7 @@ def test_a_memory_budget_chooses_the_tile_and_nothing_else(model: Model, photos:
 
 
 def test_a_model_that_depends_on_its_tile_keeps_it(model_folder: Path) -> None:
-    with pytest.raises(SettingError, match="--memory does not suit"):
+    with pytest.raises(SettingError, match="memory does not suit"):
         read_info(model_folder).tiling_within(1000)
 
 

@@ -34,9 +34,9 @@ from deblur.images import Photo, Rgb8, decode, encode
 from deblur.metrics import psnr_db
 from deblur.models import build, parameter_count
 from deblur.synthesis.draw import BlurRanges
-from deblur.training.config import TrainConfig, presets
 from deblur.training.data import Data
 from deblur.training.recipe import Result, run
+from deblur.training.settings import TrainSettings
 from deblur.training.terminal import progress_of
 
 NAME = "deblur-demo"
@@ -110,15 +110,17 @@ def run_demo(folder: Path | None, console: Console) -> Interval:
     """
     started = time.monotonic()
     split = split_installed() if folder is None else split_own(folder)
-    config = demo_config()
-    used, full = (parameter_count(build(each.architecture)) for each in (config, presets()["fast"]))
+    settings = demo_settings()
+    used, full = (
+        parameter_count(build(each.network.architecture)) for each in (settings, TrainSettings.of_preset("fast"))
+    )
     console.print(
-        f"1/4 Training {config.network} at width {config.width} ({used:,} parameters instead of {full:,}: this has to "
-        f"fit into minutes on a CPU)\n    on {len(split.train)} photos and dead leaves, blurred by synthetic camera "
+        f"1/4 Training {settings.network.network} at width {WIDTH} ({used:,} parameters instead of {full:,}: this has "
+        f"to fit into minutes on a CPU)\n    on {len(split.train)} photos and dead leaves, blurred by synthetic camera "
         f"shake;\n    a strip of each photo chooses the checkpoint, {len(split.report)} photos are held back."
     )
     with progress_of(console) as progress:
-        result = run(config, demo_data(split, config), progress)
+        result = run(settings, demo_data(split, settings), progress)
     assert result is not None
 
     console.print("2/4 Starting the service with the registered version.")
@@ -129,17 +131,16 @@ def run_demo(folder: Path | None, console: Console) -> Interval:
             for photo, shakes in zip(split.report, blurred(split.report, SHAKES_PX, REPORT_SEED), strict=True)
             for pair in shakes
         ]
-    picture = config.output_dir / "before_after.png"
+    picture = settings.run.output_dir / "before_after.png"
     draw(restored).save(picture)
     gain = report(restored, result, picture, console)
     console.print(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes.")
     return gain
 
 
-def demo_config() -> TrainConfig:
+def demo_settings() -> TrainSettings:
     """The 'fast' preset, cut to minutes."""
-    config = replace(
-        presets()["fast"],
+    settings = TrainSettings.of_preset("fast").but(
         registered_model_name=NAME,
         output_dir=project.root() / "checkpoints" / "demo",
         width=WIDTH,
@@ -151,16 +152,17 @@ def demo_config() -> TrainConfig:
         num_workers=1,
         fresh=True,
     )
-    return config.resolved()
+    return settings.resolved()
 
 
-def demo_data(split: Split, config: TrainConfig) -> Data:
+def demo_data(split: Split, settings: TrainSettings) -> Data:
     """Blurred crops of photos and of dead leaves to train on, and shaken strips to choose the checkpoint by."""
     shaken_strips = [pair for shakes in blurred(split.select, SHAKES_PX, SELECT_SEED) for pair in shakes]
     visible = [pair for pair in shaken_strips if psnr_db(pair.blurry, pair.sharp) < VISIBLE_BLUR_DB]
     selecting = evenly_chosen(visible, SELECTING_PAIRS)
-    cuttings = (Photos(split.train, config.seed), Leaves())
-    crops = Mixture([BlurredCrops(c, config.patch_size, config.seed, RANGES) for c in cuttings], (1, 1), config.seed)
+    seed = settings.data.seed
+    cuttings = (Photos(split.train, seed), Leaves())
+    crops = Mixture([BlurredCrops(c, settings.data.patch_size, seed, RANGES) for c in cuttings], (1, 1), seed)
     trained_on = fingerprint([PairPixels(photo.name, photo.pixels, photo.pixels) for photo in split.train])
     return Data(crops, EPOCH_IMAGES, EvaluationSet(selecting), f"{trained_on}-{fingerprint(selecting)}")
 

@@ -153,6 +153,27 @@ def write(photo: Photo, stream: BinaryIO, output_format: str | None = None, qual
     image.save(stream, format=target, **options)
 
 
+def photo_of(image: Image.Image) -> Photo:
+    """A copy of a PIL image's pixels, upright.
+
+    Raises:
+        UnsupportedPhoto: a mode that is not restored.
+    """
+    if image.mode not in MODES:
+        raise UnsupportedPhoto(f"An image of mode {image.mode} is not restored. Convert it to RGB, RGBA or L.")
+    with suppress(Exception):  # broken metadata: it is copied as it lies
+        image = ImageOps.exif_transpose(image)
+    return _photo_from(image)
+
+
+def image_of(photo: Photo) -> Image.Image:
+    """The same pixels as a PIL image: L, LA, RGB or RGBA, with its ICC profile."""
+    image = _image_of(photo, with_alpha=True)
+    if photo.icc_profile:
+        image.info["icc_profile"] = photo.icc_profile
+    return image
+
+
 def to_rgb8(pixels: Pixels) -> Rgb8:
     """``[0, 1]`` float -> 8 bit, clamped, rounded to nearest."""
     return np.rint(np.clip(pixels, 0.0, 1.0) * 255.0).astype(np.uint8)

@@ -1,13 +1,22 @@
-"""Reported figures, by scikit-image, on 8-bit RGB: PSNR over all channels, SSIM as Wang et al. 2004 (gaussian window).
+"""Reported figures, on 8-bit RGB: PSNR over all channels, SSIM as Wang et al. 2004 (gaussian window), MS-SSIM as Wang,
+Simoncelli and Bovik 2003. PSNR and SSIM are scikit-image's.
 
 PSNR of equal images is reported as 100 dB: a number that can be averaged and stored.
 """
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import correlate1d
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 PSNR_OF_EQUAL_DB = 100.0
+WINDOW_PX, SIGMA_PX = 11, 1.5
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+C1, C2 = 0.01**2, 0.03**2
+TERM_FLOOR = 1e-4
+"""MS-SSIM's terms can be negative, and are raised to fractional powers."""
+
+Floats = NDArray[np.float32]
 
 
 def psnr_db(image: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
@@ -25,7 +34,63 @@ def ssim(image: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
         data_range=255,
         channel_axis=2,
         gaussian_weights=True,
-        sigma=1.5,
+        sigma=SIGMA_PX,
         use_sample_covariance=False,
     )
     return float(value)
+
+
+def ms_ssim(image: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
+    """Multi-scale SSIM of two ``(H, W, 3)`` uint8 images, over as many scales as fit: the same as ``losses.ms_ssim``.
+
+    Raises:
+        ValueError: a side below 11 px.
+    """
+    scales = scales_that_fit(min(sharp.shape[:2]))
+    a, b = (x.astype(np.float32) / np.float32(255) for x in (image, sharp))
+    product = np.ones(a.shape[2])
+    for scale, weight in enumerate(weights_of(scales)):
+        if scale:
+            a, b = _halved(a), _halved(b)
+        mean_a, mean_b, aa, bb, ab = (_filtered(x) for x in (a, b, a * a, b * b, a * b))
+        means, squares = mean_a * mean_b, mean_a**2 + mean_b**2
+        term = (2 * (ab - means) + C2) / (aa + bb - squares + C2)
+        if scale == scales - 1:
+            term = term * (2 * means + C1) / (squares + C1)
+        product *= np.maximum(term.mean(axis=(0, 1)), TERM_FLOOR) ** weight
+    return float(product.mean())
+
+
+def scales_that_fit(side_px: int) -> int:
+    """How many MS-SSIM scales an image with this shorter side allows: 5 above 160 px, 4 above 80, 3 above 40 ...
+
+    Raises:
+        ValueError: not even one (10 px or less).
+    """
+    scales = next((n for n in range(5, 0, -1) if side_px > (WINDOW_PX - 1) * 2 ** (n - 1)), None)
+    if scales is None:
+        raise ValueError(f"MS-SSIM needs a side of at least {WINDOW_PX} px; this one has {side_px}.")
+    return scales
+
+
+def weights_of(scales: int) -> list[float]:
+    """The weight of each of MS-SSIM's scales: the published five, which sum to 1.0001, or fewer that sum to 1."""
+    weights = SCALE_WEIGHTS[:scales]
+    return [w / sum(weights) for w in weights] if scales < len(SCALE_WEIGHTS) else list(weights)
+
+
+def _filtered(pixels: Floats) -> Floats:
+    """``(H, W, C)`` -> the same 10 px smaller, by a Gaussian window."""
+    offset = np.arange(WINDOW_PX) - WINDOW_PX // 2
+    window = np.exp(-(offset**2) / (2 * SIGMA_PX**2))
+    for axis in (0, 1):
+        pixels = correlate1d(pixels, window / window.sum(), axis=axis)
+    inside = slice(WINDOW_PX // 2, -(WINDOW_PX // 2))
+    return pixels[inside, inside]
+
+
+def _halved(pixels: Floats) -> Floats:
+    """Means of 2x2 pixels; at an odd border, of the pixels that are there."""
+    height, width, channels = pixels.shape
+    even = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    return even.reshape(-(-height // 2), 2, -(-width // 2), 2, channels).mean(axis=(1, 3), dtype=np.float32)

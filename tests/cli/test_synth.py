@@ -67,7 +67,9 @@ def test_what_is_saved_is_what_a_training_draws(
         crops = open_source(SourceName.parse(source), Reading()).crops(96, 5, BlurRanges())
         for number, pair in enumerate(find_pairs(out)):
             drawn = crops[Key(number, 0.7)]
-            assert all(np.array_equal(a, b.numpy().transpose(1, 2, 0)) for a, b in zip(pair.load(), drawn, strict=True))
+            assert all(
+                np.array_equal(a, b.numpy().transpose(1, 2, 0)) for a, b in zip(pair.load(), drawn[:2], strict=True)
+            )
 
 
 def test_a_saved_set_trains_as_pairs_and_as_photos(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from deblur.data.batches import collate
 from deblur.data.crops import RunOrder, to_float
 from deblur.data.pair_crops import PairCrops
 from deblur.data.pairs import PairPixels, evenly_chosen, find_pairs, fingerprint, whole
@@ -69,7 +70,7 @@ def test_broken_pairs_are_found_before_training_and_left_out_up_to_a_cap(pair_fo
     assert {pair.name for pair in find_pairs(folder)} - {pair.name for pair in good} == {"china.png", "rocket.png"}
     assert "china.png" in bad[0]
     assert "differ in size" in bad[1]
-    with pytest.raises(DataError, match=r"2 pairs are broken, 1 may be left out \(--skip_bad\).*china\.png"):
+    with pytest.raises(DataError, match=r"2 pairs are broken, 1 may be left out \(skip_bad\).*china\.png"):
         whole(find_pairs(folder), 1, "pairs")
 
 
@@ -91,7 +92,7 @@ def test_both_images_get_the_same_crop_and_turns() -> None:
     crops = PairCrops([coded_pair("a", 1), coded_pair("b", 2)], 32, seed=4)
     turns = set()
     for key in range(64):
-        blurry, sharp = (to_float(image) for image in crops[key])
+        blurry, sharp = (to_float(image) for image in crops[key][:2])
         assert blurry.shape == (3, 32, 32)
         assert torch.allclose(blurry + sharp, torch.ones(()), atol=1e-6)
         dy = (blurry[0, 1, 0] - blurry[0, 0, 0]).sign() + 2 * (blurry[0, 0, 1] - blurry[0, 0, 0]).sign()
@@ -111,10 +112,10 @@ def test_samples_do_not_depend_on_the_number_of_workers(pair_folder: Path) -> No
     crops = PairCrops(find_pairs(pair_folder), 64, seed=1)
     order = RunOrder(6, 2)
     order.start(3)
-    batches = [list(DataLoader(crops, batch_size=2, sampler=order, num_workers=n)) for n in (0, 2)]
-    for (blurry_a, sharp_a), (blurry_b, sharp_b) in zip(*batches, strict=True):
-        assert torch.equal(blurry_a, blurry_b)
-        assert torch.equal(sharp_a, sharp_b)
+    batches = [list(DataLoader(crops, batch_size=2, sampler=order, num_workers=n, collate_fn=collate)) for n in (0, 2)]
+    for a, b in zip(*batches, strict=True):
+        assert torch.equal(a.blurry, b.blurry)
+        assert torch.equal(a.sharp, b.sharp)
 
 
 def test_a_crop_larger_than_the_image_is_refused_by_name() -> None:

@@ -115,7 +115,7 @@ def test_samples_do_not_depend_on_the_workers(pair_folder: Path, photo_folder: P
         order = RunOrder(12, 4)
         order.start(1, strength=0.7)
         loader = DataLoader(mixture(sources, 32, seed=5), 4, sampler=order, num_workers=workers, collate_fn=collate)
-        runs.append([part for batch in loader for part in batch])
+        runs.append([part for batch in loader for part in batch if part is not None])
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
     again = mixture(opened(str(pair_folder), f"photos:{photo_folder}", "leaves"), 32, seed=5)[Key(12, 0.7)]
     assert torch.equal(again[0], runs[0][0][0]), "and a run that resumes draws the same"
@@ -126,7 +126,7 @@ def test_strength_is_part_of_the_sample(photo_folder: Path) -> None:
     for key in range(8):
         weak, strong = (crops[Key(key, strength)] for strength in (0.05, 1.0))
         assert torch.equal(crops[Key(key, 1.0)][0], strong[0])
-        far, near = (float((to_float(b) - to_float(s)).abs().mean()) for b, s in (strong, weak))
+        far, near = (float((to_float(b) - to_float(s)).abs().mean()) for b, s in (strong[:2], weak[:2]))
         assert near <= far
 
 
@@ -137,7 +137,7 @@ def test_blur_on_the_device_is_the_blur_of_the_loader(photo_folder: Path) -> Non
     here = [BlurredCrops(photos, 48, 0, ranges)[key] for key in keys]
     batch = collate([BlurredCrops(photos, 48, 0, ranges, on_device=True)[key] for key in keys])
     assert isinstance(batch, UnblurredBatch)
-    blurry, sharp = batch.on(torch.device("cpu"))
+    blurry, sharp, *_ = batch.on(torch.device("cpu"))
     assert torch.equal(sharp, to_float(torch.stack([pair[1] for pair in here])))
     assert float((blurry - to_float(torch.stack([pair[0] for pair in here]))).abs().mean()) < 0.5 / 255
 
@@ -147,7 +147,7 @@ def test_a_mixed_batch_holds_what_is_ready_and_what_is_not(pair_folder: Path) ->
     batch = collate([crops[Key(key)] for key in range(12)])
     assert isinstance(batch, UnblurredBatch)
     assert batch.ready is not None
-    blurry, sharp = batch.on(torch.device("cpu"))
+    blurry, sharp, *_ = batch.on(torch.device("cpu"))
     assert blurry.shape == sharp.shape == (12, 3, 32, 32)
     assert 0 <= float(blurry.min()) <= float(blurry.max()) <= 1
 
@@ -178,7 +178,7 @@ def test_photos_are_held_back_and_pairs_are_not(pair_folder: Path, photo_folder:
     assert len(kept) == 10
     assert not held & kept
     assert hold_back(opened("leaves"))[1][0].name.kind == "leaves"
-    with pytest.raises(SettingError, match="--test_data is needed"):
+    with pytest.raises(SettingError, match="test_data is needed"):
         hold_back(opened(str(pair_folder), "leaves"))
 
 
@@ -189,7 +189,7 @@ def test_the_cache_changes_no_sample_and_no_fingerprint(pair_folder: Path, photo
     assert fingerprint_of(ready) == fingerprint_of(plain)
     before, after = (mixture(sources, 32, seed=2) for sources in (plain, ready))
     for key in range(12):
-        assert all(torch.equal(a, b) for a, b in zip(before[Key(key)], after[Key(key)], strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(before[Key(key)][:2], after[Key(key)][:2], strict=True))
 
 
 def test_broken_photos_are_left_out_up_to_a_limit(photo_folder: Path, tmp_path: Path) -> None:

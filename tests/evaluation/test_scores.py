@@ -5,7 +5,7 @@ import pytest
 
 from deblur.data.pairs import PairPixels
 from deblur.errors import DataError
-from deblur.evaluation.scores import EvaluationSet
+from deblur.evaluation.scores import EvaluationSet, Scored
 from deblur.images import from_rgb8
 from deblur.metrics import psnr_db, ssim
 
@@ -33,11 +33,12 @@ def test_figures_are_of_8_bit_output() -> None:
 
 
 def test_each_image_is_told_with_its_pixels() -> None:
-    seen = []
-    EvaluationSet(PAIRS).score(lambda pixels: pixels, lambda score, *images: seen.append((score.name, images)))
-    assert [name for name, _ in seen] == ["0", "1"]
-    assert np.array_equal(seen[0][1][0], BLURRY[0])
-    assert np.array_equal(seen[0][1][2], SHARP[0])
+    seen: list[Scored] = []
+    EvaluationSet(PAIRS).score(lambda pixels: pixels, seen.append)
+    assert [scored.score.name for scored in seen] == ["0", "1"]
+    assert np.array_equal(seen[0].blurry, BLURRY[0])
+    assert np.array_equal(seen[0].restored, BLURRY[0])
+    assert np.array_equal(seen[0].sharp, SHARP[0])
 
 
 def test_images_too_small_to_score_are_named() -> None:

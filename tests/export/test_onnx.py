@@ -10,7 +10,8 @@ import torch
 from deblur.data.pairs import find_pairs
 from deblur.errors import DiskFull, ModelError, RegistrationError
 from deblur.evaluation.scores import EvaluationSet
-from deblur.export.onnx import export_model, verify_model
+from deblur.export.onnx import export_model
+from deblur.export.verified import verify_model
 from deblur.files import sha256_of
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import open_model, read_info
@@ -76,27 +77,27 @@ def test_half_precision_saves_two_bytes_a_weight(model_folder: Path, tmp_path: P
 def test_the_description_holds_what_the_server_needs(model_folder: Path) -> None:
     values = json.loads((model_folder / "model.json").read_text())
     wanted = {"format", "name", "run_id", "git_commit", "sha256", "precision", "multiple_of", "min_side_px"}
-    wanted |= {"receptive_px", "tile_px", "overlap_px", "psnr_db", "psnr_input_db", "golden"}
+    wanted |= {"reach_px", "halo_px", "statistics", "tile_px", "overlap_px", "psnr_db", "psnr_input_db", "golden"}
     assert wanted <= values.keys()
     assert values["sha256"] == sha256_of(model_folder / "model.onnx")
-    assert (values["multiple_of"], values["receptive_px"]) == (16, None)
+    assert (values["multiple_of"], values["reach_px"], values["statistics"]) == (16, None, True)
 
 
 def test_verification_scores_the_file_and_writes_it_down(tmp_path: Path, pair_folder: Path) -> None:
     network = sharpening_network()
     tiling = Tiling(128, 32, network.size_rule)
     export_model(network, tmp_path, name="tiny", tiling=tiling)
-    benchmark = EvaluationSet(find_pairs(pair_folder))
-    trained = benchmark.score(Restorer(TorchEngine(network), tiling)).mean("psnr_db")
-    scores = verify_model(tmp_path, benchmark, trained)
+    images = EvaluationSet(find_pairs(pair_folder))
+    trained = images.score(Restorer(TorchEngine(network), tiling)).mean("psnr_db")
+    scores = verify_model(tmp_path, images, trained)
     assert scores.mean("psnr_db") == pytest.approx(trained, abs=0.02)
     info = read_info(tmp_path)
     assert info.psnr_db == scores.mean("psnr_db")
     assert info.psnr_input_db == scores.mean("psnr_input_db")
     with pytest.raises(RegistrationError, match=r"more than 0\.02 dB apart"):
-        verify_model(tmp_path, benchmark, trained + 0.03)
+        verify_model(tmp_path, images, trained + 0.03)
     with pytest.raises(RegistrationError, match="apart"):
-        verify_model(tmp_path, benchmark, float("nan"))
+        verify_model(tmp_path, images, float("nan"))
 
 
 def test_a_full_disk_is_told_and_no_model_is_left_that_claims_to_be_verified(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_bf16_is_close_and_is_what_auto_takes_where_the_processor_has_it(model_f
     exact = OnnxEngine(onnx)(TILES)
     auto = OpenVinoEngine(onnx)
     if auto.precision == "f32":
-        with pytest.raises(SettingError, match="--precision f32"):
+        with pytest.raises(SettingError, match="Take precision f32"):
             OpenVinoEngine(onnx, "bf16")
         return
     difference = np.abs(auto(TILES) - exact)
@@ -136,7 +136,7 @@ def test_a_model_of_another_kind_is_refused(tmp_path: Path, name: str, channels:
 
 
 def test_onnx_runtime_has_no_bf16(model_folder: Path) -> None:
-    with pytest.raises(SettingError, match="--engine openvino"):
+    with pytest.raises(SettingError, match="the engine openvino"):
         open_engine(model_folder / "model.onnx", "onnxruntime", "bf16")
 
 

@@ -21,7 +21,7 @@ class NormFree(Network):
     """Convolutions, pooling and bilinear upsampling on three levels; sees 22 px around a pixel, at most."""
 
     size_rule = SizeRule(multiple_of=4, min_side_px=4)
-    receptive_px = 22
+    reach_px = 22
     architecture = {"name": "NormFree"}  # noqa: RUF012
 
     def __init__(self) -> None:
@@ -71,8 +71,8 @@ def test_the_receptive_field_is_what_it_says(folder: Path) -> None:
         changed[..., at, at] += 9
         touched = np.argwhere((engine(changed) != engine(batch)).any(axis=(0, 1)))
         reaches.append(np.abs(touched - at).max())
-    assert max(reaches) <= NormFree.receptive_px
-    assert max(reaches) > NormFree.receptive_px // 2
+    assert max(reaches) <= NormFree.reach_px
+    assert max(reaches) > NormFree.reach_px // 2
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -83,7 +83,7 @@ def test_tiled_is_whole_to_the_bit(folder: Path, shape: tuple[int, int], threads
     pixels = from_rgb8(np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8))
     engine = OnnxEngine(folder / "model.onnx", threads)
     restorer = Restorer(engine, read_info(folder).tiling)
-    assert restorer.tiling.halo_px == NormFree.receptive_px
+    assert restorer.tiling.halo_px == NormFree.reach_px
     assert restorer.tiling.feather_px == 0
     assert np.array_equal(restorer(pixels), whole(engine, pixels))
 

@@ -33,7 +33,10 @@ def halving_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     golden = Golden(1, 16, [float(v) for v in means])
     sha256 = sha256_of(folder / "model.onnx")
     write_info(
-        folder, ModelInfo("halving", None, None, sha256, "f32", 16, 16, None, 512, 64, None, None, {"name": ""}, golden)
+        folder,
+        ModelInfo(
+            "halving", None, None, sha256, "f32", 16, 16, None, 0, False, 512, 64, None, None, {"name": ""}, golden
+        ),
     )
     return folder
 

@@ -8,8 +8,19 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 from torch.nn import functional
 
-from deblur import losses
-from deblur.losses import CHARBONNIER_EPS, charbonnier, ms_ssim, restoration_loss, scales_that_fit
+from deblur.data.batches import Batch
+from deblur.losses import ms_ssim as losses
+from deblur.losses.charbonnier import EPS as CHARBONNIER_EPS
+from deblur.losses.charbonnier import charbonnier
+from deblur.losses.ms_ssim import ms_ssim
+from deblur.losses.objective import Objective
+from deblur.metrics import scales_that_fit
+
+
+def restoration_loss(prediction: Tensor, sharp: Tensor) -> Tensor:
+    """The default objective's total."""
+    total, _ = Objective({"ms-ssim": 0.84, "charbonnier": 0.16})(prediction, Batch(sharp, sharp))
+    return total
 
 
 def batch(seed: int, side: int = 176, noise: float = 0.1) -> tuple[Tensor, Tensor]:

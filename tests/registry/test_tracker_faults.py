@@ -23,7 +23,7 @@ from deblur.errors import RegistrationError
 from deblur.registry import tracking
 from deblur.registry.record import RunRecord
 from deblur.registry.tracking import EXPERIMENT, connect
-from deblur.training.loop import Progress
+from deblur.training.progress import Progress
 from deblur.training.recipe import Result, run
 from deblur.training.registering import ship_record
 from deblur.training.shipping import Shipping

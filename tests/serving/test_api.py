@@ -357,6 +357,6 @@ def test_where_the_model_comes_from(model_folder: Path, monkeypatch: pytest.Monk
     monkeypatch.delenv("DEBLUR_MODEL")
     assert locate_model(None, fetch, champion) == tmp_path / "local@champion"
     monkeypatch.setattr("deblur.inference.locating.bundled_model", lambda: None)
-    with pytest.raises(ModelError, match="--model or DEBLUR_MODEL"):
+    with pytest.raises(ModelError, match="model, or DEBLUR_MODEL"):
         locate_model(None, fetch)
     assert json.loads((model_folder / "model.json").read_text())["version"] is None

@@ -186,7 +186,7 @@ def test_a_saturated_light_leaves_a_bright_trail() -> None:
     assert int(blurry.max()) > 1.8 * int(clipped.max())
 
 
-def test_shares_and_ranges_are_what_the_recipe_says() -> None:
+def test_shares_and_ranges_are_what_the_ranges_says() -> None:
     ranges = BlurRanges()
     drawn = [draw(np.random.default_rng(seed), (128, 128), 1.0, ranges) for seed in range(800)]
 

@@ -2,20 +2,18 @@
 
 import multiprocessing
 from ctypes import c_int
-from dataclasses import replace
 from pathlib import Path
 
-from deblur.training.config import presets
-from deblur.training.loop import Progress
+from deblur.training.progress import Progress
 from deblur.training.recipe import run
+from deblur.training.settings import TrainSettings
 from tests.quick_export import quick_exports
 
 
 def train(pairs: Path, output: Path, workers: int, step: c_int) -> None:
     """A dozen short epochs with a save after every step, then export and verification."""
     multiprocessing.set_start_method("fork", force=True)  # as in a program of its own: loaders die with their trainer
-    config = replace(
-        presets()["small"],
+    settings = TrainSettings.of_preset("small").but(
         train_data=(str(pairs),),
         test_data=(str(pairs),),
         output_dir=output,
@@ -39,7 +37,7 @@ def train(pairs: Path, output: Path, workers: int, step: c_int) -> None:
 
     def on_images(images: int) -> None:
         seen[0] += images
-        step.value = seen[0] // config.batch_size
+        step.value = seen[0] // settings.schedule.batch_size
 
     with quick_exports():
-        run(config.resolved(), progress=Progress(on_images=on_images))
+        run(settings.resolved(), progress=Progress(on_images=on_images))

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,9 @@ from deblur.cli import main
 from deblur.data.photos import SharpPhoto
 from deblur.errors import DataError, SettingError
 from deblur.registry.record import FINISHED
-from deblur.training.config import TrainConfig
-from deblur.training.data import data_of
-from deblur.training.loop import Progress
-from deblur.training.recipe import Result, resolve, run
+from deblur.training.progress import Progress
+from deblur.training.recipe import Result, data_of, resolve, run
+from deblur.training.settings import TrainSettings
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +25,13 @@ def photo_folder(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, Sha
     return folder
 
 
-def config(output: Path, *sources: str, **settings: object) -> TrainConfig:
+def config(output: Path, *sources: str, **settings: object) -> TrainSettings:
     small = {"width": 8, "residual": True, "patch_size": 32, "batch_size": 2, "epoch_images": 4, "num_epochs": 2}
     fast = {"val_images": 2, "num_workers": 0, "tracking": "off", "output_dir": output, "train_data": sources}
-    return TrainConfig(**(small | fast | settings)).resolved()  # type: ignore[arg-type]
+    return TrainSettings().but(**(small | fast | settings)).resolved()
 
 
-def finished(config: TrainConfig) -> Result:
+def finished(config: TrainSettings) -> Result:
     result = run(config)
     assert result is not None
     assert result.record.run["status"] == FINISHED
@@ -76,14 +74,14 @@ def test_a_mixture_is_blurred_on_the_device_as_by_the_loader(
 def test_the_doctor_looks_before_a_run_begins(pair_folder: Path, tmp_path: Path) -> None:
     """The same pairs on both sides: told, with the way to see more and the way around."""
     leaking = config(tmp_path / "o", str(pair_folder), test_data=(str(pair_folder),))
-    with pytest.raises(DataError, match=r"leak_same_file.*'deblur doctor .*--val.*--doctor off"):
+    with pytest.raises(DataError, match=r"leak_same_file.*'deblur doctor .*--val.*with doctor off"):
         run(leaking)
     assert not (tmp_path / "o" / "run.json").exists(), "no run has begun"
     shutil.copytree(pair_folder / "sharp", tmp_path / "photos")
     (tmp_path / "photos" / "broken.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"unreadable.*photos --patch_size"):  # held back: nothing to compare with
         run(config(tmp_path / "o", f"photos:{tmp_path / 'photos'}"))
-    assert data_of(replace(leaking, doctor="off")).epoch_images == 4
+    assert data_of(leaking.but(doctor="off")).epoch_images == 4
 
 
 def test_what_may_be_left_out_is_no_reason_to_stop(pair_folder: Path, photo_folder: Path, tmp_path: Path) -> None:
@@ -93,21 +91,21 @@ def test_what_may_be_left_out_is_no_reason_to_stop(pair_folder: Path, photo_fold
     settings = config(tmp_path / "o", str(pairs), test_data=(f"photos:{photo_folder}",))
     with pytest.raises(DataError, match=r"coffee\.png"):
         data_of(settings)
-    assert "coffee.png" in data_of(replace(settings, skip_bad=1)).left_out[0]
+    assert "coffee.png" in data_of(settings.but(skip_bad=1)).left_out[0]
 
 
 def test_the_same_settings_mean_the_same_data(tmp_path: Path, photo_folder: Path) -> None:
     first, again = (data_of(config(tmp_path, f"photos:{photo_folder}", "leaves")) for _ in range(2))
     assert first.fingerprint == again.fingerprint
-    names = [pair.name for pair in first.benchmark.pairs]
-    assert names == [pair.name for pair in again.benchmark.pairs]
+    names = [pair.name for pair in first.validation.pairs]
+    assert names == [pair.name for pair in again.validation.pairs]
     weighed = data_of(config(tmp_path, f"photos:{photo_folder}=2", "leaves"))
     assert weighed.fingerprint != first.fingerprint
 
 
 def test_denoising_and_measured_kernels_are_settings(tmp_path: Path, photo_folder: Path) -> None:
     noisy = data_of(config(tmp_path, f"photos:{photo_folder}", blur="noise", severity="strong"))
-    blurry, sharp = noisy.benchmark.pairs[0].load()
+    blurry, sharp = noisy.validation.pairs[0].load()
     difference = blurry.astype(float) - sharp
     assert np.abs(difference).mean() > 0.2
     assert abs(np.corrcoef(difference[:, :-1].ravel(), difference[:, 1:].ravel())[0, 1]) < 0.2, "noise, not blur"
@@ -147,8 +145,8 @@ def test_looking_at_settings_builds_nothing(photo_folder: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"severity": 1.5}, "--severity is 1.5"),
-        ({"average": 4}, "--average is 4"),
+        ({"severity": 1.5}, "severity is 1.5"),
+        ({"average": 4}, "average is 4"),
         ({"kernels": Path("k"), "blur": "noise"}, "give one of them"),
     ],
 )

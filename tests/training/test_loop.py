@@ -9,22 +9,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from deblur.data.crops import RunOrder, to_float
+from deblur.data.crops import RunOrder, Sample, to_float
+from deblur.data.loading import feed_of
 from deblur.data.pair_crops import PairCrops
 from deblur.data.pairs import find_pairs
 from deblur.errors import DataError, NonFiniteTraining, PhotoError
 from deblur.evaluation.scores import EvaluationSet
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
+from deblur.losses.objective import Objective
 from deblur.models.checkpoint import load_checkpoint, network_of, read_state
 from deblur.models.unet import DeblurUNet
 from deblur.registry.record import RunRecord
-from deblur.training.loop import Progress, Trainer
-from deblur.training.state import Counters, Schedule, TrainingState
+from deblur.training.loop import Trainer
+from deblur.training.optimization import Optimization
+from deblur.training.progress import Progress
+from deblur.training.state import Counters, Timetable, TrainingState
 from deblur.training.stopping import StopRequest, stop_signals
+from deblur.training.validation import Validation
 from tests.training.bits import bits_of, same_bits
 
 PUBLISHED_KEYS = {"epoch", "model_state_dict", "optimizer_state_dict", "psnr", "ssim"}
@@ -32,7 +36,7 @@ PUBLISHED_KEYS = {"epoch", "model_state_dict", "optimizer_state_dict", "psnr", "
 
 def trainer_of(
     record: RunRecord,
-    crops: Dataset[tuple[Tensor, Tensor]],
+    crops: Dataset[Sample],
     pairs: list,
     images: int = 8,
     workers: int = 0,
@@ -42,25 +46,17 @@ def trainer_of(
     torch.manual_seed(0)
     network = DeblurUNet(8, residual=True)
     order = RunOrder(images, 4)
-    settings = {"num_epochs": 3, "learning_rate": 2e-3, "weight_decay": 1e-4, "clip_norm": 1.0}
-    schedule = Schedule(**(settings | {"patience": 9, "eval_every": 1} | changes))  # type: ignore[arg-type]
-    state = TrainingState(network, schedule, schedule.num_epochs * order.steps, torch.device("cpu"))
-    return Trainer(
-        state,
-        network,
-        DataLoader(crops, batch_size=4, sampler=order, num_workers=workers, generator=torch.Generator()),
-        order,
-        EvaluationSet(pairs),
-        Tiling(128, 32, network.size_rule),
-        schedule,
-        record,
-        stop=stop,
-    )
+    optimized = {name: changes.pop(name) for name in ("learning_rate", "clip_norm", "ema_decay") if name in changes}
+    optimization = Optimization(**({"learning_rate": 2e-3} | optimized))  # type: ignore[arg-type]
+    timetable = Timetable(**({"num_epochs": 3, "patience": 9} | changes))  # type: ignore[arg-type]
+    objective, steps = Objective({"ms-ssim": 0.84, "charbonnier": 0.16}), timetable.num_epochs * order.steps
+    state = TrainingState(network, objective, optimization, steps, torch.device("cpu"))
+    validation = Validation(state, EvaluationSet(pairs), Tiling(128, 32, network.size_rule), record)
+    feed = feed_of(crops, order, accumulate=1, workers=workers, pin_memory=False, seed=0)
+    return Trainer(state, feed, validation, timetable, record, stop=stop)
 
 
-def short_run(
-    folder: Path, crops: Dataset[tuple[Tensor, Tensor]], pairs: list, **settings: float
-) -> tuple[Counters, RunRecord]:
+def short_run(folder: Path, crops: Dataset[Sample], pairs: list, **settings: float) -> tuple[Counters, RunRecord]:
     record = RunRecord.begin(folder, "test", {}, {})
     return trainer_of(record, crops, pairs, **settings).fit(), record  # type: ignore[arg-type]
 
@@ -132,7 +128,7 @@ def test_early_stopping_says_that_it_never_annealed(tmp_path: Path, pair_folder:
     outcome, record = short_run(
         tmp_path, PairCrops(pairs, 32, 0), pairs[:1], images=4, num_epochs=40, learning_rate=0.5, patience=2
     )
-    assert not outcome.annealed
+    assert outcome.stopped_early
     assert outcome.epoch == outcome.best_epoch + 2 == len(record.epochs) < 40
 
 
@@ -149,7 +145,7 @@ def test_patience_counts_only_where_it_was_looked(tmp_path: Path, pair_folder: P
     )
     assert len(record.epochs) == 4
     assert record.best_checkpoint is not None
-    assert outcome.annealed
+    assert not outcome.stopped_early
 
 
 def test_a_checkpoint_that_somebody_put_there_is_never_deleted(tmp_path: Path, pair_folder: Path) -> None:
@@ -168,16 +164,16 @@ def test_an_error_in_a_loading_process_comes_out_as_a_sentence(tmp_path: Path, p
     assert "\n" not in str(caught.value)
 
 
-class Poisoned(Dataset[tuple[Tensor, Tensor]]):
+class Poisoned(Dataset[Sample]):
     """Crops of which some are not numbers."""
 
     def __init__(self, crops: PairCrops, bad: set[int]) -> None:
         self.crops, self.bad, self.asked = crops, bad, list[int]()
 
-    def __getitem__(self, key: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, key: int) -> Sample:
         self.asked.append(key)
-        blurry, sharp = (to_float(image) for image in self.crops[key])
-        return (blurry * float("nan"), sharp) if key in self.bad else (blurry, sharp)
+        blurry, sharp = (to_float(image) for image in self.crops[key][:2])
+        return Sample(blurry * float("nan") if key in self.bad else blurry, sharp, key)
 
     def name_of(self, key: int) -> str:
         return self.crops.name_of(key)
@@ -190,7 +186,7 @@ def finite_states(folder: Path) -> bool:
     return bool(files) and all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
 
-def tensors_in(file: Path, part: str) -> list[Tensor]:
+def tensors_in(file: Path, part: str) -> list[torch.Tensor]:
     return list(load_checkpoint(file).get(part, {}).values())
 
 
@@ -310,13 +306,18 @@ def stop_there(trainer: Trainer, stop: StopRequest, place: str | None) -> None:
 
     trainer.progress = Progress(on_images=on_images)
     if place == "validation":
-        engine = trainer.restorer.engine
+        real = trainer.validation
 
-        def stopping(batch: np.ndarray) -> np.ndarray:
-            stop.signal = 15
-            return engine(batch)
+        class Stopped(Validation):
+            @property
+            def restorer(self) -> Restorer:
+                def stopping(tiles: np.ndarray) -> np.ndarray:
+                    stop.signal = 15
+                    return real.restorer.engine(tiles)
 
-        trainer.restorer = Restorer(stopping, trainer.restorer.tiling)
+                return Restorer(stopping, self.tiling)
+
+        trainer.validation = Stopped(real.state, real.images, real.tiling, real.record)
 
 
 def test_a_broken_image_ends_the_run_by_name_and_loses_nothing(tmp_path: Path, pair_folder: Path) -> None:
@@ -378,7 +379,7 @@ def test_a_best_that_was_lost_after_the_last_epoch_is_made_again(tmp_path: Path,
 class Stuck(Poisoned):
     """A set whose disk hangs at sample 12, where a signal comes."""
 
-    def __getitem__(self, key: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, key: int) -> Sample:
         if key == 12:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(60)

@@ -153,4 +153,4 @@ def test_a_broken_image_in_one_process_ends_both_and_loses_no_step(pair_folder: 
 def test_a_setting_that_does_not_divide_is_refused(pair_folder: Path, tmp_path: Path) -> None:
     done = train(pair_folder, tmp_path, 2, "--batch_size", "7")
     assert done.returncode != 0
-    assert "--batch_size is 7; it must divide into 1 micro-batches for each of 2 processes" in done.stderr
+    assert "batch_size is 7; it must divide into 1 micro-batches for each of 2 processes" in done.stderr

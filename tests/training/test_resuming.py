@@ -11,6 +11,7 @@ from deblur.errors import FolderInUse, ModelError, SettingError
 from deblur.models.checkpoint import Best, save_checkpoint, save_state
 from deblur.registry.record import FINISHED, KILLED, RunRecord
 from deblur.training.resuming import Opened, open_run, sole_trainer
+from deblur.training.settings import TrainSettings
 from deblur.training.state import Counters
 
 SETTINGS = {"learning_rate": 1e-3, "num_workers": 2}
@@ -18,7 +19,7 @@ TAGS = {"data_fingerprint": "abc", "torch": "2", "threads": "2", "processes": "1
 
 
 def opened(folder: Path, settings: dict[str, Any] = SETTINGS, tags: dict[str, str] = TAGS, **how: bool) -> Opened:
-    return open_run(folder, "test", settings, tags, **how)
+    return open_run(folder, "test", settings, tags, TrainSettings().decisive(), **how)
 
 
 def saved(folder: Path, step: int, counters: Counters | None = None) -> None:
@@ -79,7 +80,7 @@ def test_other_images_begin_a_new_run_unless_going_on_is_demanded(killed: RunRec
 
 
 def test_resume_demands_a_run_of_the_same_settings(killed: RunRecord, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"learning_rate: 0\.001 -> 0\.1.*--init"):
+    with pytest.raises(SettingError, match=r"learning_rate: 0\.001 -> 0\.1.*\(init\)"):
         opened(killed.folder, SETTINGS | {"learning_rate": 0.1}, resume=True)
     with pytest.raises(SettingError, match="holds no run"):
         opened(tmp_path / "empty", resume=True)
@@ -103,7 +104,7 @@ def test_a_damaged_state_is_named_and_the_one_before_it_taken(killed: RunRecord)
 def test_where_all_states_are_damaged_nothing_is_touched(killed: RunRecord) -> None:
     for name in ("last.pth", "previous.pth"):
         (killed.folder / name).write_bytes(b"damaged")
-    with pytest.raises(ModelError, match="--fresh"):
+    with pytest.raises(ModelError, match="use fresh"):
         opened(killed.folder)
     assert (killed.folder / "last.pth").read_bytes() == b"damaged"
 
@@ -118,7 +119,7 @@ def test_a_finished_run_is_not_trained_again(killed: RunRecord) -> None:
     killed.end(FINISHED)
     again = opened(killed.folder)
     assert again.finished
-    assert "--fresh" in again.lines[0]
+    assert "use fresh" in again.lines[0]
     assert killed.run["status"] == FINISHED
 
 

@@ -6,14 +6,11 @@ import pytest
 
 from deblur.data.crops import Key, RunOrder
 from deblur.models.checkpoint import Best
-from deblur.training.state import STALL_EPOCHS, Counters, Schedule
+from deblur.training.state import STALL_EPOCHS, Counters, Timetable
 
 
-def schedule(kind: str, severity: float = 0.8) -> Schedule:
-    return Schedule(
-        20, learning_rate=1e-3, weight_decay=0, clip_norm=1, patience=99, eval_every=1, severity=severity,
-        severity_schedule=kind,
-    )  # fmt: skip
+def schedule(kind: str, severity: float = 0.8) -> Timetable:
+    return Timetable(20, patience=99, severity=severity, severity_schedule=kind)
 
 
 def test_constant_is_constant() -> None:

@@ -90,7 +90,7 @@ def bench(
     """Build the cache, measure, print the table, write it where asked for.
 
     Args:
-        sources: as ``--train_data`` takes them.
+        sources: as ``train_data`` takes them.
         patch_px: side of a crop.
         workers: loader processes; 0 measures one process only.
         rounds: timings of each way.
@@ -107,7 +107,7 @@ def bench(
         DiskFull: no room for the cache.
     """
     if rounds < 1 or workers < 0 or seconds <= 0 or patch_px < 1:
-        raise SettingError("--rounds, --seconds and --patch-size must be above 0, --workers 0 or more.")
+        raise SettingError("rounds, seconds and patch_size must be above 0, workers 0 or more.")
     eaten = _eaten_images_per_s(train_json) if train_json else None
     opened = open_sources(sources, Reading(average=average))
     with (

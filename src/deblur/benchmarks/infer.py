@@ -30,15 +30,16 @@ from deblur.data.photos import installed_photos
 from deblur.errors import ModelError, SettingError
 from deblur.export.onnx import export_model
 from deblur.files import write_json
-from deblur.images import Photo, Rgb8, decode, encode
+from deblur.images import Photo, Rgb8, encode
 from deblur.inference.engine import Engine, Run, Tiles, begin
 from deblur.inference.engines import open_engine
-from deblur.inference.model_folder import ONNX_FILE, read_info
+from deblur.inference.model_folder import ONNX_FILE, Model, read_info
+from deblur.inference.photo import restore_photo
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import plan_tiles
 from deblur.models.checkpoint import network_from
 from deblur.models.unet import DeblurUNet
-from deblur.training.config import presets
+from deblur.training.settings import TrainSettings
 
 PUBLISHED, MONAI, TORCH_SAME_TILES = tuple(WAYS)[:3]
 F32, BF16, AUTO = tuple(WAYS)[-3:]
@@ -97,7 +98,7 @@ def bench(
         SettingError: nothing to measure.
     """
     if runs < 1 or not megapixels or min(megapixels) <= 0:
-        raise SettingError(f"--runs is {runs} and --megapixels {megapixels}; they must be above 0.")
+        raise SettingError(f"runs is {runs} and megapixels {megapixels}; they must be above 0.")
     with tempfile.TemporaryDirectory(prefix="deblur-bench-") as scratch:
         folder = folder or _random_model(Path(scratch) / "model")
         figures: dict[str, Any] = {
@@ -173,10 +174,11 @@ def _compare(folder: Path, runs: int, console: Console) -> dict[str, Any]:
     rgb = photo_of(FULL_HD)
     ways = _opened(folder, console)
     stopwatch = Stopwatch(open_engine(folder / ONNX_FILE))
-    restorer = Restorer(stopwatch, read_info(folder).tiling)
-    for way, restore in {**ways, "file to file": restorer.in_place}.items():
+    info = read_info(folder)
+    model, file = Model(info, Restorer(stopwatch, info.tiling)), _png(rgb)
+    for way, restore in ways.items():
         restore(photo_of(SMALL_PHOTO) if "torch" in way else rgb.copy())  # compiled, caches filled
-    file = _png(rgb)
+    _file_to_file(file, model)
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     dtypes = {"f32": torch.float32} | ({"bf16": torch.bfloat16} if BF16 in ways else {})  # without it, it takes minutes
     found: dict[str, list[float]] = {"file_to_file_s": [], "network_s": []}
@@ -188,10 +190,10 @@ def _compare(folder: Path, runs: int, console: Console) -> dict[str, Any]:
                 found[f"matmul_{name}_flops_per_s"].append(matmul_flops_per_s(dtype))
             seconds[way].append(_seconds(restore, rgb.copy()))
         stopwatch.seconds = 0.0
-        found["file_to_file_s"].append(_seconds(_file_to_file, file, restorer))
+        found["file_to_file_s"].append(_seconds(_file_to_file, file, model))
         found["network_s"].append(stopwatch.seconds)
     flops = flops_per_pixel(network_from(folder).eval()) * rgb.shape[0] * rgb.shape[1]
-    plan = plan_tiles(*FULL_HD, restorer.tiling)
+    plan = plan_tiles(*FULL_HD, info.tiling)
     described = {"flops_of_the_image": flops, "computed_share": plan.computed_share}
     described["auto_precision"] = getattr(stopwatch.engine, "precision", "f32")
     return {"seconds": seconds, **described, **found}
@@ -208,9 +210,8 @@ def _opened(folder: Path, console: Console) -> dict[str, Restore]:
     return opened
 
 
-def _file_to_file(file: bytes, restorer: Restorer) -> None:
-    photo = decode(file)
-    restorer.in_place(photo.rgb)
+def _file_to_file(file: bytes, model: Model) -> None:
+    photo, _ = restore_photo(model, file)
     encode(photo)
 
 
@@ -264,7 +265,7 @@ def _random_model(folder: Path) -> Path:
     """DeblurUNet of full width, never trained: it takes as long as a trained one."""
     torch.manual_seed(0)
     network = DeblurUNet()
-    export_model(network, folder, name="random", tiling=presets()["published"].tiling(network))
+    export_model(network, folder, name="random", tiling=TrainSettings().network.tiling(network))
     return folder
 
 

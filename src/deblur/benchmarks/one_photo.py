@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from deblur.errors import SettingError
-from deblur.images import Rgb8, from_rgb8, read, to_rgb8, write
+from deblur.images import Photo, Rgb8, from_rgb8, read, to_rgb8, write
 from deblur.inference.engine import Precision, Tiles
 from deblur.inference.engines import EngineName, open_engine
 from deblur.inference.model_folder import open_model
+from deblur.inference.photo import restore_photo
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 
@@ -31,7 +32,12 @@ def ours(engine: EngineName, precision: Precision) -> Callable[[Path], Restore]:
     """Fitted tiles on an engine of the deployed part."""
 
     def opened(folder: Path) -> Restore:
-        return open_model(folder, lambda onnx: open_engine(onnx, engine, precision)).restorer.in_place
+        model = open_model(folder, lambda onnx: open_engine(onnx, engine, precision))
+
+        def restore(rgb: Rgb8) -> None:
+            restore_photo(model, Photo(rgb))
+
+        return restore
 
     return opened
 
@@ -45,7 +51,12 @@ def ours_in_torch(fitted: bool) -> Callable[[Path], Restore]:
 
         network = network_from(folder)
         tiling = Tiling(TILE_PX, OVERLAP_PX, network.size_rule, fitted=fitted)
-        return Restorer(TorchEngine(network), tiling).in_place
+        restorer = Restorer(TorchEngine(network), tiling)
+
+        def restore(rgb: Rgb8) -> None:
+            restorer.in_place(rgb)
+
+        return restore
 
     return opened
 

@@ -5,7 +5,6 @@ choosing: the averaged weights of the last step are scored on whole images of ev
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from deblur.inference.restorer import Restorer
 from deblur.models.checkpoint import load_checkpoint, network_of
 from deblur.models.engine import TorchEngine
 from deblur.synthesis.draw import SEVERITIES
-from deblur.training.config import TrainConfig, presets
 from deblur.training.recipe import run
+from deblur.training.settings import TrainSettings
 from deblur.training.terminal import progress_of
 
 EPOCH_IMAGES = 1000
@@ -40,7 +39,7 @@ def bench(
     """Train once a mixture, score on every set, print the table; what was trained already is not trained again.
 
     Args:
-        mixtures: name -> sources, as ``--train_data`` takes them.
+        mixtures: name -> sources, as ``train_data`` takes them.
         sets: sources of validation pairs.
         crops: that each network sees.
         output: a folder for the runs.
@@ -52,20 +51,20 @@ def bench(
         SettingError: nothing to train on or to score.
     """
     if not mixtures or not sets or crops < 8:
-        raise SettingError("--mixtures and --sets need one entry each at least, and --crops 8.")
-    benchmarks = {source: _benchmark(source) for source in sets}
+        raise SettingError("mixtures and sets need one entry each at least, and crops 8.")
+    scored = {source: _images(source) for source in sets}
     figures: dict[str, Any] = {"machine": describe_machine(), "crops": crops, "mixtures": dict(mixtures), "sets": {}}
     for name, sources in mixtures.items():
         console.print(f"{name}: {' '.join(sources)}")
-        config = _config(sources, sets[0], crops, output / name, settings)
+        made = _settings(sources, sets[0], crops, output / name, settings)
         with progress_of(console) as progress:
-            result = run(config, progress=progress)
+            result = run(made, progress=progress)
         assert result is not None
         assert result.record.best_checkpoint is not None
         network = network_of(load_checkpoint(result.record.best_checkpoint)).eval()
-        restorer = Restorer(TorchEngine(network), config.tiling(network))
-        for set_name, benchmark in benchmarks.items():
-            figures["sets"].setdefault(set_name, {})[name] = _figures(benchmark.score(restorer))
+        restorer = Restorer(TorchEngine(network), made.network.tiling(network))
+        for set_name, images in scored.items():
+            figures["sets"].setdefault(set_name, {})[name] = _figures(images.score(restorer))
         if json_file:
             write_json(json_file, figures)
     report(figures, console)
@@ -83,12 +82,11 @@ def report(figures: Mapping[str, Any], console: Console) -> None:
     console.print(table)
 
 
-def _config(
+def _settings(
     sources: Sequence[str], validate: str, crops: int, folder: Path, settings: Mapping[str, Any]
-) -> TrainConfig:
+) -> TrainSettings:
     epochs = max(1, crops // EPOCH_IMAGES)
-    config = replace(
-        presets()["fast"],
+    made = TrainSettings.of_preset("fast").but(
         train_data=tuple(sources),
         test_data=(validate,),
         num_epochs=epochs,
@@ -98,10 +96,10 @@ def _config(
         output_dir=folder,
         **settings,
     )
-    return config.resolved()
+    return made.resolved()
 
 
-def _benchmark(source: str) -> EvaluationSet:
+def _images(source: str) -> EvaluationSet:
     return EvaluationSet(validation_pairs(open_sources([source]), None, SEVERITIES["medium"]))
 
 

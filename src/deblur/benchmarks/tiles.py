@@ -65,12 +65,12 @@ def bench(
         overlap_px = min(own.overlap_px, side_px // 2)
         tilings[side_px] = Tiling(side_px, overlap_px, own.rule, min(halo_px, overlap_px // 2))
     whole_image = Tiling(own.rule.fit(longest_px), 0, own.rule)  # one tile for any image of that size
-    wholes = [restored(Restorer(model.restorer.engine, whole_image), blurry) for blurry, _ in loaded]
+    wholes = [restored(Restorer(model.restorer.engine, whole_image), blurry)[0] for blurry, _ in loaded]
     figures = []
     for tile_px, tiling in {**tilings, None: whole_image}.items():
         restorer = Restorer(model.restorer.engine, tiling)
         rows = [
-            _figures(restored(restorer, blurry), whole, blurry, sharp, restorer.plan(blurry))
+            _figures(*restored(restorer, blurry), whole, blurry, sharp)
             for (blurry, sharp), whole in zip(loaded, wholes, strict=True)
         ]
         figures.append(TileFigures(tile_px, *np.mean(rows, axis=0).tolist()))
@@ -82,7 +82,7 @@ def bench(
     return figures
 
 
-def _figures(restored: Rgb8, whole: Rgb8, blurry: Rgb8, sharp: Rgb8, plan: Plan) -> tuple[float, ...]:
+def _figures(restored: Rgb8, plan: Plan, whole: Rgb8, blurry: Rgb8, sharp: Rgb8) -> tuple[float, ...]:
     return (
         plan.computed_share,
         psnr_db(restored, sharp),
@@ -92,11 +92,10 @@ def _figures(restored: Rgb8, whole: Rgb8, blurry: Rgb8, sharp: Rgb8, plan: Plan)
     )
 
 
-def restored(restorer: Restorer, blurry: Rgb8) -> Rgb8:
-    """A restored copy of 8-bit pixels."""
+def restored(restorer: Restorer, blurry: Rgb8) -> tuple[Rgb8, Plan]:
+    """A restored copy of 8-bit pixels, and the tiles it was cut into."""
     rgb = blurry.copy()
-    restorer.in_place(rgb)
-    return rgb
+    return rgb, restorer.in_place(rgb)
 
 
 def _print(figures: list[TileFigures], images: int, console: Console) -> None:

@@ -20,18 +20,20 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from deblur.benchmarks.machine import describe_machine, matmul_flops_per_s, synchronize
-from deblur.data.batches import Pairs
+from deblur.data.batches import Batch, Loaded, collate
 from deblur.data.blurred import BlurredCrops, Photos
-from deblur.data.crops import RunOrder, to_float
+from deblur.data.crops import RunOrder
 from deblur.data.pair_crops import PairCrops
 from deblur.data.pairs import find_pairs
 from deblur.data.photos import installed_photos
-from deblur.losses import restoration_loss
+from deblur.losses.objective import Objective
 from deblur.models.unet import DeblurUNet
-from deblur.training.state import Schedule, TrainingState
-from deblur.training.step import AUTOCAST, optimizer_step
+from deblur.training.optimization import Optimization
+from deblur.training.settings import TrainSettings
+from deblur.training.state import TrainingState
+from deblur.training.step import AUTOCAST, Lesson, optimizer_step
 
-SCHEDULE = Schedule(1, learning_rate=2e-4, weight_decay=1e-4, clip_norm=1.0, patience=1, eval_every=1)
+OPTIMIZATION = Optimization(learning_rate=2e-4)
 
 
 @dataclass(frozen=True)
@@ -102,14 +104,15 @@ def benchmark_training(
     """
     noise = torch.Generator().manual_seed(0)
     blurry, sharp = (torch.rand(batch_size, 3, patch_px, patch_px, generator=noise) for _ in range(2))
-    batch = (blurry, sharp)
+    batch = Batch(blurry, sharp)
     plain_step, flops = _plain(width, batch, device)
-    state = TrainingState(_network(width), SCHEDULE, 10**6, device, precision)
+    state = TrainingState(_network(width), _objective(), OPTIMIZATION, 10**6, device, precision)
+    lesson = Lesson(state)
     if compiled:
         state.network.compile()
 
     def our_step() -> None:
-        optimizer_step(state, state.network, [batch], SCHEDULE.clip_norm)
+        optimizer_step(state, lesson, [batch])
 
     dtype = AUTOCAST[precision] or torch.float32
     times: dict[str, list[float]] = {"plain": [], "ours": []}
@@ -130,7 +133,7 @@ def benchmark_training(
         return StepFigures(name, dtype_name, seconds, batch_size / seconds, rate, peak / 1e12, memory[name])
 
     plain, ours = figures("plain", torch.float32), figures("ours", dtype)
-    loaded, waited = _loaded(state, _samples(train_data, patch_px), batch_size, steps, workers)
+    loaded, waited = _loaded(state, lesson, _samples(train_data, patch_px), batch_size, steps, workers)
     return TrainFigures(
         machine=describe_machine(device),
         network=f"DeblurUNet, width {width}" + (", compiled" if compiled else ""),
@@ -172,22 +175,28 @@ def _network(width: int) -> DeblurUNet:
     return DeblurUNet(width, residual=True)
 
 
-def _plain(width: int, batch: Pairs, device: torch.device) -> tuple[Callable[[], None], int]:
+def _objective() -> Objective:
+    return TrainSettings().new_objective
+
+
+def _plain(width: int, batch: Batch, device: torch.device) -> tuple[Callable[[], None], int]:
     """The plain step, and the floating-point operations of its forward and backward pass."""
-    network = _network(width).to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=SCHEDULE.learning_rate, weight_decay=SCHEDULE.weight_decay)
+    network, objective = _network(width).to(device), _objective().to(device)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=OPTIMIZATION.learning_rate, weight_decay=OPTIMIZATION.weight_decay
+    )
 
     def step() -> None:
-        blurry, sharp = (to_float(x.to(device)) for x in batch)
+        there = batch.on(device)
         optimizer.zero_grad()
-        loss = restoration_loss(network(blurry), sharp)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), SCHEDULE.clip_norm)
+        loss, _ = objective(network(there.blurry), there)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), OPTIMIZATION.clip_norm)
         optimizer.step()
         loss.item()
 
     with FlopCounterMode(display=False) as counter:
-        network(to_float(batch[0].to(device))).sum().backward()
+        network(batch.on(device).blurry).sum().backward()
     return step, counter.get_total_flops()
 
 
@@ -212,26 +221,27 @@ def _samples(train_data: Path | None, patch_px: int) -> Dataset[Any]:
 
 
 def _loaded(
-    state: TrainingState, samples: Dataset[Any], batch_size: int, steps: int, workers: int
+    state: TrainingState, lesson: Lesson, samples: Dataset[Any], batch_size: int, steps: int, workers: int
 ) -> tuple[float, float]:
     """Images a second with real loading, and the share of time that steps wait; what lay ready at first is left out."""
     ready = 2 + 2 * workers  # each worker loads two batches ahead
     order = RunOrder((steps + ready) * batch_size, batch_size)
-    loader = DataLoader[Pairs](
+    loader = DataLoader[Loaded](
         samples,
         batch_size,
         sampler=order,
         num_workers=workers,
         pin_memory=state.device.type == "cuda",
         generator=torch.Generator(),
+        collate_fn=collate,
     )
-    batches: Iterator[Pairs] = iter(loader)
+    batches: Iterator[Loaded] = iter(loader)
     waited = total = 0.0
     for number in range(steps + ready):
         started = time.perf_counter()
         batch = next(batches)
         got = time.perf_counter()
-        optimizer_step(state, state.network, [batch], SCHEDULE.clip_norm)
+        optimizer_step(state, lesson, [batch])
         if number >= ready:
             waited += got - started
             total += time.perf_counter() - started

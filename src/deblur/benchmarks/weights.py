@@ -16,9 +16,9 @@ from deblur.data.pairs import find_pairs
 from deblur.data.photos import HELD_BACK, installed_photos, shaken
 from deblur.errors import ModelError
 from deblur.evaluation.panels import centre_crop, side_by_side, stacked
-from deblur.evaluation.scores import EvaluationSet, Score, Scores
+from deblur.evaluation.scores import EvaluationSet, Scored, Scores
 from deblur.files import write_json
-from deblur.images import Rgb8, from_rgb8, to_rgb8
+from deblur.images import from_rgb8, to_rgb8
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import open_model
 from deblur.metrics import psnr_db
@@ -45,22 +45,24 @@ def main(
     """
     folder = model or bundled_model()
     if folder is None:
-        raise ModelError("No model comes with this installation; name a folder with --model.")
+        raise ModelError("No model comes with this installation; name a model folder.")
     restorer = open_model(folder).restorer
     photos = [photo for photo in installed_photos() if photo.name in HELD_BACK]
     panels: list[Image.Image] = []
 
-    def keep_panel(score: Score, blurry: Rgb8, restored: Rgb8, sharp: Rgb8) -> None:
+    def keep_panel(scored: Scored) -> None:
+        score = scored.score
         if score.name in PICTURED:
-            parts = [centre_crop(image, PICTURED_SIDE_PX) for image in (blurry, restored, sharp)]
+            images = (scored.blurry, scored.restored, scored.sharp)
+            parts = [centre_crop(image, PICTURED_SIDE_PX) for image in images]
             captions = [f"before, {score.psnr_input_db:.1f} dB", f"after, {score.psnr_db:.1f} dB", "as it was"]
             panels.append(side_by_side(parts, captions))
 
     found: dict[str, Scores] = {}
     for px in SHAKES_PX:
         blurred = [shaken(photo, np.random.default_rng((SHAKE_SEED, i)), px) for i, photo in enumerate(photos)]
-        draws = {"on_image": keep_panel} if px == PICTURED_SHAKE_PX else {}
-        found[f"{len(photos)} photographs, shake of {px:g} px"] = EvaluationSet(blurred).score(restorer, **draws)
+        on_image = keep_panel if px == PICTURED_SHAKE_PX else lambda scored: None
+        found[f"{len(photos)} photographs, shake of {px:g} px"] = EvaluationSet(blurred).score(restorer, on_image)
     found |= {str(path): EvaluationSet(find_pairs(path)).score(restorer) for path in pairs}
     kept_db = {photo.name: psnr_db(to_rgb8(restorer(from_rgb8(photo.pixels))), photo.pixels) for photo in photos}
     _print(found, kept_db, Console(highlight=False))

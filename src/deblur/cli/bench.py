@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import tyro
 
 from deblur.cli.console import console
-from deblur.cli.opening import locate
 from deblur.cli.outputs import check_outputs
 
 
@@ -83,6 +82,7 @@ def infer(
         tracking: Log the figures to MLflow, too.
     """
     from deblur.benchmarks.infer import bench
+    from deblur.library import locate
 
     check_outputs(json, picture=picture)
     bench(locate(model) if model else None, megapixels, runs, json, picture, tracking, console)
@@ -108,6 +108,7 @@ def tiles(
         json: Write every figure to this file.
     """
     from deblur.benchmarks.tiles import bench
+    from deblur.library import locate
 
     check_outputs(json)
     bench(locate(model), pairs, tiles, halo, precision, json, console)

@@ -27,9 +27,9 @@ def export(
         freeze: Sources of training crops, whose statistics take GroupNorm's place: faster, and the same however a
             photo is cut. Compare the scores with and without.
     """
-    from deblur.training.exporting import export_weights
+    from deblur.training.existing import export_weights
 
-    scores = export_weights(weights, folder, name, test_data, half, freeze)
+    scores = export_weights(weights, folder, name, test_data, half, freeze).scores
     console.print(str(folder), markup=False, soft_wrap=True)
     if scores:
         console.print(f"scores {scores.mean('psnr_db'):.3f} dB (input {scores.mean('psnr_input_db'):.3f} dB)")

@@ -88,20 +88,3 @@ def _engine_opener(opening: Opening) -> "OpenEngine":
     return lambda onnx_file: TorchEngine(
         network_from(onnx_file.parent), pick_device(device), opening.precision, opening.threads
     )
-
-
-def locate(model: str | None) -> Path:
-    """The model folder; the registry (and mlflow with it) is touched only where it is needed."""
-    from deblur.inference.locating import locate_model
-
-    def fetch(uri: str) -> Path:
-        from deblur.registry.versions import fetch
-
-        return fetch(uri)
-
-    def champion() -> str | None:
-        from deblur.registry.versions import local_champion
-
-        return local_champion()
-
-    return locate_model(model, fetch, champion)

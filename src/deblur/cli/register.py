@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tyro
 
-from deblur.cli.console import console
+from deblur.cli.console import console, say
 
 
 def register(
@@ -19,9 +19,9 @@ def register(
         val_images: Verify on this many pairs, spread evenly; by default as in training.
     """
     from deblur.registry.versions import describe_version
-    from deblur.training.registering import register_checkpoint
+    from deblur.training.existing import register_checkpoint
 
-    version, scores = register_checkpoint(checkpoint, name, test_data, val_images)
+    version, scores = register_checkpoint(checkpoint, name, test_data, val_images, say)
     console.print(
         f"the written file scores {scores.mean('psnr_db'):.2f} dB (input {scores.mean('psnr_input_db'):.2f} dB)\n"
         f"registered: {describe_version(name, version)}"

@@ -7,7 +7,7 @@ import tyro
 from rich.markup import escape
 
 from deblur.cli.console import console
-from deblur.cli.opening import Opened, Opening, locate, opener
+from deblur.cli.opening import Opened, Opening, opener
 from deblur.errors import SettingError
 
 
@@ -28,10 +28,11 @@ def restore(
     from rich.progress import Progress
 
     from deblur.inference.files import Report, restore_file, restore_folder
+    from deblur.library import locate
 
     if not (photo.is_file() or photo.is_dir()):
         raise SettingError(f"There is no file or folder {photo}.")
-    restorer = opener(opening)(locate(opening.model)).restorer
+    model = opener(opening)(locate(opening.model))
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(escape(photo.name), total=None)
         if photo.is_file():
@@ -39,7 +40,7 @@ def restore(
             def on_tile(done: int, total: int) -> None:
                 progress.update(task, completed=done, total=total)
 
-            target = restore_file(restorer, photo, out, overwrite=overwrite, on_tile=on_tile)
+            target = restore_file(model, photo, out, overwrite=overwrite, on_tile=on_tile)
             progress.console.print(str(target), markup=False, soft_wrap=True)
             return 0
 
@@ -48,7 +49,7 @@ def restore(
             line = f"{report.photo}: {report.trouble}" if report.trouble else str(report.output)
             progress.console.print(line, markup=False, soft_wrap=True, style="red" if report.trouble else None)
 
-        reports = restore_folder(restorer, photo, out, overwrite=overwrite, on_report=on_report)
+        reports = restore_folder(model, photo, out, overwrite=overwrite, on_report=on_report)
     failed = sum(report.trouble is not None for report in reports)
     console.print(f"{len(reports) - failed} restored, {failed} not.")
     return 1 if failed or not reports else 0

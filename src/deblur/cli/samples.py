@@ -59,7 +59,7 @@ def _sheet(pairs: "list[Any]", names: list[str], blind: bool) -> "Image.Image":
     for first in range(0, len(pairs), COLUMNS):
         images, captions = [], []
         for number in range(first, min(first + COLUMNS, len(pairs))):
-            blurry, sharp = (image.numpy().transpose(1, 2, 0) for image in pairs[number])
+            blurry, sharp = (image.numpy().transpose(1, 2, 0) for image in pairs[number][:2])
             images += [blurry] if blind else [blurry, sharp]
             captions += [str(number + 1)] if blind else [f"{number + 1} {names[number]}"[:24], "sharp"]
         rows.append(side_by_side(images, captions))

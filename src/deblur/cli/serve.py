@@ -1,7 +1,7 @@
 """``deblur serve``: the HTTP API on this machine."""
 
 from deblur.cli.console import console
-from deblur.cli.opening import Opened, Opening, locate, opener
+from deblur.cli.opening import Opened, Opening, opener
 from deblur.errors import SettingError
 
 
@@ -17,6 +17,7 @@ def serve(opening: Opened = Opening(), host: str = "127.0.0.1", port: int = 7071
 
     import uvicorn
 
+    from deblur.library import locate
     from deblur.serving.api import create_app
     from deblur.serving.model_store import ModelStore
 

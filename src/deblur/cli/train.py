@@ -2,40 +2,30 @@
 
 import inspect
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, field, make_dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from deblur.cli.console import console
 
 if TYPE_CHECKING:
-    from deblur.training.config import TrainConfig
+    from deblur.training.settings import TrainSettings
 
 
-def train(arguments: list[str]) -> int:
+def train(arguments: Sequence[str]) -> int:
     """Parse the settings and run them; returns the exit code."""
     share_cores()
-    from deblur.training.config import TrainConfig, presets
-
-    defaults = presets()[_preset_named(arguments, tuple(presets()))]
-    config = tyro.cli(
-        TrainConfig,
-        prog="train.py",
-        args=arguments,
-        default=defaults,
-        description=inspect.cleandoc(TrainConfig.__doc__ or ""),
-        use_underscores=True,
-    )
-    config = config.resolved()
-    if config.dry_run:
-        _print_settings(config)
+    settings = parsed(arguments).resolved()
+    if settings.run.dry_run:
+        _print_settings(settings)
         return 0
     from deblur.training.recipe import run
     from deblur.training.terminal import progress_of
 
     with progress_of(console) as progress:
-        run(config, progress=progress)
+        run(settings, progress=progress)
     return 0
 
 
@@ -47,19 +37,64 @@ def share_cores() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
-def _preset_named(arguments: Sequence[str], names: tuple[str, ...]) -> str:
-    """The value of --preset, looked for before the rest is parsed, because it decides the rest's defaults."""
-    value = "published"
+def parsed(arguments: Sequence[str]) -> "TrainSettings":
+    """The settings that a command line names: the groups flat, and the network's own arguments as the last one.
+
+    The preset decides what the others are by default, and the network which arguments there are.
+    """
+    from deblur.models import ARCHITECTURES
+    from deblur.training.presets import PRESETS
+    from deblur.training.settings import TrainSettings
+
+    preset = TrainSettings.of_preset(_named(arguments, "preset", PRESETS, "published"))
+    network = _named(arguments, "network", ARCHITECTURES, preset.network.network)
+    defaults = preset.but(network=network)
+    groups = dict(vars(defaults)) | {network: _options(network)(**defaults.network.options)}
+    flat = make_dataclass(
+        "TrainSettings", [(name, type(group), field(default=group)) for name, group in groups.items()]
+    )
+    found = tyro.cli(
+        tyro.conf.OmitArgPrefixes[flat],  # type: ignore[misc,valid-type]
+        prog="train.py",
+        args=arguments,
+        default=flat(),
+        description=inspect.cleandoc(TrainSettings.__doc__ or ""),
+        use_underscores=True,
+    )
+    values = dict(vars(found))
+    chosen = asdict(values.pop(network))
+    return TrainSettings(**values).but(**chosen)
+
+
+def _options(name: str) -> Any:
+    """A network's own arguments as a dataclass that tyro can show: their types, defaults and the docstring's words."""
+    from docstring_parser import parse
+
+    from deblur.models import ARCHITECTURES, options_of
+
+    network = ARCHITECTURES[name]
+    texts = {param.arg_name: param.description or "" for param in parse(network.__doc__ or "").params}
+    kinds = inspect.get_annotations(network.__init__, eval_str=True)
+    described = [
+        (option, Annotated[kinds[option], tyro.conf.arg(help=" ".join(texts[option].split()))], field(default=default))
+        for option, default in options_of(name).items()
+    ]
+    return make_dataclass(name, described, frozen=True, namespace={"__doc__": "Its own arguments."})
+
+
+def _named(arguments: Sequence[str], name: str, known: Iterable[str], default: str) -> str:
+    """The value of a flag, looked for before the rest is parsed, because it decides the rest's defaults."""
+    value = default
     for i, argument in enumerate(arguments):
-        if argument == "--preset" and i + 1 < len(arguments):
+        if argument == f"--{name}" and i + 1 < len(arguments):
             value = arguments[i + 1]
-        elif argument.startswith("--preset="):
+        elif argument.startswith(f"--{name}="):
             value = argument.partition("=")[2]
-    return value if value in names else "published"  # tyro refuses an unknown one, with its list
+    return value if value in known else default  # tyro refuses an unknown one, with its list
 
 
-def _print_settings(config: "TrainConfig") -> None:
+def _print_settings(settings: "TrainSettings") -> None:
     from deblur.training.recipe import resolve
 
-    for key, value in resolve(config).items():
+    for key, value in resolve(settings).items():
         console.print(f"{key:24}{value}", markup=False, soft_wrap=True)

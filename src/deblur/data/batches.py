@@ -1,58 +1,106 @@
-"""What a loader hands over: pairs, or sharp sources whose blur is drawn and left to the device that trains."""
+"""What a loader hands over: a batch of samples, or of sharp sources whose blur is left to the device that trains."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
+from torch.utils.data import Dataset
 
-from deblur.data.blurred import Sample, Undegraded
-from deblur.data.crops import to_float
+from deblur.data.blurred import Unblurred
+from deblur.data.crops import Key, Sample, to_float
 from deblur.synthesis.on_device import BlurNumbers, degrade_batch, numbers_of
 
-Pairs = tuple[Tensor, Tensor]
-"""(blurry, sharp), each ``(B, 3, H, W)``, uint8, or float32 in ``[0, 1]``."""
+
+class Batch(NamedTuple):
+    """Samples side by side. A tuple, whose tensors a loader pins by itself.
+
+    Args:
+        blurry: ``(B, 3, H, W)`` uint8, or float32 in ``[0, 1]``.
+        sharp: the same.
+        taught: the same, what a teacher made of ``blurry``; None without a teacher.
+        keys: ``(B,)`` int64, which samples they are; None where nobody asks.
+        strengths: ``(B,)`` float32, of their synthetic blur, 0 to 1; None where nobody asks.
+    """
+
+    blurry: Tensor
+    sharp: Tensor
+    taught: Tensor | None = None
+    keys: Tensor | None = None
+    strengths: Tensor | None = None
+
+    def on(self, device: torch.device) -> "Batch":
+        """The same on ``device``, pixels as float32 in ``[0, 1]``."""
+
+        def pixels(part: Tensor) -> Tensor:
+            return to_float(part.to(device, non_blocking=True))
+
+        taught = None if self.taught is None else pixels(self.taught)
+        return self._replace(blurry=pixels(self.blurry), sharp=pixels(self.sharp), taught=taught)
 
 
 class UnblurredBatch(NamedTuple):
-    """Sharp sources ``(B, S, S, 3)`` uint8 with what is to be done to them, and the pairs among them that are ready.
-
-    A tuple, whose tensors a loader pins by itself.
-    """
+    """Sharp sources ``(B, S, S, 3)`` uint8 with what is to be done to them, and the samples that are ready."""
 
     sources: Tensor
     numbers: BlurNumbers
-    ready: Pairs | None
+    keys: Tensor
+    strengths: Tensor
+    ready: Batch | None
 
-    def on(self, device: torch.device) -> Pairs:
-        """All pairs, blurred on ``device``."""
+    def on(self, device: torch.device) -> Batch:
+        """All samples, blurred on ``device``; those that were ready come last."""
         sources = self.sources.to(device, non_blocking=device.type == "cuda").permute(0, 3, 1, 2)
-        made = degrade_batch(sources, self.numbers)
+        made = Batch(*degrade_batch(sources, self.numbers), keys=self.keys, strengths=self.strengths)
         if self.ready is None:
             return made
-        there = [to_float(part.to(device, non_blocking=True)) for part in self.ready]
-        return torch.cat([made[0], there[0]]), torch.cat([made[1], there[1]])
+        ready = self.ready.on(device)
+
+        def joined(name: str) -> Tensor:
+            return torch.cat([getattr(made, name), getattr(ready, name)])
+
+        return Batch(joined("blurry"), joined("sharp"), keys=joined("keys"), strengths=joined("strengths"))
 
 
-Batch = Pairs | UnblurredBatch
+Loaded = Batch | UnblurredBatch
 
 
-def pairs_on(batch: Batch, device: torch.device) -> Pairs:
-    """A batch's pairs as float32 on ``device``, blurred there where that is still to be done."""
-    pairs = batch.on(device) if isinstance(batch, UnblurredBatch) else batch
-    blurry, sharp = (to_float(part.to(device, non_blocking=True)) for part in pairs)
-    return blurry, sharp
-
-
-def collate(samples: Sequence[Sample]) -> Batch:
+def collate(samples: Sequence[Sample | Unblurred]) -> Loaded:
     """Samples of a mixture -> a batch; their order in it means nothing."""
-    ready = [sample for sample in samples if not isinstance(sample, Undegraded)]
-    unblurred = [sample for sample in samples if isinstance(sample, Undegraded)]
-    pairs: Pairs | None = tuple(default_collate(ready)) if ready else None
+    ready = [sample for sample in samples if isinstance(sample, Sample)]
+    unblurred = [sample for sample in samples if isinstance(sample, Unblurred)]
+    batch = _stacked(ready) if ready else None
     if not unblurred:
-        assert pairs is not None
-        return pairs
+        assert batch is not None
+        return batch
     sources = torch.from_numpy(np.stack([sample.source for sample in unblurred]))
-    return UnblurredBatch(sources, numbers_of([sample.degradation for sample in unblurred]), pairs)
+    numbers = numbers_of([sample.degradation for sample in unblurred])
+    return UnblurredBatch(sources, numbers, *_keys_of(unblurred), batch)
+
+
+def first_crops(
+    samples: Dataset[Any], count: int, strength: float, check: Callable[[], None] = lambda: None
+) -> Iterator[Tensor]:
+    """The blurry sides of a training set's first samples: batches of eight ``(8, 3, H, W)`` in ``[0, 1]``, on the CPU.
+
+    Args:
+        samples: a training set.
+        count: how many, a multiple of eight.
+        strength: of their synthetic blur, 0 to 1.
+        check: called before each batch; an exception it raises stops the work.
+    """
+    for first in range(0, count, 8):
+        check()
+        batch = collate([samples[Key(first + i, strength)] for i in range(8)])
+        yield batch.on(torch.device("cpu")).blurry
+
+
+def _stacked(samples: Sequence[Sample]) -> Batch:
+    blurry, sharp = (torch.stack([getattr(sample, side) for sample in samples]) for side in ("blurry", "sharp"))
+    taught = [sample.taught for sample in samples if sample.taught is not None]
+    return Batch(blurry, sharp, torch.stack(taught) if taught else None, *_keys_of(samples))
+
+
+def _keys_of(samples: Sequence[Sample | Unblurred]) -> tuple[Tensor, Tensor]:
+    return torch.tensor([sample.key for sample in samples]), torch.tensor([sample.strength for sample in samples])

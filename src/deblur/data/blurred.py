@@ -10,10 +10,9 @@ from typing import Protocol
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 from torch.utils.data import Dataset
 
-from deblur.data.crops import Key, augment, pass_order, to_tensor
+from deblur.data.crops import Key, Sample, augment, pass_order, to_tensor
 from deblur.data.pairs import PairPixels
 from deblur.images import Rgb8
 from deblur.synthesis.degrade import Degradation, degrade, zoomed
@@ -87,18 +86,16 @@ class Leaves:
 
 
 @dataclass(frozen=True)
-class Undegraded:
-    """A sharp rectangle with its margins, at the scale of the result, and what the device is to do to it."""
+class Unblurred:
+    """A sample that the device will blur: a sharp rectangle with its margins, and what is to be done to it."""
 
     source: Rgb8
     degradation: Degradation
+    key: int
+    strength: float
 
 
-Sample = tuple[Tensor, Tensor] | Undegraded
-"""(blurry, sharp), each ``(3, H, W)`` uint8, or what the device will make them of."""
-
-
-class BlurredCrops(Dataset[Sample]):
+class BlurredCrops(Dataset[Sample | Unblurred]):
     """Crops with synthetic blur.
 
     Args:
@@ -115,13 +112,13 @@ class BlurredCrops(Dataset[Sample]):
         self.cuttings, self.patch_px, self.seed = cuttings, patch_px, seed
         self.ranges, self.on_device = ranges, on_device
 
-    def __getitem__(self, key: Key) -> Sample:
-        """(blurry, sharp), each ``(3, patch, patch)`` uint8, or what they will be made of."""
+    def __getitem__(self, key: Key) -> Sample | Unblurred:
+        """Sample ``key``, ``patch`` px a side, or what the device will make it of."""
         if self.on_device:
             source, degradation = self._drawn(key)
-            return Undegraded(zoomed(source, degradation), degradation)
+            return Unblurred(zoomed(source, degradation), degradation, int(key), key.strength)
         blurry, sharp = self.pair(key)
-        return to_tensor(blurry), to_tensor(sharp)
+        return Sample(to_tensor(blurry), to_tensor(sharp), int(key), key.strength)
 
     def pair(self, key: Key) -> tuple[Rgb8, Rgb8]:
         """(blurry, sharp), each ``(patch, patch, 3)`` uint8."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +25,24 @@ class Key(int):
         return self
 
 
+class Sample(NamedTuple):
+    """One training sample: a blurry crop and its sharp one, each ``(3, H, W)`` uint8.
+
+    Args:
+        blurry: what the network is given.
+        sharp: what it should make of it.
+        key: which sample, counted through the run.
+        strength: of its synthetic blur, 0 to 1; real blur is as it is.
+        taught: what a teacher made of ``blurry``, where there is one.
+    """
+
+    blurry: Tensor
+    sharp: Tensor
+    key: int
+    strength: float = 1.0
+    taught: Tensor | None = None
+
+
 @lru_cache(maxsize=16)
 def pass_order(seed: int, number: int, count: int) -> NDArray[np.int64]:
     """The order in which ``count`` images are dealt in pass ``number`` over them."""
@@ -38,7 +57,7 @@ def random_corner(rng: np.random.Generator, shape: tuple[int, ...], side_px: int
     """
     height, width = shape[:2]
     if min(height, width) < side_px:
-        raise DataError(f"the image is {width} x {height} px, smaller than the crop of {side_px} px (--patch_size).")
+        raise DataError(f"the image is {width} x {height} px, smaller than the crop of {side_px} px (patch_size).")
     return int(rng.integers(height - side_px + 1)), int(rng.integers(width - side_px + 1))
 
 

@@ -2,32 +2,60 @@
 
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from deblur.data.batches import Batch, collate
+from deblur.data.batches import Loaded, collate
 from deblur.data.crops import RunOrder
-from deblur.errors import DataError, DeblurError
+from deblur.errors import DataError, DeblurError, SettingError
 
 
-def loader_of(
-    samples: Dataset[Any], order: RunOrder, batch_size: int, *, workers: int, pin_memory: bool, seed: int
-) -> DataLoader[Batch]:
-    """Batches of samples in that order.
+@dataclass(frozen=True)
+class Feed:
+    """What a run's steps are fed with: micro-batches from processes that load, in an order counted through the run.
+
+    Args:
+        loader: this process's micro-batches; its data set names samples by ``name_of``.
+        order: which samples a step takes.
+        accumulate: micro-batches a step.
+    """
+
+    loader: DataLoader[Loaded]
+    order: RunOrder
+    accumulate: int = 1
+
+    def names_of(self, step: int) -> list[str]:
+        """What the samples of a step of this epoch are made of, of all processes."""
+        return [self.loader.dataset.name_of(key) for key in self.order.keys_of(step)]  # type: ignore[attr-defined]
+
+
+def feed_of(
+    samples: Dataset[Any], order: RunOrder, *, accumulate: int, workers: int, pin_memory: bool, seed: int
+) -> Feed:
+    """Load samples in that order.
 
     Args:
         samples: a mixture.
         order: the keys of its samples.
-        batch_size: samples a batch.
+        accumulate: micro-batches a step.
         workers: processes that load; 0 loads in this one.
         pin_memory: for a GPU.
         seed: of torch's generators in the workers.
+
+    Raises:
+        SettingError: an epoch has not even one step.
     """
-    return DataLoader[Batch](
+    if not order.steps:
+        raise SettingError(
+            f"An epoch has {order.epoch_images} crops, less than one batch of {order.batch_size}. "
+            "Raise epoch_images or lower batch_size."
+        )
+    loader = DataLoader[Loaded](
         samples,
-        batch_size=batch_size,
+        batch_size=order.batch_size // order.processes // accumulate,
         sampler=order,
         num_workers=workers,
         persistent_workers=workers > 0,
@@ -36,6 +64,7 @@ def loader_of(
         worker_init_fn=ignore_signals,
         collate_fn=collate,
     )
+    return Feed(loader, order, accumulate)
 
 
 def ignore_signals(worker: int) -> None:
@@ -44,7 +73,7 @@ def ignore_signals(worker: int) -> None:
         signal.signal(each, signal.SIG_IGN)
 
 
-def batches_of(loader: DataLoader[Batch]) -> Iterator[Batch]:
+def batches_of(loader: DataLoader[Loaded]) -> Iterator[Loaded]:
     """The loader's batches; an error in a worker process comes out as itself, without the worker's traceback."""
     try:
         yield from loader
@@ -56,11 +85,11 @@ def batches_of(loader: DataLoader[Batch]) -> Iterator[Batch]:
         if "DataLoader worker" not in str(error):
             raise
         raise DataError(
-            "A process that loads images was ended from outside, most often for lack of memory. Lower --num_workers."
+            "A process that loads images was ended from outside, most often for lack of memory. Lower num_workers."
         ) from error
 
 
-def end_workers(loader: DataLoader[Batch]) -> None:
+def end_workers(loader: DataLoader[Loaded]) -> None:
     """They ignore signals, so that nothing else would end them after an error."""
     iterator = getattr(loader, "_iterator", None)
     if iterator is not None:

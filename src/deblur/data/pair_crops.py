@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
-from torch import Tensor
 from torch.utils.data import Dataset
 
-from deblur.data.crops import augment, pass_order, random_corner, to_tensor
+from deblur.data.crops import Sample, augment, pass_order, random_corner, to_tensor
 from deblur.data.pairs import Pair
 from deblur.errors import DataError
 
 
-class PairCrops(Dataset[tuple[Tensor, Tensor]]):
+class PairCrops(Dataset[Sample]):
     """Random crops of pairs: the same crop, flips and quarter turns for both images of a pair.
 
     Sample ``key`` is a function of (seed, key) alone. Pairs are dealt in a fresh order each pass over them.
@@ -20,8 +19,8 @@ class PairCrops(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, pairs: Sequence[Pair], patch_px: int, seed: int) -> None:
         self.pairs, self.patch_px, self.seed = pairs, patch_px, seed
 
-    def __getitem__(self, key: int) -> tuple[Tensor, Tensor]:
-        """(blurry, sharp), each ``(3, patch, patch)`` uint8."""
+    def __getitem__(self, key: int) -> Sample:
+        """Sample ``key``, ``patch`` px a side."""
         pair = self._pair(key)
         blurry, sharp = pair.load()
         rng = np.random.default_rng((self.seed, key))
@@ -31,7 +30,7 @@ class PairCrops(Dataset[tuple[Tensor, Tensor]]):
             raise DataError(f"{pair.name}: {error}") from error
         window = np.s_[top : top + self.patch_px, left : left + self.patch_px]
         blurry, sharp = augment(rng, blurry[window], sharp[window])
-        return to_tensor(blurry), to_tensor(sharp)
+        return Sample(to_tensor(blurry), to_tensor(sharp), int(key))
 
     def name_of(self, key: int) -> str:
         """The pair that sample ``key`` is cut from."""

@@ -210,7 +210,7 @@ def without_bad(found: Sequence[T | str], at_most: int, kind: str) -> tuple[list
     """
     good, bad = [x for x in found if not isinstance(x, str)], [x for x in found if isinstance(x, str)]
     if len(bad) > at_most:
-        raise DataError(f"{len(bad)} {kind} are broken, {at_most} may be left out (--skip_bad): {'; '.join(bad[:20])}")
+        raise DataError(f"{len(bad)} {kind} are broken, {at_most} may be left out (skip_bad): {'; '.join(bad[:20])}")
     if not good:
         raise DataError(f"All {len(bad)} {kind} are broken: {'; '.join(bad[:20])}")
     return good, bad

@@ -1,4 +1,4 @@
-"""What --train_data and --test_data name: sources of pairs, drawn by weight.
+"""What train_data and test_data name: sources of pairs, drawn by weight.
 
     gopro/train            pairs: blur/ and sharp/ inside, or one such folder a sequence
     frames:vimeo           high-speed frame sequences: blurry is the mean of consecutive frames
@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset
 
-from deblur.data.blurred import BlurredCrops, Cuttings, Leaves, Photos, Sample, fixed_pairs
+from deblur.data.blurred import BlurredCrops, Cuttings, Leaves, Photos, Unblurred, fixed_pairs
 from deblur.data.cache import cached, cached_photos
-from deblur.data.crops import Key
+from deblur.data.crops import Key, Sample
 from deblur.data.frames import find_frames
 from deblur.data.pair_crops import PairCrops
 from deblur.data.pairs import FileImage, FilePair, ImageFile, Pair, evenly_chosen, find_pairs, fingerprint, whole
@@ -128,14 +128,14 @@ class Source:
         return BlurredCrops(self.cuttings(seed), patch_px, seed, ranges, on_device)
 
 
-class Mixture(Dataset[Sample]):
+class Mixture(Dataset[Sample | Unblurred]):
     """Several training sets; which one a sample comes from is a function of (seed, key), in proportion to weights."""
 
     def __init__(self, parts: Sequence[Part], weights: Sequence[float], seed: int) -> None:
         self.parts, self.seed = parts, seed
         self.limits = np.cumsum(weights) / np.sum(weights)
 
-    def __getitem__(self, key: Key) -> Sample:
+    def __getitem__(self, key: Key) -> Sample | Unblurred:
         """The sample of the part whose turn it is."""
         return self._part(key)[key]
 
@@ -252,12 +252,12 @@ def hold_back(sources: Sequence[Source]) -> tuple[list[Source], list[Source]]:
         SettingError: pairs and frames, whose neighbours are too alike to be held back one by one.
     """
     if any(source.pairs for source in sources):
-        raise SettingError("--test_data is needed: pairs that are not trained on, best of other scenes.")
+        raise SettingError("test_data is needed: pairs that are not trained on, best of other scenes.")
     train, validate = [], []
     for source in sources:
         held = source.photos[::10]
         if source.photos and len(source.photos) < 2:
-            raise SettingError(f"{source.name.path} holds one photo; give two or more, or --test_data.")
+            raise SettingError(f"{source.name.path} holds one photo; give two or more, or test_data.")
         kept = [photo for number, photo in enumerate(source.photos) if number % 10]
         train.append(replace(source, photos=kept))
         if held:

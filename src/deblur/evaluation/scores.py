@@ -1,29 +1,41 @@
-"""Score a restorer on whole images, beside the score of doing nothing."""
+"""Score a restorer on whole images, beside the score of doing nothing. Needs neither torch nor a loss."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from deblur.data.pairs import Pair
 from deblur.errors import DataError
 from deblur.evaluation.statistics import Interval, mean_interval
 from deblur.images import Pixels, Rgb8, from_rgb8, to_rgb8
-from deblur.losses import restoration_loss, scales_that_fit
-from deblur.metrics import psnr_db, ssim
+from deblur.metrics import ms_ssim, psnr_db, scales_that_fit, ssim
 
 
 @dataclass(frozen=True)
 class Score:
-    """One image: the restored result and the blurry input, each against the sharp reference, on 8 bit."""
+    """One image: the restored result and the blurry input, each against the sharp reference, on 8 bit.
+
+    ``ms_ssim`` is NaN where nobody asked for it.
+    """
 
     name: str
     psnr_db: float
     ssim: float
     psnr_input_db: float
     ssim_input: float
-    loss: float
+    ms_ssim: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An image with its score: ``output`` as the restorer gave it (clamped), ``restored`` the same in 8 bit."""
+
+    score: Score
+    blurry: Rgb8
+    output: Pixels
+    restored: Rgb8
+    sharp: Rgb8
 
 
 @dataclass(frozen=True)
@@ -52,20 +64,28 @@ class EvaluationSet:
     def score(
         self,
         restore: Callable[[Pixels], Pixels],
-        on_image: Callable[[Score, Rgb8, Rgb8, Rgb8], None] = lambda score, blurry, restored, sharp: None,
+        on_image: Callable[[Scored], None] = lambda scored: None,
+        *,
+        with_ms_ssim: bool = False,
     ) -> Scores:
-        """Restore and score every pair; ``on_image`` is told each score with blurry, restored and sharp pixels."""
-        images = []
+        """Restore and score every pair.
+
+        Args:
+            restore: ``(H, W, 3)`` float32 in ``[0, 1]`` -> the same.
+            on_image: told each image with its score.
+            with_ms_ssim: score MS-SSIM, too, which takes as long as the other two together.
+        """
+        scores = []
         for index, pair in enumerate(self.pairs):
             blurry, sharp = pair.load()
             output = restore(from_rgb8(blurry))
             restored = to_rgb8(output)
             psnr_input_db, ssim_input = self._input_score(index, blurry, sharp)
-            loss = _loss(output, sharp)
-            score = Score(pair.name, psnr_db(restored, sharp), ssim(restored, sharp), psnr_input_db, ssim_input, loss)
-            on_image(score, blurry, restored, sharp)
-            images.append(score)
-        return Scores(images)
+            figures = (psnr_db(restored, sharp), ssim(restored, sharp), psnr_input_db, ssim_input)
+            score = Score(pair.name, *figures, ms_ssim(restored, sharp) if with_ms_ssim else float("nan"))
+            on_image(Scored(score, blurry, output, restored, sharp))
+            scores.append(score)
+        return Scores(scores)
 
     def _input_score(self, index: int, blurry: Rgb8, sharp: Rgb8) -> tuple[float, float]:
         if index not in self._inputs:
@@ -75,9 +95,3 @@ class EvaluationSet:
                 raise DataError(f"{self.pairs[index].name}: {error}") from error
             self._inputs[index] = (psnr_db(blurry, sharp), ssim(blurry, sharp))
         return self._inputs[index]
-
-
-def _loss(output: Pixels, sharp: Rgb8) -> float:
-    as_batch = (torch.from_numpy(x.transpose(2, 0, 1)[None].copy()) for x in (output, from_rgb8(sharp)))
-    with torch.inference_mode():
-        return float(restoration_loss(*as_batch))

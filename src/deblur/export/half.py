@@ -28,7 +28,7 @@ def halve_weights(model: Any, names: Collection[str]) -> None:
         with np.errstate(over="ignore"):
             half = numpy_helper.to_array(tensor).astype(np.float16)
         if not np.isfinite(half).all():
-            raise ModelError(f"{tensor.name} holds values that float16 cannot hold; export it without --half.")
+            raise ModelError(f"{tensor.name} holds values that float16 cannot hold; export it without half precision.")
         tensor.CopyFrom(numpy_helper.from_array(half, tensor.name))
         casts[tensor.name] = helper.make_node("Cast", [tensor.name], [tensor.name + SUFFIX], to=TensorProto.FLOAT)
     nodes = list(graph.node)

@@ -1,16 +1,13 @@
-"""Write a network as a model folder (``model.onnx`` + ``model.json``), and prove the file before it is relied on."""
+"""Write a network as a model folder: ``model.onnx`` and ``model.json``. ``verified.py`` proves it before it is used."""
 
 import logging
 import warnings
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from deblur.errors import RegistrationError, SettingError
-from deblur.evaluation.scores import EvaluationSet, Scores
+from deblur.errors import SettingError
 from deblur.export.group_norm import channelwise
 from deblur.export.half import halve_weights
 from deblur.files import sha256_of, whole_file
@@ -20,14 +17,12 @@ from deblur.inference.model_folder import (
     Golden,
     ModelInfo,
     golden_cell_means,
-    open_model,
     write_info,
 )
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.tiling import Tiling
 from deblur.models.network import Network
 
-VERIFY_TOLERANCE_DB = 0.02
 GOLDEN_SEED, GOLDEN_SIDE_PX = 2026, 64
 OPSET = 20
 
@@ -66,7 +61,9 @@ def export_model(
         precision="f32",
         multiple_of=model.size_rule.multiple_of,
         min_side_px=model.size_rule.min_side_px,
-        receptive_px=model.receptive_px,
+        reach_px=model.reach_px,
+        halo_px=model.halo_px,
+        statistics=model.has_statistics,
         tile_px=tiling.tile_px,
         overlap_px=tiling.overlap_px,
         psnr_db=None,
@@ -77,32 +74,6 @@ def export_model(
     )
     write_info(folder, info)
     return info
-
-
-def verify_model(
-    folder: Path, benchmark: EvaluationSet, trained_psnr_db: float, check: Callable[[], None] = lambda: None
-) -> Scores:
-    """Open a written model folder, score it on whole images as the server would restore them, and record the scores.
-
-    Args:
-        folder: from :func:`export_model`.
-        benchmark: the validation images.
-        trained_psnr_db: what validation measured with the network in torch.
-        check: called between tiles and inside them; an exception it raises stops the work.
-
-    Raises:
-        RegistrationError: the file's PSNR is more than 0.02 dB away from ``trained_psnr_db``.
-    """
-    model = open_model(folder, OnnxEngine)  # float32: it is the file that is verified, not a machine's bf16
-    scores = benchmark.score(lambda pixels: model.restorer(pixels, check=check))
-    psnr_db = scores.mean("psnr_db")
-    if not abs(psnr_db - trained_psnr_db) <= VERIFY_TOLERANCE_DB:
-        raise RegistrationError(
-            f"The exported file scores {psnr_db:.3f} dB, validation measured {trained_psnr_db:.3f} dB: more than "
-            f"{VERIFY_TOLERANCE_DB} dB apart. It is not to be used, and was not registered; the files are in {folder}."
-        )
-    write_info(folder, replace(model.info, psnr_db=psnr_db, psnr_input_db=scores.mean("psnr_input_db")))
-    return scores
 
 
 def _traced(model: Network) -> Any:

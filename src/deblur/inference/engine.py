@@ -45,4 +45,4 @@ def begin(engine: Engine) -> Run:
 def check_threads(threads: int | None) -> None:
     """Raises SettingError where no thread is left; None is one a core."""
     if threads is not None and threads < 1:
-        raise SettingError(f"--threads is {threads}; it must be at least 1.")
+        raise SettingError(f"threads is {threads}; it must be at least 1.")

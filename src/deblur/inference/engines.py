@@ -31,11 +31,11 @@ def open_engine(
     check_threads(threads)
     installed = importlib.util.find_spec("openvino") is not None
     if name == "openvino" and not installed:
-        raise SettingError("OpenVINO is not installed: pip install openvino, or take --engine onnxruntime.")
+        raise SettingError("OpenVINO is not installed: pip install openvino, or take the engine onnxruntime.")
     if name == "auto":
         name = "openvino" if installed and platform.machine() in ("x86_64", "AMD64") else "onnxruntime"
     if name == "onnxruntime":
         if precision == "bf16":
-            raise SettingError("ONNX Runtime computes in f32 on the CPU. For bf16 take --engine openvino.")
+            raise SettingError("ONNX Runtime computes in f32 on the CPU. For bf16 take the engine openvino.")
         return OnnxEngine(model, threads)
     return OpenVinoEngine(model, precision, threads)

@@ -7,7 +7,9 @@ from pathlib import Path
 from deblur import images
 from deblur.errors import DeblurError, SettingError
 from deblur.files import whole_file
-from deblur.inference.restorer import Restorer
+from deblur.inference.model_folder import Model
+from deblur.inference.photo import restore_photo
+from deblur.inference.restorer import OnTile, ignore
 
 FORMAT_OF_SUFFIX = {
     ".jpg": "jpeg",
@@ -18,7 +20,6 @@ FORMAT_OF_SUFFIX = {
     ".tiff": "tiff",
 }
 READABLE = (*images.SUFFIXES, ".gif")
-OnTile = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,17 @@ class Report:
 
 
 def restore_file(
-    restorer: Restorer,
+    model: Model,
     photo: Path,
     output: Path | None = None,
     *,
     overwrite: bool = False,
-    on_tile: OnTile = lambda done, total: None,
+    on_tile: OnTile = ignore,
 ) -> Path:
     """Restore one photo; returns where it lies.
 
     Args:
-        restorer: does the work.
+        model: restores it.
         photo: the blurry file.
         output: where to; by default ``NAME.deblurred.EXT`` beside it. Its suffix decides the format.
         overwrite: whether an existing ``output`` may be replaced.
@@ -54,7 +55,7 @@ def restore_file(
     if output is not None and output.suffix.lower() not in FORMAT_OF_SUFFIX:
         raise SettingError(f"{output}: the suffix decides the format; allowed are {', '.join(FORMAT_OF_SUFFIX)}.")
     return _restore(
-        restorer,
+        model,
         photo,
         lambda photo_format: output or photo.with_name(output_name(photo, photo_format, ".deblurred")),
         overwrite,
@@ -63,7 +64,7 @@ def restore_file(
 
 
 def restore_folder(
-    restorer: Restorer,
+    model: Model,
     folder: Path,
     output: Path | None = None,
     *,
@@ -86,13 +87,13 @@ def restore_folder(
         raise SettingError(f"{error.filename or target} cannot be used as a folder ({error.strerror}).") from error
     reports: list[Report] = []
     for photo in photos:
-        report = _report_of(restorer, photo, target, overwrite, {r.output for r in reports if r.output})
+        report = _report_of(model, photo, target, overwrite, {r.output for r in reports if r.output})
         reports.append(report)
         on_report(report, len(photos))
     return reports
 
 
-def _report_of(restorer: Restorer, photo: Path, folder: Path, overwrite: bool, taken: set[Path]) -> Report:
+def _report_of(model: Model, photo: Path, folder: Path, overwrite: bool, taken: set[Path]) -> Report:
     """One file of a folder; whatever happens to it stays with it."""
 
     def place(photo_format: str) -> Path:
@@ -102,18 +103,18 @@ def _report_of(restorer: Restorer, photo: Path, folder: Path, overwrite: bool, t
         return target
 
     try:
-        return Report(photo, _restore(restorer, photo, place, overwrite, lambda done, total: None))
+        return Report(photo, _restore(model, photo, place, overwrite, ignore))
     except DeblurError as error:
         return Report(photo, trouble=str(error))
 
 
-def _restore(restorer: Restorer, photo: Path, place: Callable[[str], Path], overwrite: bool, on_tile: OnTile) -> Path:
+def _restore(model: Model, photo: Path, place: Callable[[str], Path], overwrite: bool, on_tile: OnTile) -> Path:
     """``place`` says where the result goes, once the photo's format is known."""
     try:
         data = images.read(photo)
         target = place(data.format)
         _check_target(photo, target, overwrite)
-        restorer.in_place(data.rgb, on_tile=on_tile)
+        restore_photo(model, data, on_tile=on_tile)
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(target) as stream:  # a killed program leaves no half photo under the final name
             images.write(data, stream, FORMAT_OF_SUFFIX.get(target.suffix.lower()))
@@ -132,4 +133,4 @@ def _check_target(photo: Path, target: Path, overwrite: bool) -> None:
     if target.exists() and target.samefile(photo):
         raise SettingError(f"{target} is the photo itself; name another output.")
     if target.exists() and not overwrite:
-        raise SettingError(f"{target} exists. Name another output, or say --overwrite.")
+        raise SettingError(f"{target} exists. Name another output, or allow it to be replaced (overwrite).")

@@ -39,7 +39,7 @@ def locate_model(
         bundled = bundled_model()
         if bundled is None:
             raise ModelError(
-                "There is no model. Name one with --model or DEBLUR_MODEL: a model folder, or models:/NAME@champion. "
+                "There is no model. Name one (model, or DEBLUR_MODEL): a model folder, or models:/NAME@champion. "
                 "'python dev.py demo' trains and registers one."
             )
         return bundled

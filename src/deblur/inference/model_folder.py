@@ -21,7 +21,7 @@ from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import AREA_SLACK, SizeRule, Tiling
 
 ONNX_FILE, JSON_FILE = "model.onnx", "model.json"
-FORMAT = 1
+FORMAT = 2
 GOLDEN_TOLERANCE = 1e-3
 GOLDEN_TOLERANCE_BF16 = 1e-2
 """bf16 has 8 bits of mantissa: its rounding moved the cell means of DeblurUNet by 1e-4 (trained) to 1.4e-3 (random)."""
@@ -46,10 +46,28 @@ class Golden:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """``model.json``.
+    """``model.json``: what must be known of a network to restore with it, and where it came from.
 
-    ``receptive_px`` is None where the network's statistics cover the whole tile, ``bytes_per_px`` (what a tile takes in
-    float32) where nobody measured it.
+    Args:
+        name: of the model.
+        run_id: of the training, where a tracker knows it.
+        git_commit: of the code that exported it.
+        sha256: of ``model.onnx``.
+        precision: of the arithmetic in the file.
+        multiple_of: of a tile's sides, px.
+        min_side_px: of a tile.
+        reach_px: how far away a pixel can lie and still change the result here; None: as far as the tile goes.
+        halo_px: how much of a tile's border is thrown away. As wide as the reach, tiles change nothing.
+        statistics: whether the network computes statistics over the whole tile.
+        tile_px: side of the tile that the model was validated with.
+        overlap_px: of neighbouring tiles.
+        psnr_db: of the file on its validation images; None: never verified.
+        psnr_input_db: of the blurry input there.
+        architecture: what ``models.build`` makes.
+        golden: what the file must compute.
+        bytes_per_px: what a tile takes in float32, measured; None: nobody measured it.
+        version: in a registry.
+        format: of ``model.json``.
     """
 
     name: str
@@ -59,50 +77,47 @@ class ModelInfo:
     precision: str
     multiple_of: int
     min_side_px: int
-    receptive_px: int | None
+    reach_px: int | None
+    halo_px: int
+    statistics: bool
     tile_px: int
     overlap_px: int
     psnr_db: float | None
     psnr_input_db: float | None
     architecture: dict[str, Any]
     golden: Golden
-    format: int = FORMAT
     bytes_per_px: float | None = None
     version: str | None = None
+    format: int = FORMAT
 
     @property
     def tiling(self) -> Tiling:
-        """The tiling that the model was validated with.
-
-        Where the network sees no further than ``receptive_px``, a halo of that width makes a pixel's value the same in
-        every tile: nothing is left to blend, and the result is the whole image's to the bit.
-        """
-        rule = SizeRule(self.multiple_of, self.min_side_px)
-        if self.receptive_px is None:
-            return Tiling(self.tile_px, self.overlap_px, rule)
-        return Tiling(self.tile_px, 2 * self.receptive_px, rule, halo_px=self.receptive_px)
+        """The tiling that the model was validated with; tiles with a halo overlap by nothing else."""
+        overlap_px = 2 * self.halo_px or self.overlap_px
+        return Tiling(self.tile_px, overlap_px, SizeRule(self.multiple_of, self.min_side_px), self.halo_px)
 
     def tiling_within(self, memory_mb: float) -> Tiling:
         """The largest tiles that the network restores within ``memory_mb`` (1e6 bytes); the result is the same.
 
         Raises:
-            SettingError: the tile is a part of the model, or there is too little memory for any.
+            SettingError: the result depends on the tile, nobody measured what one takes, or there is too little memory.
         """
         if not 0 < memory_mb < inf:
-            raise SettingError(f"--memory is {memory_mb:g}; it must be a number of MB above 0.")
-        if self.receptive_px is not None and self.bytes_per_px is None:
-            raise SettingError(f"{JSON_FILE} of {self.name} does not say what a tile takes. Export it again.")
-        if self.receptive_px is None or self.bytes_per_px is None:
+            raise SettingError(f"memory is {memory_mb:g}; it must be a number of MB above 0.")
+        if self.halo_px == 0 or self.halo_px != self.reach_px:
+            why = "statistics over the tile" if self.statistics else "borders of tiles that are blended"
             raise SettingError(
-                f"--memory does not suit {self.name}: its result depends on the tile, so it keeps the one of "
-                f"{self.tile_px} px that it was validated with. --tile asks for another."
+                f"memory does not suit {self.name}: its result depends on the tile ({why}), so it keeps the one of "
+                f"{self.tile_px} px that it was validated with. Ask for another by its size."
             )
-        least_px = self.tiling.rule.fit(4 * self.receptive_px)
+        if self.bytes_per_px is None:
+            raise SettingError(f"{JSON_FILE} of {self.name} does not say what a tile takes. Export it again.")
+        least_px = self.tiling.rule.fit(4 * self.halo_px)
         side_px = (memory_mb * 1e6 / self.bytes_per_px / AREA_SLACK) ** 0.5
         tile_px = int(side_px) // self.multiple_of * self.multiple_of
         if tile_px < least_px:
             least_mb = ceil(AREA_SLACK * least_px**2 * self.bytes_per_px / 1e6)
-            raise SettingError(f"--memory is {memory_mb:g} MB; {self.name} needs at least {least_mb} MB.")
+            raise SettingError(f"memory is {memory_mb:g} MB; {self.name} needs at least {least_mb} MB.")
         return replace(self.tiling, tile_px=tile_px)
 
     @property
@@ -141,8 +156,10 @@ def read_info(folder: Path) -> ModelInfo:
     path = folder / JSON_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        if values["format"] != FORMAT:
-            raise ModelError(f"{path} has format {values['format']}; this program reads {FORMAT}.")
+        if values["format"] not in (1, FORMAT):
+            raise ModelError(f"{path} has format {values['format']}; this program reads 1 and {FORMAT}.")
+        if values["format"] == 1:
+            values = _from_format_1(values)
         info = ModelInfo(**{**values, "golden": Golden(**values["golden"])})
         bytes.fromhex(info.sha256)
     except FileNotFoundError as error:
@@ -151,6 +168,13 @@ def read_info(folder: Path) -> ModelInfo:
         wanted = ", ".join(f.name for f in fields(ModelInfo))
         raise ModelError(f"{path} is broken ({type(error).__name__}: {error}). It must hold: {wanted}.") from error
     return info
+
+
+def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
+    """It had one field for reach, halo and statistics: ``receptive_px``, null where statistics cover the tile."""
+    reach_px = values.pop("receptive_px")
+    statistics = reach_px is None and not values["architecture"].get("frozen", False)
+    return values | {"reach_px": reach_px, "halo_px": reach_px or 0, "statistics": statistics, "format": FORMAT}
 
 
 def whole_info(folder: Path) -> ModelInfo:

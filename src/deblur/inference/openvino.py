@@ -51,7 +51,7 @@ class OpenVinoEngine:
 
         has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not has_bf16:
-            raise SettingError("This processor does not multiply bf16 natively. Take --precision f32.")
+            raise SettingError("This processor does not multiply bf16 natively. Take precision f32.")
         self.precision: Precision = "bf16" if has_bf16 and precision != "f32" else "f32"
         self._options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": self.precision, "NUM_STREAMS": 1}
         if threads:

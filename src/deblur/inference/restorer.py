@@ -25,7 +25,7 @@ Planes = NDArray[np.float32]
 """``(3, h, w)`` float32."""
 
 
-def _ignore(done: int, total: int) -> None:
+def ignore(done: int, total: int) -> None:
     """Nobody wants to know."""
 
 
@@ -48,7 +48,7 @@ class Restorer:
         self,
         pixels: Pixels,
         strength: float = 1.0,
-        on_tile: OnTile = _ignore,
+        on_tile: OnTile = ignore,
         check: Callable[[], None] = lambda: None,
     ) -> Pixels:
         """``(H, W, 3)`` float32 in ``[0, 1]`` -> the same, restored and clamped.
@@ -75,20 +75,20 @@ class Restorer:
         self,
         rgb: Rgb8,
         strength: float = 1.0,
-        on_tile: OnTile = _ignore,
+        on_tile: OnTile = ignore,
         check: Callable[[], None] = lambda: None,
-    ) -> None:
+    ) -> Plan:
         """Restore ``(H, W, 3)`` uint8 where it lies: rows are overwritten as soon as no tile needs them any more.
 
         The same as ``to_rgb8(restorer(from_rgb8(rgb)))`` with a fraction of the memory: what is needed beside ``rgb``
         depends on the tile and the image's width. After an exception ``rgb`` is half restored. Arguments and errors
-        are those of calling the restorer.
+        are those of calling the restorer; returns the tiles it was cut into.
         """
 
         def overwrite(rows: slice, restored: Planes) -> None:
             rgb[rows] = to_rgb8(_mixed(rgb[rows], restored, strength))
 
-        self._restore(rgb, strength, overwrite, on_tile, check)
+        return self._restore(rgb, strength, overwrite, on_tile, check)
 
     def _restore(
         self,
@@ -97,7 +97,7 @@ class Restorer:
         finish: Callable[[slice, Planes], None],
         on_tile: OnTile,
         check: Callable[[], None],
-    ) -> None:
+    ) -> Plan:
         """Blend tile after tile; ``finish`` is given the rows that are complete, from top to bottom."""
         if not 0.0 <= strength <= 1.0:
             raise RequestError(f"strength is {strength:g}; allowed are 0 to 1.")
@@ -118,6 +118,7 @@ class Restorer:
                 begun = rows.tile_px - (finished - top)  # rows that the next tiles go on with
                 blended[:, :begun] = blended[:, finished - top :]
                 blended[:, begun:] = 0
+        return plan
 
 
 def _tiles(pixels: Pixels | Rgb8, plan: Plan) -> Iterator[Tiles]:

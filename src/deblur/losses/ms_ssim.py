@@ -1,37 +1,19 @@
-"""The training loss: 0.84 x (1 - MS-SSIM) + 0.16 x Charbonnier.
+"""MS-SSIM (Wang, Simoncelli, Bovik 2003) as a term of the objective.
 
-MS-SSIM (Wang, Simoncelli, Bovik 2003) is computed on ``[0, 1]`` with range 1, in float32 even under autocast, on a
-clamped prediction; Charbonnier sees the raw prediction, so that pixels outside the range keep a gradient. The contrast
-terms can be negative and are raised to fractional powers, which gives NaN: they are floored, and so is the gradient's
-size, ``w * floor ** (w - 1)``.
+Pixels are in ``[0, 1]`` and the range is 1. The contrast terms can be negative and are raised to fractional powers,
+which gives NaN: they are floored, and so is the gradient's size, ``w * floor ** (w - 1)``.
 """
 
 from functools import lru_cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-WINDOW_PX = 11
-SIGMA_PX = 1.5
-SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-C1, C2 = 0.01**2, 0.03**2
+from deblur.data.batches import Batch
+from deblur.metrics import C1, C2, SCALE_WEIGHTS, SIGMA_PX, TERM_FLOOR, WINDOW_PX, scales_that_fit
+
 LONGEST_PRODUCT_PX = 512
-TERM_FLOOR = 1e-4
-MS_SSIM_WEIGHT, CHARBONNIER_WEIGHT = 0.84, 0.16
-CHARBONNIER_EPS = 1e-3
-
-
-def scales_that_fit(side_px: int) -> int:
-    """How many MS-SSIM scales an image with this shorter side allows: 5 above 160 px, 4 above 80, 3 above 40 ...
-
-    Raises:
-        ValueError: not even one (10 px or less).
-    """
-    scales = next((n for n in range(5, 0, -1) if side_px > (WINDOW_PX - 1) * 2 ** (n - 1)), None)
-    if scales is None:
-        raise ValueError(f"MS-SSIM needs a side of at least {WINDOW_PX} px; this one has {side_px}.")
-    return scales
 
 
 def ms_ssim(a: Tensor, b: Tensor, scales: int | None = None) -> Tensor:
@@ -56,17 +38,12 @@ def ms_ssim(a: Tensor, b: Tensor, scales: int | None = None) -> Tensor:
     return product.mean()
 
 
-def charbonnier(prediction: Tensor, sharp: Tensor) -> Tensor:
-    """Mean of ``sqrt(d^2 + eps^2)``, a smooth L1 (Charbonnier et al. 1994)."""
-    return torch.sqrt((prediction - sharp) ** 2 + CHARBONNIER_EPS**2).mean()
+class MsSsim(nn.Module):
+    """``1 - MS-SSIM`` of the clamped prediction and the sharp picture, computed in float32."""
 
-
-def restoration_loss(prediction: Tensor, sharp: Tensor) -> Tensor:
-    """The loss of a raw ``(B, 3, H, W)`` prediction against sharp pixels in ``[0, 1]`` -> a float32 scalar."""
-    with torch.autocast(prediction.device.type, enabled=False):
-        prediction, sharp = prediction.float(), sharp.float()
-        structure = 1 - ms_ssim(prediction.clamp(0, 1), sharp)
-        return MS_SSIM_WEIGHT * structure + CHARBONNIER_WEIGHT * charbonnier(prediction, sharp)
+    def forward(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """``(B, 3, H, W)`` float32 -> a scalar, 0 where they are equal."""
+        return 1 - ms_ssim(prediction.clamp(0, 1), batch.sharp)
 
 
 def _ssim_terms(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

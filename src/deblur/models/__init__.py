@@ -1,12 +1,16 @@
-"""Architectures by name, one a file. What is saved about a model is its name and its keyword arguments."""
+"""Architectures by name, one a file. What is saved about a model is its name and its keyword arguments.
+
+A new one is a file with a :class:`~deblur.models.network.Network` and a line in ``ARCHITECTURES``.
+"""
 
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
-from deblur.errors import ModelError
+from deblur.errors import ModelError, SettingError
 from deblur.models.fast_unet import FastUNet
 from deblur.models.network import Network
 from deblur.models.unet import DeblurUNet
@@ -14,13 +18,37 @@ from deblur.models.unet import DeblurUNet
 ARCHITECTURES: dict[str, type[Network]] = {"DeblurUNet": DeblurUNet, "FastUNet": FastUNet}
 
 
-def build(architecture: dict[str, Any]) -> Network:
-    """``{"name": "DeblurUNet", "width": 32, "residual": False}`` -> the network, freshly initialised."""
+def build(architecture: Mapping[str, Any], *, weights: bool = True) -> Network:
+    """``{"name": "DeblurUNet", "width": 32, "residual": False}`` -> the network, freshly initialised.
+
+    Args:
+        architecture: its name and arguments.
+        weights: whether it gets some; without, it takes no time and no memory, and can be asked for its facts.
+
+    Raises:
+        ModelError: an unknown name.
+        SettingError: arguments that the network refuses.
+    """
     arguments = dict(architecture)
     name = arguments.pop("name", None)
     if name not in ARCHITECTURES:
         raise ModelError(f"Unknown architecture {name!r}; known are {', '.join(ARCHITECTURES)}.")
-    return ARCHITECTURES[name](**arguments)
+    try:
+        if weights:
+            return ARCHITECTURES[name](**arguments)
+        with torch.device("meta"):
+            return ARCHITECTURES[name](**arguments)
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"{name}: {error}") from error
+
+
+def options_of(name: str) -> dict[str, Any]:
+    """The arguments of an architecture that a person chooses, with their defaults: the positional ones.
+
+    Keyword-only ones are set by this program.
+    """
+    parameters = inspect.signature(ARCHITECTURES[name]).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind == p.POSITIONAL_OR_KEYWORD}
 
 
 def architecture_in(settings: Mapping[str, Any]) -> dict[str, Any]:

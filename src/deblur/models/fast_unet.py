@@ -7,7 +7,6 @@ at zero (Zhang et al. 2019, "Fixup initialization"), so an untrained network ret
 """
 
 import itertools
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -38,8 +37,8 @@ class FastUNet(Network):
     """Blurry pixels in, restored pixels out: input plus a correction.
 
     Args:
-        width: channels of the first level, at half resolution; each of the three levels below doubles them.
-        blocks: residual blocks a level, on the way down and on the way up.
+        width: Channels of the first level, at half resolution, a multiple of 8; 32 gives 2,392,908 parameters.
+        blocks: Residual blocks a level, on the way down and on the way up.
     """
 
     size_rule = SizeRule(multiple_of=FOLD * 2**LEVELS, min_side_px=FOLD * 2**LEVELS)
@@ -66,7 +65,7 @@ class FastUNet(Network):
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     @property
-    def receptive_px(self) -> int:  # type: ignore[override]
+    def reach_px(self) -> int:  # type: ignore[override]
         """Of the longest path, in px of the input: a 3x3 convolution reaches one sample of its level."""
         samples_px = [FOLD * 2**level for level in range(LEVELS + 1)]
         level_blocks = [2 * self.blocks * px for px in samples_px]
@@ -78,11 +77,6 @@ class FastUNet(Network):
     def bytes_per_px(self) -> float:
         """Input and output, and eight bytes for each channel of the first level: above all that was measured."""
         return 40 + 8.0 * self.width
-
-    @property
-    def architecture(self) -> dict[str, Any]:
-        """What ``models.build`` needs to make this network again."""
-        return {"name": "FastUNet", "width": self.width, "blocks": self.blocks}
 
     def forward(self, blurry: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in ``[0, 1]``, H and W multiples of 16 -> the same shape, not clamped."""

@@ -14,34 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deblur.models.unet import DeblurUNet, DoubleConv
 
-
-def freeze(network: DeblurUNet, batches: Iterable[Tensor]) -> DeblurUNet:
-    """The same network without GroupNorm.
+def statistics_over(network: nn.Module, batches: Iterable[Tensor]) -> dict[nn.GroupNorm, Tensor]:
+    """Mean and standard deviation of every group before normalisation, averages over crops: ``(2, groups)`` a norm.
 
     Args:
         network: one with GroupNorm, on the CPU.
         batches: blurry crops ``(B, 3, H, W)`` in ``[0, 1]``, as it was trained on.
     """
-    statistics = _statistics(network, batches)
-    frozen = DeblurUNet(network.width, network.residual, frozen=True)
-    weights = network.state_dict()
-    frozen.load_state_dict({name: weights[name] for name in frozen.state_dict()})
-    with torch.no_grad():
-        for before, after in zip(_blocks(network), _blocks(frozen), strict=True):
-            for i, norm in enumerate(before):
-                if isinstance(norm, nn.GroupNorm):
-                    _fold(after[i - 1], norm, statistics[norm])  # type: ignore[arg-type]
-    return frozen.eval()
-
-
-def _blocks(network: DeblurUNet) -> list[DoubleConv]:
-    return [module for module in network.modules() if isinstance(module, DoubleConv)]
-
-
-def _statistics(network: DeblurUNet, batches: Iterable[Tensor]) -> dict[nn.GroupNorm, Tensor]:
-    """Mean and standard deviation of every group before normalisation, averages over crops: ``(2, groups)`` a norm."""
     seen: dict[nn.GroupNorm, list[Tensor]] = {}
 
     def note(norm: nn.Module, inputs: tuple[Tensor], _: Any) -> None:
@@ -62,8 +42,9 @@ def _statistics(network: DeblurUNet, batches: Iterable[Tensor]) -> dict[nn.Group
     return {norm: torch.cat(parts, dim=1).mean(1) for norm, parts in seen.items()}
 
 
-def _fold(convolution: nn.Conv2d, norm: nn.GroupNorm, statistics: Tensor) -> None:
-    """``norm(convolution(x))`` with these statistics, as the convolution alone."""
+@torch.no_grad()
+def fold(convolution: nn.Conv2d, norm: nn.GroupNorm, statistics: Tensor) -> None:
+    """Make the convolution compute ``norm(convolution(x))`` with these statistics, ``(2, groups)``."""
     mean, deviation = statistics.repeat_interleave(norm.num_channels // norm.num_groups, dim=1)
     scale = norm.weight / deviation
     assert convolution.bias is not None

@@ -5,16 +5,17 @@ and ReLU; max-pool on the way down, bilinear x2 and a 3x3 convolution on the way
 checkerboard, Odena et al. 2016); skip connections; a 1x1 head without activation. 8,636,451 parameters at width 32.
 
 GroupNorm's statistics cover the whole input, so what a pixel becomes depends on the tile it lies in: see
-``documentation/architecture.md``. ``freezing.py`` replaces them by fixed ones.
+``documentation/architecture.md``. Frozen, the network has none.
 """
 
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from deblur.inference.tiling import SizeRule
+from deblur.models.freezing import fold, statistics_over
 from deblur.models.network import Network
 
 LEVELS = 4
@@ -51,16 +52,14 @@ class DeblurUNet(Network):
     """Blurry pixels in, restored pixels out.
 
     Args:
-        width: channels of the first level; a multiple of 8 (GroupNorm has 8 groups). 32 as published.
-        residual: the network predicts the correction and its head starts at zero, so an untrained network returns
-            its input. Off as published.
+        width: Channels of the first level, a multiple of 8 (GroupNorm has 8 groups); 32 gives 8,636,451 parameters.
+        residual: Predict the correction, with the head at zero: training starts at doing nothing. Off as published.
         frozen: without GroupNorm, whose statistics have become a part of the convolutions.
     """
 
     size_rule = SizeRule(multiple_of=2**LEVELS, min_side_px=2**LEVELS)
-    receptive_px = None  # GroupNorm: statistics over the whole tile. Frozen: see freezing.py
 
-    def __init__(self, width: int = 32, residual: bool = False, frozen: bool = False) -> None:
+    def __init__(self, width: int = 32, residual: bool = False, *, frozen: bool = False) -> None:
         super().__init__()
         if width < GROUPS or width % GROUPS:
             raise ValueError(f"width is {width}; it must be a multiple of {GROUPS} (GroupNorm has {GROUPS} groups).")
@@ -79,9 +78,42 @@ class DeblurUNet(Network):
             nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     @property
-    def architecture(self) -> dict[str, Any]:
-        """What ``models.build`` needs to make this network again."""
-        return {"name": "DeblurUNet", "width": self.width, "residual": self.residual, "frozen": self.frozen}
+    def has_statistics(self) -> bool:  # type: ignore[override]
+        """GroupNorm's, unless they are frozen."""
+        return not self.frozen
+
+    @property
+    def reach_px(self) -> int | None:  # type: ignore[override]
+        """Of the longest path when frozen: four 3x3 convolutions a level, pooling, enlargement and one more each."""
+        if self.has_statistics:
+            return None
+        samples_px = [2**level for level in range(LEVELS + 1)]
+        blocks = 2 * 2 * sum(samples_px[:-1]) + 2 * samples_px[-1]  # two convolutions down and up, at the bottom once
+        pooling = sum(samples_px[:-1])  # the farther of 2x2 samples
+        enlargement = sum(samples_px[1:])  # bilinear: the next coarse sample
+        up_convolutions = sum(samples_px[:-1])
+        return blocks + pooling + enlargement + up_convolutions
+
+    @property
+    def halo_px(self) -> int:
+        """None: as wide as the reach it would cost more than freezing gains. Tiles overlap and are blended."""
+        return 0
+
+    @property
+    def can_freeze(self) -> bool:
+        """Whether there is a GroupNorm."""
+        return self.has_statistics
+
+    def frozen_over(self, batches: Iterable[Tensor]) -> "DeblurUNet":
+        """Without GroupNorm: its statistics over ``batches`` are folded into the convolutions."""
+        statistics = statistics_over(self, batches)
+        frozen = DeblurUNet(self.width, self.residual, frozen=True)
+        weights = self.state_dict()
+        frozen.load_state_dict({name: weights[name] for name in frozen.state_dict()})
+        for (_, norm), (after, _) in zip(_normalised(self), _normalised(frozen), strict=True):
+            assert isinstance(norm, nn.GroupNorm)
+            fold(after, norm, statistics[norm])
+        return frozen.eval()
 
     def forward(self, blurry: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in ``[0, 1]``, H and W multiples of 16 -> the same shape, not clamped."""
@@ -96,3 +128,10 @@ class DeblurUNet(Network):
             x = level(torch.cat([skip, up(x)], dim=1))
         out = self.head(x)
         return (out + centred + 1) / 2 if self.residual else (out + 1) / 2
+
+
+def _normalised(network: DeblurUNet) -> Iterator[tuple[nn.Conv2d, nn.Module]]:
+    """Every convolution with what normalises it, or stands in its place."""
+    for block in network.modules():
+        if isinstance(block, DoubleConv):
+            yield from ((block[i], block[i + 1]) for i in (0, 3))  # type: ignore[misc]

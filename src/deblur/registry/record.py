@@ -5,7 +5,7 @@
     events.jsonl         what a person should know: resumed, skipped steps, rolled back, left out images
     panels/NAME/N.png    before / after / reference of a validation photo after epoch N
     best_model_*.pth     the best checkpoint
-    last.pth previous.pth  what resuming needs (training/checkpoint.py)
+    last.pth previous.pth  what resuming needs (models/checkpoint.py)
     model/               the exported, verified model folder
     registered.json      name and version, once registered
     shipped.json         how much of this the tracker has

@@ -38,7 +38,7 @@ def require_mlflow() -> None:
         import mlflow  # noqa: F401
     except ImportError as error:
         raise SettingError(
-            "mlflow is not installed. Install it, or train with --tracking off: 'deblur ship OUTPUT_DIR' sends the "
+            "mlflow is not installed. Install it, or train with tracking off: 'deblur ship OUTPUT_DIR' sends the "
             "record later."
         ) from error
     for chatty in ("mlflow", "alembic", "urllib3.connectionpool"):

@@ -25,6 +25,7 @@ from starlette.routing import Route
 
 from deblur import __version__, errors, images
 from deblur.errors import RequestError
+from deblur.inference.photo import Outcome, restore_photo
 from deblur.serving.body import image_of
 from deblur.serving.limits import Gate, Limits, Places
 from deblur.serving.model_store import ModelStore
@@ -44,13 +45,18 @@ class Wish:
 
 @dataclass(frozen=True)
 class Answer:
-    """A restored photo, and what is said about it in headers."""
+    """A restored photo, encoded, and what was done to it."""
 
     data: bytes
     photo_format: str
-    model: str
-    tiles: int
-    timing: str
+    outcome: Outcome
+    encode_s: float
+
+    @property
+    def timing(self) -> str:
+        """Milliseconds of the stages, as the header ``Server-Timing`` has them."""
+        stages = self.outcome.seconds | {"encode": self.encode_s}
+        return ", ".join(f"{stage};dur={1e3 * seconds:.0f}" for stage, seconds in stages.items())
 
 
 def create_app(store: ModelStore, limits: Limits | None = None, *, with_post: bool = True) -> Starlette:
@@ -97,15 +103,15 @@ class _Api:
             except Exception as error:  # answered here: Starlette raises on after its own answer, which Azure forwards
                 return await on_any_exception(request, error)
         headers = {
-            "X-Deblur-Model": quote(answer.model, safe="/@ "),  # headers are latin-1
-            "X-Deblur-Tiles": str(answer.tiles),
+            "X-Deblur-Model": quote(answer.outcome.model, safe="/@ "),  # headers are latin-1
+            "X-Deblur-Tiles": str(answer.outcome.tiles),
             "Server-Timing": answer.timing,
         }
         if as_json:
             body = {
                 "image": base64.b64encode(answer.data).decode("ascii"),
                 "format": answer.photo_format.lower(),
-                "model": answer.model,
+                "model": answer.outcome.model,
             }
             return JSONResponse(body, headers=headers)
         return Response(answer.data, media_type=images.MEDIA_TYPES[answer.photo_format], headers=headers)
@@ -127,20 +133,12 @@ class _Api:
 
     def _restore(self, data: bytes, wish: Wish, check: Callable[[], None]) -> Answer:
         """Runs in a worker thread: bytes in, bytes out. What ``check`` raises ends it, inside a tile too."""
-        model = self._store.get()
-        times = [time.perf_counter()]
-        photo = images.decode(data, self._limits.decode)
-        times.append(time.perf_counter())
-        model.restorer.in_place(photo.rgb, wish.strength, check=check)
-        times.append(time.perf_counter())
+        limits = self._limits.decode
+        photo, outcome = restore_photo(self._store.get(), data, wish.strength, limits=limits, check=check)
+        started = time.perf_counter()
         encoded = images.encode(photo, wish.output_format, wish.quality)
-        times.append(time.perf_counter())
-        stages = ("decode", "restore", "encode")
-        timing = ", ".join(
-            f"{stage};dur={1e3 * (b - a):.0f}" for stage, a, b in zip(stages, times, times[1:], strict=False)
-        )
         photo_format = images.OUTPUT_FORMATS[wish.output_format] if wish.output_format else photo.format
-        return Answer(encoded, photo_format, model.info.label, len(model.restorer.plan(photo.rgb)), timing)
+        return Answer(encoded, photo_format, outcome, time.perf_counter() - started)
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -22,14 +23,13 @@ from deblur.data.sources import (
 )
 from deblur.errors import DataError, SettingError
 from deblur.evaluation.scores import EvaluationSet
-from deblur.training.config import TrainConfig
-from deblur.training.device import pick_device
-from deblur.training.loop import Progress
+from deblur.synthesis.draw import BlurRanges
+from deblur.training.progress import Progress
 
 CACHE_LINE_S = 5.0
 FINDINGS_TOLD = 5
 BROKEN = ("unreadable", "truncated", "unsupported", "bit_depth", "size")
-"""What --skip_bad leaves out."""
+"""What skip_bad leaves out."""
 
 
 @dataclass(frozen=True)
@@ -38,68 +38,108 @@ class Data:
 
     train: Dataset[Any]
     epoch_images: int
-    benchmark: EvaluationSet
+    validation: EvaluationSet
     fingerprint: str
     left_out: Sequence[str] = ()
 
 
-def data_of(config: TrainConfig, progress: Progress = Progress()) -> Data:
-    """What the settings name.
+@dataclass(frozen=True)
+class Synthesis:
+    """How sharp pictures are blurred: drawn from ``ranges``, 0 to 1 strong, by loaders or on the device."""
+
+    ranges: BlurRanges = BlurRanges()
+    strength: float = 1.0
+    on_device: bool = False
+
+
+def open_data(
+    train_data: Sequence[str],
+    test_data: Sequence[str],
+    reading: Reading,
+    synthesis: Synthesis,
+    *,
+    patch_px: int,
+    seed: int,
+    epoch_images: int | None = None,
+    val_images: int | None = None,
+    cache: Path | None = None,
+    skip_bad: int = 0,
+    examined: bool = True,
+    progress: Progress = Progress(),
+) -> Data:
+    """Open what the sources name, look it over, decode it into the cache, mix it.
+
+    Args:
+        train_data: sources of training crops.
+        test_data: sources of validation pairs; without any, a part of the training data is held back.
+        reading: how sources are read.
+        synthesis: how sharp pictures are blurred.
+        patch_px: side of a crop.
+        seed: of order, crops and blur.
+        epoch_images: crops an epoch; None takes one pass.
+        val_images: validation pairs, spread evenly; None takes all.
+        cache: folder of the decoded cache.
+        skip_bad: how many broken images may be left out.
+        examined: whether the doctor looks first.
+        progress: told what was found.
 
     Raises:
         SettingError: no source is named, or no validation set can be made of what is.
-        DataError: a source holds nothing usable, more broken images than --skip_bad allows, or what the doctor calls
+        DataError: a source holds nothing usable, more broken images than ``skip_bad`` allows, or what the doctor calls
             an error.
         DiskFull: the cache has no room.
     """
-    if not config.train_data:
+    if not train_data:
         raise SettingError(
-            "--train_data is needed: a folder of pairs, photos:FOLDER, frames:FOLDER, or leaves, which need no data."
+            "train_data is needed: a folder of pairs, photos:FOLDER, frames:FOLDER, or leaves, which need no data."
         )
-    reading, ranges = Reading(config.blur_gamma, config.average), config.ranges
-    train, validate = open_sources(config.train_data, reading), open_sources(config.test_data, reading)
-    if config.doctor == "on":
-        _examine(*((train, validate) if validate else hold_back(train)), config, progress)
-    train, left_out = prepared(train, config.cache, config.skip_bad, _cache_progress(progress))
+    train, validate = open_sources(train_data, reading), open_sources(test_data, reading)
+    if examined:
+        _examine(train, validate, patch_px, skip_bad, progress)
+    train, left_out = prepared(train, cache, skip_bad, _cache_progress(progress))
     if validate:
-        validate, _ = prepared(validate, config.cache, 0, _cache_progress(progress))
+        validate, _ = prepared(validate, cache, 0, _cache_progress(progress))
     else:
         train, validate = hold_back(train)
-    validation = validation_pairs(validate, config.val_images, config.strength, ranges)
-    on_gpu = config.synthesis == "auto" and pick_device(config.device).type == "cuda"
-    crops = mixture(train, config.patch_size, config.seed, ranges, on_gpu or config.synthesis == "device")
+    validation = validation_pairs(validate, val_images, synthesis.strength, synthesis.ranges)
+    crops = mixture(train, patch_px, seed, synthesis.ranges, synthesis.on_device)
     images = sum(source.images for source in train)
-    both = f"{fingerprint_of(train, ranges)}-{fingerprint(validation)}"
-    return Data(crops, config.epoch_images or images, EvaluationSet(validation), both, left_out)
+    both = f"{fingerprint_of(train, synthesis.ranges)}-{fingerprint(validation)}"
+    return Data(crops, epoch_images or images, EvaluationSet(validation), both, left_out)
 
 
-def _examine(train: Sequence[Source], validate: Sequence[Source], config: TrainConfig, progress: Progress) -> None:
+def _examine(
+    train: Sequence[Source], validate: Sequence[Source], patch_px: int, skip_bad: int, progress: Progress
+) -> None:
     """The doctor's quick look: what is probably wrong is told, what surely is ends the run before it begins.
 
-    Broken images are left to ``--skip_bad`` where they train, and a leak is no error where nobody chose the split.
+    Broken images are left to ``skip_bad`` where they train, and a leak is no error where nobody chose the split.
     """
+    chosen = bool(validate)
+    if not chosen:
+        train, validate = hold_back(train)
     sides = [_files_of(train), _files_of(validate)]
     if not any(sides):
         return
-    report = examine(sides[0], sides[1], config.patch_size, quick=True)
+    report = examine(sides[0], sides[1], patch_px, quick=True)
     trains = {str(file) for source in train for file in source.files}
     errors, told = list[Finding](), report.of("warning")
     for error in report.errors:
-        left_out = config.skip_bad and error.kind in BROKEN and (trains.issuperset(error.files) or not config.test_data)
-        if not config.test_data and error.kind.startswith("leak"):
+        left_out = skip_bad and error.kind in BROKEN and (trains.issuperset(error.files) or not chosen)
+        if not chosen and error.kind.startswith("leak"):
             told.append(error)
         elif not left_out:
             errors.append(error)
     for finding in told[:FINDINGS_TOLD]:
         progress.on_line(f"doctor: {_told(finding)}")
     if errors:
-        named_apart = (train, validate) if config.test_data else (train,)  # held back, both have one name
+        named_apart = (train, validate) if chosen else (train,)  # held back, both have one name
         folders = [source.name.path for sources in named_apart for source in sources[:1] if source.name.path]
-        command = f"deblur doctor {' --val '.join(map(str, folders[:2]))} --patch_size {config.patch_size}"
+        command = f"deblur doctor {' --val '.join(map(str, folders[:2]))} --patch_size {patch_px}"
         named = "; ".join(map(_told, errors[:FINDINGS_TOLD]))
         raise DataError(
-            f"The doctor finds {len(errors)} errors: {named}. '{command}' shows more and what to do; --doctor off "
-            "trains all the same."
+            f"The doctor finds {len(errors)} errors: {named}. '{command}' shows more and what to do; with doctor off "
+            "the run begins all the same."
         )
 
 

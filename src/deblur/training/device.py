@@ -24,7 +24,7 @@ def pick_device(name: str) -> torch.device:
         torch.zeros(1, device=device)
         return device
     except (RuntimeError, AssertionError) as error:
-        raise SettingError(f"--device {name} is not usable here ({str(error).splitlines()[0]}). Try cpu.") from error
+        raise SettingError(f"device {name} is not usable here ({str(error).splitlines()[0]}). Try cpu.") from error
 
 
 def pick_precision(name: str, device: torch.device) -> str:

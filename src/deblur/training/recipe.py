@@ -4,37 +4,40 @@ Settings stop here: everything below takes plain arguments.
 """
 
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from deblur import project
+from deblur.data.batches import first_crops
 from deblur.data.crops import RunOrder
-from deblur.data.loading import loader_of
+from deblur.data.loading import feed_of
 from deblur.data.sources import SourceName
-from deblur.errors import SettingError
 from deblur.evaluation.scores import Scores
-from deblur.export.onnx import export_model, verify_model
-from deblur.models import architecture_in, build, parameter_count
+from deblur.export.verified import Exported, export_verified
+from deblur.models import build, parameter_count
 from deblur.models.checkpoint import load_checkpoint, network_from, network_of
 from deblur.models.network import Network
 from deblur.registry.record import FINISHED, RunRecord
-from deblur.training.config import TrainConfig
-from deblur.training.data import Data, data_of
+from deblur.training.data import Data, Synthesis, open_data
 from deblur.training.device import pick_device, pick_precision
 from deblur.training.ending import closing
-from deblur.training.freezing import frozen_if_better
-from deblur.training.loop import Progress, Trainer
+from deblur.training.loop import Trainer
 from deblur.training.processes import Processes, joined
+from deblur.training.progress import Progress
 from deblur.training.registering import LAST_SHIPMENT_S, register_record
-from deblur.training.resuming import DATA, Opened, open_run, sole_trainer
+from deblur.training.resuming import DATA, Opened, earlier_network, open_run, sole_trainer
+from deblur.training.settings import TrainSettings
 from deblur.training.shipping import Shipping, shipper
-from deblur.training.state import Counters, Schedule, TrainingState
+from deblur.training.state import Counters, TrainingState
 from deblur.training.stopping import StopRequest, stop_signals
-from deblur.training.validation import verified_metrics
+from deblur.training.validation import Validation, verified_metrics
+
+FREEZING_CROPS = 128
+"""Twice as many changed the PSNR by less than 0.001 dB (residual) to 0.12 dB (plain, hardly trained)."""
 
 
 @dataclass(frozen=True)
@@ -48,80 +51,57 @@ class Result:
     version: str | None
 
 
-def run(config: TrainConfig, data: Data | None = None, progress: Progress = Progress()) -> Result | None:
+def run(settings: TrainSettings, data: Data | None = None, progress: Progress = Progress()) -> Result | None:
     """Train, keep the best, export it, prove the exported file, register it.
 
     Of several processes that ``torchrun`` started, one does all of this and gives the result; the others help it train.
 
     Args:
-        config: resolved settings.
-        data: instead of the sources in ``config``.
+        settings: resolved.
+        data: instead of the sources in ``settings``.
         progress: told how the run goes.
 
     Raises:
         DeblurError: settings, data, training or registration failed. The record on disk says how far it came, and the
             same settings go on from there.
     """
-    with joined(pick_device(config.device)) as processes:
+    with joined(pick_device(settings.run.device)) as processes:
         if processes.is_main:
-            with sole_trainer(config.output_dir):
-                return _lead(config, data or data_of(config, progress), processes, progress)
-        _follow(config, data or data_of(replace(config, doctor="off")), processes)
+            with sole_trainer(settings.run.output_dir):
+                return _lead(settings, data or data_of(settings, progress), processes, progress)
+        _follow(settings, data or data_of(settings.but(doctor="off")), processes)
     return None
 
 
-def _lead(config: TrainConfig, data: Data, processes: Processes, progress: Progress) -> Result:
-    # The network, from scratch or from earlier weights, and the tiles it will be validated and served with.
-    unfilled = _architecture_of(config, RunRecord(config.output_dir))
-    network = unfilled or _network(config)
-    tiling = config.tiling(network)
-
-    # The record on disk, new or gone on with; a tracker, if there is one, is fed from it.
-    ship = shipper(config.tracking)
-    settings = settings_of(config, data, network, processes.device)
-    tags = _tags(data, processes)
-    opened = open_run(config.output_dir, _run_name(config), settings, tags, resume=config.resume, fresh=config.fresh)
+def _lead(settings: TrainSettings, data: Data, processes: Processes, progress: Progress) -> Result:
+    # Begin a run in the output folder, or go on with the one that is there. A tracker, if there is one, is fed from
+    # the record on disk by a thread of its own.
+    ship = shipper(settings.run.tracking)
+    network, opened = _begun(settings, data, processes)
     record = opened.record
-    known = [event.get("reason") for event in record.events]
-    for trouble in data.left_out:
-        progress.on_line(f"left out: {trouble}")
-        if trouble not in known:
-            record.log_event("left_out", reason=trouble)
     for line in opened.lines:
         progress.on_line(line)
-    if unfilled and not (opened.state or opened.finished):
-        network = _network(config)
     shipping = Shipping(record, ship, progress.on_line)
     shipping.wake()
     processes.told(FINISHED.encode() if opened.finished else opened.state)
 
-    outcome, scores = None, None
+    # Train; export the best, open the written file again, and score it as a user would see it.
+    outcome, exported = None, None
     if not opened.finished:
         with closing(record, shipping) as stop:
-            # Train.
-            outcome = _train(config, data, network, processes, opened, stop, shipping.wake, progress)
-
-            # Export the best, open the written file again, and score it as a user would see it.
-            assert outcome.best is not None
-            best = network_of(load_checkpoint(record.folder / outcome.best.file))
-            psnr_db = outcome.best_psnr_db
-            if config.freeze == "auto":
-                best, psnr_db = frozen_if_better(
-                    best, psnr_db, data, config.strength, tiling, processes.device, stop.check, progress.on_line
-                )
-            name, commit = config.registered_model_name or "deblur", tags["git_commit"]
-            export_model(best, record.model_folder, name=name, tiling=tiling, git_commit=commit, run_id=shipping.run_id)
-            scores = verify_model(record.model_folder, data.benchmark, psnr_db, stop.check)
-            record.log_epoch(outcome.best_epoch, verified_metrics(scores))
-            frozen = best.architecture.get("frozen", False)
-            ended = {"annealed": outcome.annealed, "best_epoch": outcome.best_epoch, "frozen": frozen}
-            record.end(FINISHED, {name: str(value).lower() for name, value in ended.items()})
+            told = replace(progress, on_epoch=shipping.wake)
+            outcome = _train(settings, data, network, processes, opened, stop, told)
+            exported = _export(settings, data, record, outcome, shipping.run_id, processes, stop, progress)
+            assert exported.scores is not None
+            record.log_epoch(outcome.best_epoch, verified_metrics(exported.scores))
+            record.end(FINISHED, _ended_tags(settings, outcome, exported))
 
     # From here on the run has succeeded, whatever the tracker says. Register the proved file.
+    scores = exported.scores if exported else None
     unshipped = shipping.finish(LAST_SHIPMENT_S)
-    for line in closing_lines(config, record, outcome, scores, unshipped):
+    for line in closing_lines(settings, record, outcome, scores, unshipped):
         progress.on_line(line)
-    wished = config.registered_model_name
+    wished = settings.run.registered_model_name
     if wished and record.version_of(wished) is None:
         from deblur.registry.versions import describe_version
 
@@ -132,94 +112,153 @@ def _lead(config: TrainConfig, data: Data, processes: Processes, progress: Progr
     return Result(record, outcome, scores, shipping.run_id, record.version_of(wished))
 
 
-def _follow(config: TrainConfig, data: Data, processes: Processes) -> None:
+def _follow(settings: TrainSettings, data: Data, processes: Processes) -> None:
     """What the other processes do: the same steps on their own part of the samples; they write nothing."""
     told = processes.told(b"")
     if told == FINISHED.encode():
         return
     with stop_signals() as stop:
-        opened = Opened(RunRecord(config.output_dir), told)
-        network = build(load_checkpoint(told)["architecture"]) if told else _network(config)
-        _train(config, data, network, processes, opened, stop, lambda: None, Progress())
+        opened = Opened(RunRecord(settings.run.output_dir), told)
+        network = build(load_checkpoint(told)["architecture"]) if told else _network(settings)
+        _train(settings, data, network, processes, opened, stop, Progress())
+
+
+def _begun(settings: TrainSettings, data: Data, processes: Processes) -> tuple[Network, Opened]:
+    """The network, from scratch or from earlier weights, and the run that is begun or gone on with."""
+    where, fresh = settings.run.output_dir, settings.run.fresh
+    unfilled = None if fresh else earlier_network(RunRecord(where), settings.network.init)
+    network = unfilled or _network(settings)
+    opened = open_run(
+        where,
+        settings.run.registered_model_name or _run_name(settings),
+        settings_of(settings, data, network, processes.device),
+        _tags(data, processes),
+        TrainSettings().but(network=network.architecture["name"]).decisive(),
+        resume=settings.run.resume,
+        fresh=fresh,
+        left_out=data.left_out,
+    )
+    if unfilled and not (opened.state or opened.finished):
+        network = _network(settings)
+    return network, opened
 
 
 def _train(
-    config: TrainConfig,
+    settings: TrainSettings,
     data: Data,
     network: Network,
     processes: Processes,
     opened: Opened,
     stop: StopRequest,
-    on_epoch: Callable[[], None],
     progress: Progress,
 ) -> Counters:
-    order = RunOrder(data.epoch_images, config.batch_size, processes.rank, processes.count)
-    if not order.steps:
-        raise SettingError(
-            f"An epoch has {data.epoch_images} crops, less than one batch of {config.batch_size}. "
-            f"Raise --epoch_images or lower --batch_size."
-        )
-    schedule = Schedule(**{field.name: getattr(config, field.name) for field in fields(Schedule)})
-    precision = pick_precision(config.precision, processes.device)
-    state = TrainingState(network, schedule, schedule.num_epochs * order.steps, processes.device, precision)
+    # The feed: which samples each step takes, and the processes that load them.
+    order = RunOrder(data.epoch_images, settings.schedule.batch_size, processes.rank, processes.count)
+    feed = feed_of(
+        data.train,
+        order,
+        accumulate=settings.schedule.accumulate,
+        workers=settings.run.num_workers or 0,
+        pin_memory=processes.device.type == "cuda",
+        seed=settings.data.seed,
+    )
+    # The state: everything that the next step depends on, fresh or as it was saved.
+    timetable = settings.timetable
+    state = TrainingState(
+        network,
+        settings.new_objective,
+        settings.optimization,
+        timetable.num_epochs * order.steps,
+        processes.device,
+        pick_precision(settings.schedule.precision, processes.device),
+    )
     if opened.state:
         state.load_state_dict(load_checkpoint(opened.state))
     if opened.best_lost:
         state.counters.best = None
-    if config.compile:
+    if settings.run.compile:
         network.compile()  # the average, which is validated, was copied before
-    loader = loader_of(
-        data.train,
-        order,
-        config.batch_size // processes.count // config.accumulate,
-        workers=config.num_workers or 0,
-        pin_memory=processes.device.type == "cuda",
-        seed=config.seed,
-    )
+    # The loop.
+    validation = Validation(state, data.validation, settings.network.tiling(network), opened.record)
     trainer = Trainer(
-        state,
-        processes.averaging(network),
-        loader,
-        order,
-        data.benchmark,
-        config.tiling(network),
-        schedule,
-        opened.record,
-        accumulate=config.accumulate,
-        processes=processes,
-        stop=stop,
-        on_epoch=on_epoch,
-        progress=progress,
+        state, feed, validation, timetable, opened.record, processes=processes, stop=stop, progress=progress
     )
     return trainer.fit()
 
 
-def settings_of(config: TrainConfig, data: Data, network: Network, device: torch.device) -> dict[str, Any]:
-    """Every setting as it comes out: what the data, --init and this machine decide is filled in."""
+def _export(
+    settings: TrainSettings,
+    data: Data,
+    record: RunRecord,
+    outcome: Counters,
+    run_id: str | None,
+    processes: Processes,
+    stop: StopRequest,
+    progress: Progress,
+) -> Exported:
+    assert outcome.best is not None
+    best = network_of(load_checkpoint(record.folder / outcome.best.file))
+    return export_verified(
+        best,
+        record.model_folder,
+        data.validation,
+        settings.network.tiling(best),
+        name=settings.run.registered_model_name or "deblur",
+        run_id=run_id,
+        freeze=settings.run.freeze,
+        crops=first_crops(data.train, FREEZING_CROPS, settings.blur.strength, stop.check),
+        psnr_db=outcome.best_psnr_db,
+        device=processes.device,
+        check=stop.check,
+        on_line=progress.on_line,
+    )
+
+
+def data_of(settings: TrainSettings, progress: Progress = Progress()) -> Data:
+    """What the settings name, opened; see :func:`~deblur.training.data.open_data`."""
+    on_gpu = settings.blur.synthesis == "auto" and pick_device(settings.run.device).type == "cuda"
+    return open_data(
+        settings.run.train_data,
+        settings.run.test_data,
+        settings.reading,
+        Synthesis(settings.ranges, settings.blur.strength, on_gpu or settings.blur.synthesis == "device"),
+        patch_px=settings.data.patch_size,
+        seed=settings.data.seed,
+        epoch_images=settings.data.epoch_images,
+        val_images=settings.data.val_images,
+        cache=settings.run.cache,
+        skip_bad=settings.run.skip_bad,
+        examined=settings.run.doctor == "on",
+        progress=progress,
+    )
+
+
+def settings_of(settings: TrainSettings, data: Data, network: Network, device: torch.device) -> dict[str, Any]:
+    """Every setting, resolved: what the data, init and this machine decide is filled in."""
     architecture = dict(network.architecture)
-    return asdict(config) | {
+    return settings.flat() | {
         "network": architecture.pop("name"),
         **architecture,
         "epoch_images": data.epoch_images,
         "device": str(device),
-        "precision": pick_precision(config.precision, device),
+        "precision": pick_precision(settings.schedule.precision, device),
         "parameters": parameter_count(network),
-        "validation_pairs": len(data.benchmark.pairs),
+        "validation_pairs": len(data.validation.pairs),
     }
 
 
-def resolve(config: TrainConfig) -> dict[str, Any]:
-    """What ``--dry_run`` prints. Data folders that are not there yet leave the settings they decide open."""
-    device = pick_device(config.device)
-    named = [SourceName.parse(text) for text in (*config.train_data, *config.test_data)]
+def resolve(settings: TrainSettings) -> dict[str, Any]:
+    """What a dry run prints. Data folders that are not there yet leave the settings they decide open."""
+    device = pick_device(settings.run.device)
+    named = [SourceName.parse(text) for text in (*settings.run.train_data, *settings.run.test_data)]
     if not named or not all(name.path is None or name.path.is_dir() for name in named):
-        return asdict(config) | {"device": str(device)}
-    quickly = replace(config, doctor="off", cache=None, skip_bad=0)
-    return settings_of(config, data_of(quickly), _network(config), device)
+        return settings.flat() | {"device": str(device)}
+    quickly = settings.but(doctor="off", cache=None, skip_bad=0)
+    return settings_of(settings, data_of(quickly), _network(settings), device)
 
 
 def closing_lines(
-    config: TrainConfig, record: RunRecord, outcome: Counters | None, scores: Scores | None, unshipped: str | None
+    settings: TrainSettings, record: RunRecord, outcome: Counters | None, scores: Scores | None, unshipped: str | None
 ) -> Iterator[str]:
     """The last lines of a run."""
     if scores:
@@ -231,10 +270,11 @@ def closing_lines(
         yield f"best: {outcome.best_psnr_db:.2f} dB at epoch {outcome.best_epoch}, {record.best_checkpoint}"
     if outcome and outcome.skipped_steps:
         yield f"skipped: {outcome.skipped_steps} steps whose loss or gradients were not finite"
-    if outcome and not outcome.annealed:
+    if outcome and outcome.stopped_early and settings.optimization.anneals:
         yield (
-            f"never annealed: stopped at epoch {outcome.epoch} of {config.num_epochs}, {config.patience} epochs after "
-            f"the best, before the cosine had come down. A run with --num_epochs {outcome.best_epoch} would anneal."
+            f"never annealed: stopped at epoch {outcome.epoch} of {settings.schedule.num_epochs}, "
+            f"{settings.schedule.patience} epochs after the best, before the learning rate had come down. A run with "
+            f"num_epochs {outcome.best_epoch} would anneal."
         )
     if unshipped:
         yield (
@@ -243,29 +283,22 @@ def closing_lines(
         )
 
 
-def _network(config: TrainConfig) -> Network:
-    """Fresh, or with the weights that --init names."""
-    torch.manual_seed(config.seed)
-    if config.init is None:
-        return build(config.architecture)
-    if config.init.startswith("models:/"):
+def _network(settings: TrainSettings) -> Network:
+    """Fresh, or with the weights that ``init`` names."""
+    torch.manual_seed(settings.data.seed)
+    init = settings.network.init
+    if init is None:
+        return build(settings.network.architecture)
+    if init.startswith("models:/"):
         from deblur.registry.versions import fetch
 
-        return network_from(fetch(config.init))
-    return network_from(Path(config.init))
+        return network_from(fetch(init))
+    return network_from(Path(init))
 
 
-def _architecture_of(config: TrainConfig, earlier: RunRecord) -> Network | None:
-    """The network, without its weights, of an earlier run with the same --init.
-
-    It may go on from its own state, and what --init named may be gone by now.
-    """
-    if config.init is None or config.fresh or not earlier.exists:
-        return None
-    settings = earlier.run["settings"]
-    if settings.get("init") != config.init:
-        return None
-    return build(architecture_in({"network": config.network} | settings))
+def _run_name(settings: TrainSettings) -> str:
+    sizes = [f"{name} {value}" for name, value in settings.network.options.items() if not isinstance(value, bool)]
+    return " ".join([settings.run.preset, *sizes])
 
 
 def _tags(data: Data, processes: Processes) -> dict[str, str]:
@@ -283,5 +316,7 @@ def _tags(data: Data, processes: Processes) -> dict[str, str]:
     }
 
 
-def _run_name(config: TrainConfig) -> str:
-    return config.registered_model_name or f"{config.preset} width {config.width}"
+def _ended_tags(settings: TrainSettings, outcome: Counters, exported: Exported) -> dict[str, str]:
+    annealed = settings.optimization.anneals and not outcome.stopped_early
+    ended = {"annealed": annealed, "best_epoch": outcome.best_epoch, "frozen": exported.frozen}
+    return {name: str(value).lower() for name, value in ended.items()}

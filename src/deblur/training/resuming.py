@@ -1,26 +1,21 @@
 """Where a run begins: anew, or where the run in its output folder was left."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from deblur.errors import ModelError, SettingError
 from deblur.files import sha256_of, sole_user
+from deblur.models import architecture_in, build
 from deblur.models.checkpoint import has_state, load_checkpoint, recover_state
+from deblur.models.network import Network
 from deblur.registry.record import BEST_PATTERN, FINISHED, RunRecord
-from deblur.training.config import TrainConfig
 from deblur.training.state import Counters
 
 DATA = "data_fingerprint"
-RESUME_FREELY = {
-    *("train_data", "test_data", "output_dir", "preset", "registered_model_name", "tracking"),
-    *("device", "num_workers", "compile", "cache", "doctor", "kernels", "save_minutes", "skip_bad", "nonfinite_limit"),
-    *("freeze", "resume", "fresh", "dry_run"),
-}
-"""Settings that may change between the parts of a run: they decide where and how it runs, or what is exported in the
-end, not what is trained."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +43,21 @@ def sole_trainer(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SettingError(f"--output_dir {folder} cannot be made a folder ({error.strerror}).") from error
-    with sole_user(folder, f"Another trainer works in {folder}. Wait for it, stop it, or give another --output_dir."):
+        raise SettingError(f"output_dir {folder} cannot be made a folder ({error.strerror}).") from error
+    with sole_user(folder, f"Another trainer works in {folder}. Wait for it, stop it, or give another output_dir."):
         yield
 
 
 def open_run(
     folder: Path,
     name: str,
-    settings: dict[str, Any],
+    settings: Mapping[str, Any],
     tags: dict[str, str],
+    decisive: Mapping[str, Any],
     *,
     resume: bool = False,
     fresh: bool = False,
+    left_out: Sequence[str] = (),
 ) -> Opened:
     """Go on with the run in ``folder`` if it has the same settings and data, else begin one.
 
@@ -69,47 +66,76 @@ def open_run(
     Args:
         folder: the output folder.
         name: of a new run.
-        settings: resolved settings.
+        settings: resolved settings, to be recorded.
         tags: of a new run, with the data's fingerprint.
+        decisive: the settings that must be the same for a run to go on, with their defaults: what a version before did
+            not record was as it is by default.
         resume: going on is demanded; changed data is then told but no reason to begin anew.
         fresh: begin anew in any case.
+        left_out: images that are not trained on, each with its reason: noted in the record once.
 
     Raises:
         SettingError: ``resume``, and there is no run, or one with other settings.
         ModelError: the run's states are all damaged.
     """
+    opened = _begin_or_go_on(folder, name, dict(settings), tags, decisive, resume, fresh)
+    known = [event.get("reason") for event in opened.record.events]
+    for reason in left_out:
+        if reason not in known:
+            opened.record.log_event("left_out", reason=reason)
+    return replace(opened, lines=[*(f"left out: {reason}" for reason in left_out), *opened.lines])
+
+
+def _begin_or_go_on(
+    folder: Path,
+    name: str,
+    settings: dict[str, Any],
+    tags: dict[str, str],
+    decisive: Mapping[str, Any],
+    resume: bool,
+    fresh: bool,
+) -> Opened:
     record = RunRecord(folder)
     if fresh or not record.exists:
         if resume:
-            raise SettingError(f"--resume: {folder} holds no run. Leave --resume out to begin one.")
+            raise SettingError(f"{folder} holds no run to resume. Leave resume out to begin one.")
         return Opened(RunRecord.begin(folder, name, settings, tags))
-    defaults = TrainConfig()  # for what a version before did not have
-    earlier = asdict(defaults) | {"severity": defaults.strength} | record.run["settings"]
-    differences = changed(earlier, settings)
+    before = {key: record.run["settings"].get(key, default) for key, default in decisive.items()}
+    differences = changed(before, settings)
     new_data = record.run["tags"].get(DATA) != tags.get(DATA)
     if resume and differences:
         raise SettingError(
-            f"--resume: the run in {folder} has other settings: {'; '.join(differences)}. Give those it was begun "
-            "with, or begin a new run from its weights with --init."
+            f"The run in {folder} has other settings: {'; '.join(differences)}. Give those it was begun with, or begin "
+            "a new run from its weights (init)."
         )
     if not resume and (differences or new_data):
-        why = "; ".join(differences) or "other images; --resume would have gone on all the same"
+        why = "; ".join(differences) or "other images; with resume it would have gone on all the same"
         lines = [f"a new run: the one in {folder} is set aside in earlier/ there ({why})"]
         return Opened(RunRecord.begin(folder, name, settings, tags), b"", lines)
     lines = ["the images have changed since this run began"] if new_data else []
     return _reopen(record, settings, tags, lines)
 
 
-def changed(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """``name: earlier -> now`` for every setting that decides what comes out."""
-    names = sorted((earlier.keys() & now.keys()) - RESUME_FREELY)
-    pairs = [(name, str(earlier.get(name)), str(now.get(name))) for name in names]
-    return [f"{name}: {before} -> {after}" for name, before, after in pairs if before != after]
+def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """``name: before -> now`` for every setting of both that differs, as JSON has it."""
+    pairs = [(name, before[name], now[name]) for name in sorted(before.keys() & now.keys())]
+    return [f"{name}: {a} -> {b}" for name, a, b in pairs if _as_json(a) != _as_json(b)]
+
+
+def earlier_network(record: RunRecord, init: str | None) -> Network | None:
+    """The network, without its weights, of an earlier run that was begun with the same ``init``.
+
+    It may go on from its own state, and what ``init`` named may be gone by now.
+    """
+    if init is None or not record.exists:
+        return None
+    settings = record.run["settings"]
+    return build(architecture_in(settings)) if settings.get("init") == init and "network" in settings else None
 
 
 def _reopen(record: RunRecord, settings: dict[str, Any], tags: dict[str, str], lines: list[str]) -> Opened:
     if record.run["status"] == FINISHED:
-        lines = [f"the run in {record.folder} is finished; --fresh begins anew", *lines]
+        lines = [f"the run in {record.folder} is finished; use fresh to begin anew", *lines]
         return Opened(record, b"", lines, finished=True)
     if not has_state(record.folder):  # killed before its first state: the same run, from the start
         record.reopen(settings, tags)
@@ -117,7 +143,7 @@ def _reopen(record: RunRecord, settings: dict[str, Any], tags: dict[str, str], l
     try:
         saved = recover_state(record.folder)
     except ModelError as error:
-        raise ModelError(f"{error} --fresh sets this run aside and begins anew.") from error
+        raise ModelError(f"{error} To set this run aside and begin anew, use fresh.") from error
     lines += [f"{damage}; the state before it is taken" for damage in saved.damaged]
     lines += [f"not to the same bits: {what}" for what in changed(_machine(record.run["tags"]), _machine(tags))]
     best_lost = _best_is_lost(record, Counters.of(load_checkpoint(saved.data)["counters"]))
@@ -139,6 +165,10 @@ def _best_is_lost(record: RunRecord, counters: Counters) -> bool:
     ]
     record.move_aside(strange)
     return bool(own) and not (record.folder / next(iter(own))).is_file()
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, default=str)
 
 
 def _machine(tags: Mapping[str, str]) -> dict[str, str]:

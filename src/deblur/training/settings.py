@@ -1,26 +1,221 @@
-"""The settings of a training run, and presets of them."""
+"""The settings of a training run, in groups.
+
+The command line shows the groups flat, under the fields' own names. A group is a decision: everything outside ``run``
+decides what comes out, so a run that goes on must have the same; what is in ``run`` may change. Settings stop at
+``recipe.py``: everything below takes plain arguments.
+"""
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_type_hints
 
 import tyro
 
 from deblur import project
-from deblur.data.sources import SourceName
+from deblur.data.sources import Reading, SourceName
 from deblur.errors import SettingError
 from deblur.inference.tiling import SizeRule, Tiling
+from deblur.losses.objective import Objective, parse_terms
+from deblur.models import ARCHITECTURES, build, options_of
+from deblur.models.network import Network
 from deblur.synthesis.draw import NOISE_ONLY, SEVERITIES, BlurRanges, strength_of
 from deblur.synthesis.kernels import load_kernels
+from deblur.training.optimization import OPTIMIZERS, SCHEDULES, Optimization
+from deblur.training.presets import PRESETS
+from deblur.training.state import Timetable
 
 if TYPE_CHECKING:
-    from deblur.models.network import Network
+    NetworkName: TypeAlias = str
+    OptimizerName: TypeAlias = str
+    ScheduleName: TypeAlias = str
+    PresetName: TypeAlias = str
+else:  # what the tables hold is what the command line allows
+    NetworkName, OptimizerName = Literal[tuple(ARCHITECTURES)], Literal[tuple(OPTIMIZERS)]
+    ScheduleName, PresetName = Literal[tuple(SCHEDULES)], Literal[tuple(PRESETS)]
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class Limit:
+    """What a setting must fulfil, and how that is told. It stands beside the setting's type."""
+
+    fits: Callable[[Any], bool]
+    allowed: str
+
+
+AT_LEAST_1 = Limit(lambda value: value >= 1, "at least 1")
+NOT_NEGATIVE = Limit(lambda value: value >= 0, "0 or more")
+POSITIVE = Limit(lambda value: value > 0, "above 0")
+SHARE = Limit(lambda value: 0 <= value <= 1, "0 to 1")
+DECAY = Limit(lambda value: 0 <= value < 1, "at least 0 and below 1")
+ODD = Limit(lambda value: value >= 3 and value % 2 == 1, "an odd number, at least 3")
+CROP = Limit(lambda value: value >= 16 and value % 16 == 0, "a multiple of 16, at least 16")
+NAME = Limit(lambda value: not set("/:") & set(value), "without / and :")
+SEVERITY = Limit(lambda value: value in SEVERITIES or 0 <= float(value) <= 1, "mild, medium, strong, or 0 to 1")
+
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+"""Off unless it is named."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Where things are, and how the run works. These may change when a run goes on: of the data it is the images that
+    must be the same, not where they lie."""
+
+    train_data: tuple[str, ...] = ()
+    """Sources of training crops, drawn by weight: gopro/train=3 photos:holiday leaves=0.5"""
+    test_data: tuple[str, ...] = ()
+    """Sources of validation pairs, scored as whole images; they choose the best checkpoint. Photos and leaves give a
+    fixed synthetic set. Without it every tenth photo is held back, or leaves validate."""
+    registered_model_name: Annotated[str | None, NAME] = None
+    """Name to register the verified best under; without it nothing is registered."""
+    preset: PresetName = "published"
+    """A set of defaults: 'residual' predicts the correction; 'small' is a residual width-16 network for CPUs; 'fast' a
+    FastUNet, several times faster."""
+    output_dir: Path = Path("checkpoints")
+    """Where checkpoints, the run's record and the exported model go; by default checkpoints/ at the repository root."""
+    freeze: Literal["auto", "off"] = "auto"
+    """auto: export a network with GroupNorm with its statistics frozen where the validation images come out better
+    so."""
+    tracking: Literal["on", "off"] = "on"
+    """off: no mlflow; the record on disk can be sent later with 'deblur ship OUTPUT_DIR'."""
+    doctor: Literal["on", "off"] = "on"
+    """on: look the data over first (quickly); what 'deblur doctor' calls an error ends the run before it begins."""
+    skip_bad: Annotated[int, NOT_NEGATIVE] = 0
+    """Leave out up to this many pairs and photos that are broken, after looking at all; they are listed in the run."""
+    cache: Path | None = None
+    """Decode every image once into this folder and read crops from there; it can be shared by runs and deleted."""
+    kernels: Path | None = None
+    """Folder of measured blur kernels (images or .npy) that synthetic blur draws from, too."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps, or auto: a GPU if there is one."""
+    compile: Switch = False
+    """Compile the network first (torch.compile): minutes at the start, faster steps on GPUs."""
+    num_workers: Annotated[int | None, NOT_NEGATIVE] = None
+    """Processes that load data; by default one a core, at most 8."""
+    nonfinite_limit: Annotated[int, NOT_NEGATIVE] = 20
+    """Steps without finite loss and gradients before the run goes back to its last good state, or, then, stops."""
+    save_minutes: Annotated[float, NOT_NEGATIVE] = 5.0
+    """A training state is saved after every validation and whenever this time has passed; what a kill can cost."""
+    resume: Switch = False
+    """Demand that the run in OUTPUT_DIR goes on. Without it, it goes on if settings and data are the same, and is set
+    aside in OUTPUT_DIR/earlier if not."""
+    fresh: Switch = False
+    """Begin anew, whatever is in OUTPUT_DIR; it is set aside in OUTPUT_DIR/earlier."""
+    dry_run: Switch = False
+    """Print the resolved settings and stop."""
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """How crops and validation images are made of the data."""
+
+    patch_size: Annotated[int, CROP] = 256
+    """Side of a crop, px; a multiple of 16. Up to 160 px MS-SSIM uses fewer scales."""
+    epoch_images: Annotated[int | None, AT_LEAST_1] = None
+    """Crops an epoch; by default the number of pairs and photos (1000 for leaves)."""
+    val_images: Annotated[int | None, AT_LEAST_1] = None
+    """Validate on this many pairs, spread evenly; by default on all."""
+    blur_gamma: bool = False
+    """Pairs: use GoPro's blur_gamma/ (averaged in linear light) instead of blur/; frames: average in linear light."""
+    average: Annotated[int | None, ODD] = None
+    """Frames averaged into one blurry image, an odd number; by default 7."""
+    seed: Annotated[int, NOT_NEGATIVE] = 0
+    """Seed of weights, order, crops and blur."""
+
+
+@dataclass(frozen=True)
+class BlurSettings:
+    """How sharp pictures are blurred, where the blur is synthetic."""
+
+    blur: Literal["camera", "noise"] = "camera"
+    """What is made of sharp pixels: camera blur with all that follows it, or noise alone (denoising)."""
+    severity: Annotated[Literal["mild", "medium", "strong"] | float, SEVERITY] = "medium"
+    """How strong synthetic blur is: a name, or 0 to 1."""
+    milder: Annotated[float, SHARE] = 0.0
+    """Share of synthetic samples whose blur is weaker, by chance, down to none: what is nearly sharp must stay so."""
+    severity_schedule: Literal["constant", "ramp", "plateau"] = "constant"
+    """ramp: grows over the first half of the run; plateau: grows whenever validation stalls."""
+    synthesis: Literal["auto", "loader", "device"] = "auto"
+    """Where synthetic blur is made: by the processes that load, or batched on the device; auto: there on GPUs."""
+
+    @property
+    def strength(self) -> float:
+        """The severity as a number, 0 to 1."""
+        return strength_of(self.severity)
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """The network, where its weights begin, and how it cuts images."""
+
+    network: NetworkName = "DeblurUNet"
+    """DeblurUNet as published, or FastUNet: half resolution, no normalisation, the same result however it is tiled."""
+    options: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=lambda: options_of("DeblurUNet"))
+    """The network's own arguments; the command line has each under its own name."""
+    init: str | None = None
+    """Start from these weights: a checkpoint, the output folder of a training, a model folder or
+    models:/NAME@ALIAS. A model that was exported frozen trains on without GroupNorm, a checkpoint with it."""
+    tile_size: int = 512
+    """Tile side in validation and in the exported model, px."""
+    tile_overlap: int = 32
+    """Overlap of neighbouring tiles, px; 64 as published. (FastUNet takes what its reach needs.)"""
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """What ``models.build`` makes."""
+        return {"name": self.network, **self.options}
+
+    def tiling(self, network: Network) -> Tiling:
+        """Tiles of validation; a network with a halo takes the overlap that makes the result the whole image's."""
+        if not network.halo_px:
+            return Tiling(self.tile_size, self.tile_overlap, network.size_rule)
+        if self.tile_size < 4 * network.halo_px:
+            raise SettingError(f"tile_size is {self.tile_size}; {self.network} needs at least {4 * network.halo_px}.")
+        return Tiling(self.tile_size, 2 * network.halo_px, network.size_rule, network.halo_px)
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """What is minimised."""
+
+    loss: tuple[str, ...] = ("ms-ssim=0.84", "charbonnier=0.16")
+    """Terms of the loss with their weights."""
+
+
+@dataclass(frozen=True)
+class ScheduleSettings:
+    """How the weights are moved, and for how long."""
+
+    batch_size: Annotated[int, AT_LEAST_1] = 24
+    """Crops a step, of all processes and micro-batches together."""
+    accumulate: Annotated[int, AT_LEAST_1] = 1
+    """Micro-batches a step: the same gradients in a part of the memory."""
+    num_epochs: Annotated[int, AT_LEAST_1] = 200
+    """Epochs; the learning-rate schedule ends with the last."""
+    optimizer: OptimizerName = "adamw"
+    """Which optimizer."""
+    learning_rate: Annotated[float, POSITIVE] = 2e-4
+    """The optimizer's learning rate at the start."""
+    schedule: ScheduleName = "cosine"
+    """How the learning rate changes: cosine takes it to 1e-6 by the end."""
+    weight_decay: Annotated[float, NOT_NEGATIVE] = 1e-4
+    """The optimizer's weight decay."""
+    clip_norm: Annotated[float, POSITIVE] = 1.0
+    """Largest gradient norm of a step."""
+    ema_decay: Annotated[float, DECAY] = 0.999
+    """Decay of the average of the weights, which is what is validated and registered; 0 takes the last weights."""
+    patience: Annotated[int, AT_LEAST_1] = 50
+    """Epochs without a better PSNR before the run stops."""
+    eval_every: Annotated[int, AT_LEAST_1] = 1
+    """Epochs between validations (the last epoch is always validated)."""
+    precision: Literal["auto", "f32", "bf16", "fp16"] = "auto"
+    """What convolutions are computed in while training: auto takes bf16 where the hardware has it, else f32."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
     """Train a network on blurry/sharp pairs, on sharp photos, or on nothing at all; verify the best checkpoint,
     register it.
 
@@ -29,240 +224,165 @@ class TrainConfig:
     leaves (dead leaves, generated without end), each with =WEIGHT behind it if you like.
     """
 
-    train_data: tuple[str, ...] = ()
-    """Sources of training crops, drawn by weight: gopro/train=3 photos:holiday leaves=0.5"""
-    test_data: tuple[str, ...] = ()
-    """Sources of validation pairs, scored as whole images; they choose the best checkpoint. Photos and leaves give a
-    fixed synthetic set. Without it every tenth photo is held back, or leaves validate."""
-    registered_model_name: str | None = None
-    """Name to register the verified best under; without it nothing is registered."""
-    preset: Literal["published", "residual", "small", "fast"] = "published"
-    """A set of defaults: 'residual' predicts the correction; 'small' is a residual width-16 network for CPUs; 'fast' a
-    FastUNet, several times faster."""
-
-    batch_size: int = 24
-    """Crops a step, of all processes and micro-batches together."""
-    accumulate: int = 1
-    """Micro-batches a step: the same gradients in a part of the memory."""
-    num_epochs: int = 200
-    """Epochs; the cosine schedule ends with the last."""
-    learning_rate: float = 2e-4
-    """AdamW's learning rate at the start; the cosine takes it to 1e-6."""
-    weight_decay: float = 1e-4
-    """AdamW's weight decay."""
-    clip_norm: float = 1.0
-    """Largest gradient norm of a step."""
-    ema_decay: float = 0.999
-    """Decay of the average of the weights, which is what is validated and registered; 0 takes the last weights."""
-    patience: int = 50
-    """Epochs without a better PSNR before the run stops."""
-    epoch_images: int | None = None
-    """Crops an epoch; by default the number of pairs and photos (1000 for leaves)."""
-    patch_size: int = 256
-    """Side of a crop, px; a multiple of 16. Up to 160 px MS-SSIM uses fewer scales."""
-
-    network: Literal["DeblurUNet", "FastUNet"] = "DeblurUNet"
-    """DeblurUNet as published, or FastUNet: half resolution, no normalisation, the same result however it is tiled."""
-    width: int = 32
-    """Channels of the first level, a multiple of 8; 32 gives 8,636,451 parameters (FastUNet: 2,392,908)."""
-    residual: bool = False
-    """Predict the correction, with the head at zero: training starts at doing nothing. (FastUNet always does.)"""
-    init: str | None = None
-    """Start from these weights: a checkpoint, the output folder of a training, a model folder or
-    models:/NAME@ALIAS. A model that was exported frozen trains on without GroupNorm, a checkpoint with it."""
-
-    val_images: int | None = None
-    """Validate on this many pairs, spread evenly; by default on all."""
-    eval_every: int = 1
-    """Epochs between validations (the last epoch is always validated)."""
-    tile_size: int = 512
-    """Tile side in validation and in the exported model, px."""
-    tile_overlap: int = 32
-    """Overlap of neighbouring tiles, px; 64 as published. (FastUNet takes what its reach needs.)"""
-    freeze: Literal["auto", "off"] = "auto"
-    """auto: export DeblurUNet with GroupNorm's statistics frozen where the validation images come out better so."""
-    blur_gamma: bool = False
-    """Pairs: use GoPro's blur_gamma/ (averaged in linear light) instead of blur/; frames: average in linear light."""
-    average: int | None = None
-    """Frames averaged into one blurry image, an odd number; by default 7."""
-    blur: Literal["camera", "noise"] = "camera"
-    """What is made of sharp pixels: camera blur with all that follows it, or noise alone (denoising)."""
-    kernels: Path | None = None
-    """Folder of measured blur kernels (images or .npy) that synthetic blur draws from, too."""
-    severity: Literal["mild", "medium", "strong"] | float = "medium"
-    """How strong synthetic blur is: a name, or 0 to 1."""
-    milder: float = 0.0
-    """Share of synthetic samples whose blur is weaker, by chance, down to none: what is nearly sharp must stay so."""
-    severity_schedule: Literal["constant", "ramp", "plateau"] = "constant"
-    """ramp: grows over the first half of the run; plateau: grows whenever validation stalls."""
-    synthesis: Literal["auto", "loader", "device"] = "auto"
-    """Where synthetic blur is made: by the processes that load, or batched on the device; auto: there on GPUs."""
-    cache: Path | None = None
-    """Decode every image once into this folder and read crops from there; it can be shared by runs and deleted."""
-
-    output_dir: Path = Path("checkpoints")
-    """Where checkpoints, the run's record and the exported model go; by default checkpoints/ at the repository root."""
-    seed: int = 0
-    """Seed of weights, order, crops and blur."""
-    device: str = "auto"
-    """cpu, cuda, cuda:1, mps, or auto: a GPU if there is one."""
-    precision: Literal["auto", "f32", "bf16", "fp16"] = "auto"
-    """What convolutions are computed in while training: auto takes bf16 where the hardware has it, else f32."""
-    compile: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Compile the network first (torch.compile): minutes at the start, faster steps on GPUs."""
-    num_workers: int | None = None
-    """Processes that load data; by default one a core, at most 8."""
-    doctor: Literal["on", "off"] = "on"
-    """on: look the data over first (quickly); what 'deblur doctor' calls an error ends the run before it begins."""
-    skip_bad: int = 0
-    """Leave out up to this many pairs and photos that are broken, after looking at all; they are listed in the run."""
-    nonfinite_limit: int = 20
-    """Steps without finite loss and gradients before the run goes back to its last good state, or, then, stops."""
-    tracking: Literal["on", "off"] = "on"
-    """off: no mlflow; the record on disk can be sent later with 'deblur ship OUTPUT_DIR'."""
-    save_minutes: float = 5.0
-    """A training state is saved after every validation and whenever this time has passed; what a kill can cost."""
-    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Demand that the run in OUTPUT_DIR goes on. Without it, it goes on if settings and data are the same, and is set
-    aside in OUTPUT_DIR/earlier if not."""
-    fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Begin anew, whatever is in OUTPUT_DIR; it is set aside in OUTPUT_DIR/earlier."""
-    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print every resolved setting and stop."""
+    run: RunSettings = RunSettings()
+    data: DataSettings = DataSettings()
+    blur: BlurSettings = BlurSettings()
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    objective: ObjectiveSettings = ObjectiveSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
 
     @classmethod
-    def as_trained(cls, settings: Mapping[str, Any]) -> "TrainConfig":
-        """What crops and validation depend on, from a run's recorded settings; where they say nothing, as published."""
-        names = (
-            *("network", "blur", "blur_gamma", "average", "severity", "milder"),
-            *("patch_size", "seed", "tile_size", "tile_overlap"),
-        )
-        known = {"tile_overlap": 64} | {name: settings[name] for name in names if name in settings}
-        kernels = settings.get("kernels")
-        return cls(**known, kernels=Path(kernels) if kernels else None)
+    def of_preset(cls, name: str) -> "TrainSettings":
+        """The settings that a preset stands for."""
+        return cls().but(preset=name, output_dir=project.root() / "checkpoints", **PRESETS[name])
+
+    @classmethod
+    def recorded(cls, values: Mapping[str, Any]) -> "TrainSettings":
+        """The settings of a run, as its record has them, flat; what an older version did not record is as it was then.
+
+        What the record holds beside them (numbers of parameters, the device that was found) is passed over.
+        """
+        then = {"tile_overlap": 64} if "tile_overlap" not in values else {}
+        first = cls().but(network=values["network"]) if values.get("network") in ARCHITECTURES else cls()
+        hints = {name: hint for group in first.groups for name, hint in get_type_hints(type(group)).items()}
+        known = {name: _unpacked(values[name], hints.get(name)) for name in first.flat() if name in values}
+        return first.but(**then | known)
 
     @property
-    def strength(self) -> float:
-        """The severity as a number, 0 to 1."""
-        return strength_of(self.severity)
+    def groups(self) -> list[Any]:
+        """The groups, ``run`` first."""
+        return [getattr(self, group.name) for group in fields(self)]
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting under its own name, as runs record them."""
+        values = {name: value for group in self.groups for name, value in vars(group).items() if name != "options"}
+        return values | dict(self.network.options)
+
+    def decisive(self) -> dict[str, Any]:
+        """The settings that decide what comes out: all but those of the run group."""
+        decisive = {name: value for name, value in self.flat().items() if name not in vars(self.run)}
+        return decisive | {"severity": self.blur.strength}
+
+    def but(self, **values: Any) -> "TrainSettings":
+        """The same settings with other values, each under its own name.
+
+        Another network comes with its own options; what was chosen for this one, and it has too, is kept.
+
+        Raises:
+            TypeError: a name that no group has.
+        """
+        groups: dict[str, Any] = {}
+        for group in fields(self):
+            own = {each.name for each in fields(getattr(self, group.name))} & values.keys()
+            groups[group.name] = replace(getattr(self, group.name), **{name: values.pop(name) for name in own})
+        network: NetworkSettings = groups["network"]
+        options = options_of(network.network)
+        usual = options_of(self.network.network)
+        options |= {
+            name: value for name, value in self.network.options.items() if name in options and value != usual[name]
+        }
+        unknown = sorted(values.keys() - options.keys())
+        if unknown:
+            raise TypeError(f"There is no setting {unknown[0]}; {network.network} has {', '.join(options)}.")
+        groups["network"] = replace(network, options={**options, **values})
+        return TrainSettings(**groups)
+
+    @property
+    def reading(self) -> Reading:
+        """How sources are read."""
+        return Reading(self.data.blur_gamma, self.data.average)
 
     @property
     def ranges(self) -> BlurRanges:
-        """What is done to sharp pixels."""
-        ranges = replace(NOISE_ONLY if self.blur == "noise" else BlurRanges(), milder=self.milder)
-        if not self.kernels:
+        """What synthetic blur is drawn from."""
+        ranges = replace(NOISE_ONLY if self.blur.blur == "noise" else BlurRanges(), milder=self.blur.milder)
+        if not self.run.kernels:
             return ranges
-        kernels = load_kernels(self.kernels)
+        kernels = load_kernels(self.run.kernels)
         reach_px = max(ranges.reach_px, *(kernel.shape[0] // 2 for kernel in kernels))
         return replace(ranges, measured=kernels, reach_px=reach_px)
 
-    def tiling(self, network: "Network") -> Tiling:
-        """Tiles of validation; where the network sees only so far, their halo makes the result the whole image's."""
-        reach = network.receptive_px
-        if reach is None:
-            return Tiling(self.tile_size, self.tile_overlap, network.size_rule)
-        if self.tile_size < 4 * reach:
-            raise SettingError(f"--tile_size is {self.tile_size}; {self.network} needs at least {4 * reach}.")
-        return Tiling(self.tile_size, 2 * reach, network.size_rule, halo_px=reach)
+    @property
+    def new_objective(self) -> Objective:
+        """What is minimised, with fresh parameters where it has some."""
+        return Objective(parse_terms(self.objective.loss))
 
     @property
-    def architecture(self) -> dict[str, Any]:
-        """What ``models.build`` makes."""
-        fitting = {"residual": self.residual} if self.network == "DeblurUNet" else {}
-        return {"name": self.network, "width": self.width, **fitting}
+    def optimization(self) -> Optimization:
+        """How a step moves the weights."""
+        return Optimization(**_fields_of(Optimization, self.schedule))
 
-    def resolved(self) -> "TrainConfig":
+    @property
+    def timetable(self) -> Timetable:
+        """How long the run is, and what happens when."""
+        return Timetable(**_fields_of(Timetable, self.run, self.blur, self.schedule) | {"severity": self.blur.strength})
+
+    def resolved(self) -> "TrainSettings":
         """The same settings with every default decided and checked.
 
         Raises:
             SettingError: a value out of range.
         """
         self._check()
+        run = self.run
         cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        workers = min(max(cores, 1), 8) if self.num_workers is None else self.num_workers
-        init_is_path = self.init is not None and not self.init.startswith("models:/")
-        return replace(
-            self,
-            num_workers=workers,
-            train_data=tuple(str(SourceName.parse(text)) for text in self.train_data),
-            test_data=tuple(str(SourceName.parse(text)) for text in self.test_data),
-            severity=self.strength,
-            cache=_absolute(self.cache),
-            kernels=_absolute(self.kernels),
-            output_dir=Path(os.path.abspath(self.output_dir)),
-            init=os.path.abspath(self.init) if self.init and init_is_path else self.init,
+        init = self.network.init
+        return self.but(
+            num_workers=min(max(cores, 1), 8) if run.num_workers is None else run.num_workers,
+            train_data=tuple(str(SourceName.parse(text)) for text in run.train_data),
+            test_data=tuple(str(SourceName.parse(text)) for text in run.test_data),
+            severity=self.blur.strength,
+            cache=_absolute(run.cache),
+            kernels=_absolute(run.kernels),
+            output_dir=Path(os.path.abspath(run.output_dir)),
+            init=os.path.abspath(init) if init and not init.startswith("models:/") else init,
         )
 
     def _check(self) -> None:
-        for names, fits, allowed in RULES:
-            for name in names.split():
-                value = getattr(self, name)
-                if value is not None and not fits(value):
-                    raise SettingError(f"--{name} is {value}; it must be {allowed}.")
-        Tiling(self.tile_size, self.tile_overlap, SizeRule(multiple_of=16, min_side_px=16))
+        for name, value, limit in self._limited():
+            if value is not None and not limit.fits(value):
+                raise SettingError(f"{name} is {value}; it must be {limit.allowed}.")
+        run, schedule = self.run, self.schedule
+        Tiling(self.network.tile_size, self.network.tile_overlap, SizeRule(multiple_of=16, min_side_px=16))
+        build(self.network.architecture, weights=False)
+        _ = self.new_objective
         processes = int(os.environ.get("WORLD_SIZE", "1"))
-        if self.batch_size % (self.accumulate * processes):
+        if schedule.batch_size % (schedule.accumulate * processes):
             raise SettingError(
-                f"--batch_size is {self.batch_size}; it must divide into {self.accumulate} micro-batches for each of "
-                f"{processes} processes."
+                f"batch_size is {schedule.batch_size}; it must divide into {schedule.accumulate} micro-batches for "
+                f"each of {processes} processes."
             )
-        if self.kernels and self.blur == "noise":
-            raise SettingError("--kernels are for blur, and --blur is noise: give one of them.")
-        if self.resume and self.fresh:
-            raise SettingError("--resume goes on with a run, --fresh begins anew: give one of them.")
-        if self.tracking == "off" and self.registered_model_name:
+        if run.kernels and self.blur.blur == "noise":
+            raise SettingError("kernels are for blur, and blur is noise: give one of them.")
+        if run.resume and run.fresh:
+            raise SettingError("resume goes on with a run, fresh begins anew: give one of them.")
+        if run.tracking == "off" and run.registered_model_name:
             raise SettingError(
-                "--registered_model_name needs the registry, and --tracking is off. Leave the name out and register "
+                "registered_model_name needs the registry, and tracking is off. Leave the name out and register "
                 "later: 'deblur ship OUTPUT_DIR --name NAME'."
             )
 
+    def _limited(self) -> Iterator[tuple[str, Any, Limit]]:
+        for group in self.groups:
+            for name, hint in get_type_hints(type(group), include_extras=True).items():
+                for limit in getattr(hint, "__metadata__", ()):
+                    if isinstance(limit, Limit):
+                        yield name, getattr(group, name), limit
 
-RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    (
-        "batch_size accumulate num_epochs patience eval_every epoch_images val_images",
-        lambda value: value >= 1,
-        "at least 1",
-    ),
-    ("learning_rate clip_norm", lambda value: value > 0, "above 0"),
-    ("weight_decay skip_bad nonfinite_limit save_minutes num_workers seed", lambda value: value >= 0, "0 or more"),
-    ("severity", lambda value: value in SEVERITIES or 0 <= float(value) <= 1, "mild, medium, strong, or 0 to 1"),
-    ("average", lambda value: value >= 3 and value % 2 == 1, "an odd number, at least 3"),
-    ("milder", lambda value: 0 <= value <= 1, "0 to 1"),
-    ("ema_decay", lambda value: 0 <= value < 1, "at least 0 and below 1"),
-    ("patch_size", lambda value: value >= 16 and value % 16 == 0, "a multiple of 16, at least 16"),
-    ("width", lambda value: value >= 8 and value % 8 == 0, "a multiple of 8"),
-    ("registered_model_name", lambda value: not set("/:") & set(value), "without / and :"),
-)
-"""Settings, what they must fulfil, and how that is told."""
+
+def _fields_of(kind: type, *groups: Any) -> dict[str, Any]:
+    """The settings that a plain value is made of: those that have its fields' names."""
+    there = {name: value for group in groups for name, value in vars(group).items()}
+    return {each.name: there[each.name] for each in fields(kind)}
+
+
+def _unpacked(value: Any, hint: Any) -> Any:
+    """A value as its setting has it: JSON knows no tuples and no paths."""
+    if isinstance(value, list):
+        return tuple(value)
+    return Path(value) if value is not None and hint in (Path, Path | None) else value
 
 
 def _absolute(path: Path | None) -> Path | None:
     """Relative paths belong to the current folder."""
     return None if path is None else Path(os.path.abspath(path))
-
-
-def presets() -> dict[str, TrainConfig]:
-    """Defaults by name. All keep the spine: U-Net, MS-SSIM + Charbonnier, clipping, best PSNR."""
-    published = TrainConfig(output_dir=project.root() / "checkpoints")
-    return {
-        "published": published,
-        "residual": replace(published, preset="residual", residual=True),
-        "small": replace(
-            published,
-            preset="small",
-            residual=True,
-            width=16,
-            patch_size=128,
-            tile_size=256,
-            batch_size=8,
-            learning_rate=4e-3,
-        ),
-        "fast": replace(
-            published,
-            preset="fast",
-            network="FastUNet",
-            tile_size=1024,
-            batch_size=8,
-            learning_rate=1e-3,
-        ),
-    }

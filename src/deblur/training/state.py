@@ -8,10 +8,11 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from deblur.errors import NonFiniteTraining
+from deblur.losses.objective import Objective
 from deblur.models.checkpoint import Best
 from deblur.models.network import Network
+from deblur.training.optimization import Optimization
 
-LEARNING_RATE_END = 1e-6
 STALL_EPOCHS, SEVERITY_STEPS = 5, 4
 """With ``plateau``, blur begins at a quarter of its strength and grows by one after every so many epochs without a
 better PSNR."""
@@ -19,16 +20,22 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """How long, how fast, when to look and when to give up."""
+class Timetable:
+    """How long a run is, when it validates, saves and gives up, and how strong its synthetic blur is by then.
+
+    Args:
+        num_epochs: epochs of the run.
+        patience: epochs without a better PSNR before it stops.
+        eval_every: epochs between validations.
+        nonfinite_limit: steps that are not finite before it goes back, or, then, stops.
+        save_minutes: how much a kill can cost.
+        severity: of synthetic blur, 0 to 1.
+        severity_schedule: ``constant``, ``ramp`` or ``plateau``.
+    """
 
     num_epochs: int
-    learning_rate: float
-    weight_decay: float
-    clip_norm: float
     patience: int
-    eval_every: int
-    ema_decay: float = 0.999
+    eval_every: int = 1
     nonfinite_limit: int = 20
     save_minutes: float = 5.0
     severity: float = 1.0
@@ -45,9 +52,13 @@ class Schedule:
 
 @dataclass(frozen=True)
 class StepResult:
-    """Loss and gradient norm (before clipping), means over processes; ``overflow``: only fp16's scale was too high."""
+    """Loss, its terms and gradient norm (before clipping), means over processes.
+
+    ``overflow``: only fp16's scale was too high.
+    """
 
     loss: float
+    terms: dict[str, float]
     grad_norm: float
     finite: bool
     overflow: bool
@@ -55,10 +66,14 @@ class StepResult:
 
 @dataclass
 class EpochSums:
-    """What an epoch's means are made of, so that an epoch may end in another process than it began in."""
+    """What an epoch's means are made of, so that an epoch may end in another process than it began in.
+
+    ``terms`` stay empty in an epoch whose first steps did not record them, as a version before did not.
+    """
 
     steps: int = 0
     loss: float = 0.0
+    terms: dict[str, float] = field(default_factory=dict)
     grad_norm: float = 0.0
     images: int = 0
     seconds: float = 0.0
@@ -70,8 +85,12 @@ class EpochSums:
         self.seconds += seconds
         self.waited_s += waited_s
         if result.finite:
+            if not self.steps:
+                self.terms = dict.fromkeys(result.terms, 0.0)
             self.steps += 1
             self.loss += result.loss
+            for name in self.terms:
+                self.terms[name] += result.terms[name]
             self.grad_norm += result.grad_norm
 
 
@@ -103,11 +122,6 @@ class Counters:
         """Of the best checkpoint; 0 before there is one."""
         return self.best.epoch if self.best else 0
 
-    @property
-    def annealed(self) -> bool:
-        """Whether the learning rate came down to its end."""
-        return not self.stopped_early
-
     def next_epoch(self, early: bool = False) -> None:
         """An epoch is recorded; ``early``: it was the last, before the schedule's end."""
         self.epoch += 1
@@ -128,27 +142,33 @@ class Counters:
 
 
 class TrainingState:
-    """A network in training: its average, optimizer, schedule, scaler and counters.
+    """A network in training: its average, its objective, optimizer, schedule, scaler and counters.
 
     Args:
         network: moved to ``device`` in channels-last layout, where CPU and GPU convolutions are fastest.
-        schedule: learning rate, weight decay, EMA.
-        steps: of the whole run; the cosine ends with the last.
+        objective: what is minimised; parameters of its own are trained, too.
+        optimization: how a step moves the weights.
+        steps: of the whole run; the learning-rate schedule ends with the last.
         device: where to train.
         precision: ``f32``, ``bf16`` or ``fp16``: what autocast computes convolutions in. Weights stay float32.
     """
 
     def __init__(
-        self, network: Network, schedule: Schedule, steps: int, device: torch.device, precision: str = "f32"
+        self,
+        network: Network,
+        objective: Objective,
+        optimization: Optimization,
+        steps: int,
+        device: torch.device,
+        precision: str = "f32",
     ) -> None:
-        self.device, self.precision = device, precision
+        self.device, self.precision, self.optimization = device, precision, optimization
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.ema_decay = schedule.ema_decay
+        self.objective = objective.to(device)
         self.average = AveragedModel(self.network, multi_avg_fn=self._averaged)
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True
-        )
-        self.cosine = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps, eta_min=LEARNING_RATE_END)
+        self.trained = [*self.network.parameters(), *self.objective.parameters()]
+        self.optimizer = optimization.optimizer_of(self.trained)
+        self.schedule = optimization.schedule_of(self.optimizer, steps)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         self.counters = Counters()
 
@@ -172,8 +192,9 @@ class TrainingState:
             "model_state_dict": self.network.state_dict(),
             "ema_state_dict": self.served.state_dict(),
             "ema_updates": int(self.average.n_averaged),
+            "objective_state_dict": self.objective.state_dict(),
             "optimizer_state_dict": self.optimizer.state_dict(),
-            "scheduler_state_dict": self.cosine.state_dict(),
+            "scheduler_state_dict": self.schedule.state_dict(),
             "scaler_state_dict": self.scaler.state_dict(),
             "torch_rng_state": torch.get_rng_state(),
             "cuda_rng_states": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
@@ -182,7 +203,7 @@ class TrainingState:
             "counters": asdict(counters),
             "architecture": self.network.architecture,
         }
-        for part in ("model_state_dict", "ema_state_dict", "optimizer_state_dict"):
+        for part in ("model_state_dict", "ema_state_dict", "objective_state_dict", "optimizer_state_dict"):
             require_finite(state[part], part)
         return state
 
@@ -191,8 +212,9 @@ class TrainingState:
         self.network.load_state_dict(state["model_state_dict"])
         self.served.load_state_dict(state["ema_state_dict"])
         self.average.n_averaged.fill_(state["ema_updates"])
+        self.objective.load_state_dict(state.get("objective_state_dict", {}))  # a version before had none to save
         self.optimizer.load_state_dict(state["optimizer_state_dict"])
-        self.cosine.load_state_dict(state["scheduler_state_dict"])
+        self.schedule.load_state_dict(state["scheduler_state_dict"])
         self.scaler.load_state_dict(state["scaler_state_dict"])
         torch.set_rng_state(state["torch_rng_state"])
         if self.device.type == "cuda" and len(state["cuda_rng_states"]) == torch.cuda.device_count():
@@ -205,7 +227,7 @@ class TrainingState:
         A fixed decay would keep a short run's average near its first weights.
         """
         n = int(self.average.n_averaged)  # on the CPU; ``updates`` is a copy of it on the device
-        average = get_ema_multi_avg_fn(min(self.ema_decay, (1 + n) / (10 + n)))  # type: ignore[no-untyped-call]
+        average = get_ema_multi_avg_fn(min(self.optimization.ema_decay, (1 + n) / (10 + n)))  # type: ignore[no-untyped-call]
         average(averaged, current, updates)
 
 
@@ -217,7 +239,7 @@ def require_finite(values: Any, name: str) -> None:
     """
     if isinstance(values, Tensor):
         if values.is_floating_point() and not bool(torch.isfinite(values).all()):
-            raise NonFiniteTraining(f"{name} holds values that are not numbers. Lower --learning_rate.")
+            raise NonFiniteTraining(f"{name} holds values that are not numbers. Lower learning_rate.")
     elif isinstance(values, dict):
         for key, value in values.items():
             require_finite(value, f"{name}.{key}")

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from deblur.training.loop import Progress
+from deblur.training.progress import Progress
 
 
 @contextmanager

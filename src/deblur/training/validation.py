@@ -1,21 +1,107 @@
-"""What a validation is told as: metrics for the record, a line for a person, panels of a few photos."""
+"""Validation: whole images restored as users get them, scored, with panels of a few; and how that is told."""
 
-import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 
+import torch
+
+from deblur.data.batches import Batch
 from deblur.data.pairs import evenly_chosen
+from deblur.errors import ModelError, NonFiniteTraining
 from deblur.evaluation.panels import centre_crop, side_by_side
-from deblur.evaluation.scores import Score, Scores
-from deblur.images import Rgb8
+from deblur.evaluation.scores import EvaluationSet, Scored, Scores
+from deblur.images import Pixels, from_rgb8
+from deblur.inference.restorer import Restorer
+from deblur.inference.tiling import Tiling
+from deblur.models.engine import TorchEngine
 from deblur.registry.record import RunRecord
+from deblur.training.state import TrainingState
 
 PANEL_PHOTOS, PANEL_SIDE_PX = 3, 320
+REMEDY = (
+    "Begin a new run with a lower learning_rate or precision f32; init with this folder starts it from the last good "
+    "weights."
+)
 
 
-def validation_metrics(scores: Scores) -> dict[str, float]:
-    """The metrics of a validation, each beside the blurry input's own."""
+@dataclass(frozen=True)
+class Validation:
+    """Scores a state's averaged weights on whole images, by tiles and rounded to 8 bit.
+
+    Args:
+        state: the network in training, and the objective whose value is told as val_loss.
+        images: the validation pairs.
+        tiling: how they are cut; the exported model gets the same.
+        record: where panels go.
+    """
+
+    state: TrainingState
+    images: EvaluationSet
+    tiling: Tiling
+    record: RunRecord
+
+    @property
+    def restorer(self) -> Restorer:
+        """Restores with the averaged weights."""
+        return Restorer(TorchEngine(self.state.served, self.state.device), self.tiling)
+
+    def metrics(self, epoch: int, check: Callable[[], None]) -> dict[str, float]:
+        """All figures after ``epoch``, each beside the blurry input's own; ``check`` may stop the work between tiles.
+
+        Raises:
+            NonFiniteTraining: the network's output holds values that are not numbers.
+        """
+        losses: list[dict[str, float]] = []
+        scores = self._score(self.images, epoch, check, lambda scored: losses.append(self._loss(scored)))
+        means = {name: sum(loss[name] for loss in losses) / len(losses) for name in losses[0]}
+        return means | told(scores)
+
+    def panels_of_doing_nothing(self, check: Callable[[], None]) -> None:
+        """Panels of the network before it was trained."""
+        few = EvaluationSet(evenly_chosen(self.images.pairs, PANEL_PHOTOS))
+        self._score(few, 0, check, lambda scored: None)
+
+    def _score(
+        self, images: EvaluationSet, epoch: int, check: Callable[[], None], on_image: Callable[[Scored], None]
+    ) -> Scores:
+        restorer = self.restorer
+        shown = {pair.name for pair in evenly_chosen(images.pairs, PANEL_PHOTOS)}
+
+        def restore(pixels: Pixels) -> Pixels:
+            return restorer(pixels, check=check)
+
+        def keep(scored: Scored) -> None:
+            on_image(scored)
+            if scored.score.name in shown:
+                self._keep_panel(scored, epoch)
+
+        try:
+            return images.score(restore, keep)
+        except ModelError as error:
+            raise NonFiniteTraining(f"Validation after epoch {epoch}: {error} {REMEDY}") from error
+
+    def _loss(self, scored: Scored) -> dict[str, float]:
+        """The objective of the output, clamped but not rounded, and its terms."""
+        restored, blurry, sharp = (
+            torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()).to(self.state.device)
+            for pixels in (scored.output, from_rgb8(scored.blurry), from_rgb8(scored.sharp))
+        )
+        with torch.inference_mode():
+            total, terms = self.state.objective(restored, Batch(blurry, sharp))
+        return {"val_loss": float(total)} | {f"val_{name}": float(value) for name, value in terms.items()}
+
+    def _keep_panel(self, scored: Scored, epoch: int) -> None:
+        """The photo's centre at full resolution."""
+        title = f"epoch {epoch}" if epoch else "before training"
+        score = scored.score
+        captions = (f"blurry {score.psnr_input_db:.2f} dB", f"{title}: {score.psnr_db:.2f} dB", "sharp")
+        images = [centre_crop(image, PANEL_SIDE_PX) for image in (scored.blurry, scored.restored, scored.sharp)]
+        self.record.log_panel(score.name, epoch, side_by_side(images, captions))
+
+
+def told(scores: Scores) -> dict[str, float]:
+    """Scores as metrics."""
     return {
-        "val_loss": scores.mean("loss"),
         "psnr": scores.mean("psnr_db"),
         "ssim": scores.mean("ssim"),
         "baseline_psnr": scores.mean("psnr_input_db"),
@@ -29,6 +115,7 @@ def verified_metrics(scores: Scores) -> dict[str, float]:
     return {
         "verified_psnr": scores.mean("psnr_db"),
         "verified_ssim": scores.mean("ssim"),
+        "verified_ms_ssim": scores.mean("ms_ssim"),
         "verified_gain": scores.gain_db.mean,
     }
 
@@ -45,19 +132,3 @@ def describe(epoch: int, epochs: int, metrics: dict[str, float], improved: bool)
             f"{metrics['psnr_gain']:+.2f})  SSIM {metrics['ssim']:.4f} (input {metrics['baseline_ssim']:.4f})"
         )
     return line + f"  {metrics['seconds']:.0f} s" + ("  best" if improved else "")
-
-
-def panel_writer(record: RunRecord, epoch: int, pairs: int) -> Callable[[Score, Rgb8, Rgb8, Rgb8], None]:
-    """Panels of a few validation photos, the same each time, spread over all; their centres at full resolution."""
-    shown = set(evenly_chosen(range(pairs), PANEL_PHOTOS))
-    number = itertools.count()
-
-    def write(score: Score, *images: Rgb8) -> None:
-        if next(number) not in shown:
-            return
-        title = f"epoch {epoch}" if epoch else "before training"
-        captions = (f"blurry {score.psnr_input_db:.2f} dB", f"{title}: {score.psnr_db:.2f} dB", "sharp")
-        panel = side_by_side([centre_crop(image, PANEL_SIDE_PX) for image in images], captions)
-        record.log_panel(score.name, epoch, panel)
-
-    return write

@@ -21,7 +21,7 @@ ADVICE = {
     "channels": "Save both images of a pair as plain RGB.",
     "not_read": "Files of this kind are passed over: convert them if they belong to the set.",
     "size": "Cut or scale the two images of a pair alike.",
-    "too_small": "Take a smaller --patch_size, or leave the image out.",
+    "too_small": "Take a smaller patch_size, or leave the image out.",
     "duplicate": "Keep one: what is there twice counts twice.",
     "near_duplicate": "Keep one, unless both are wanted.",
     "identical": "The blurry image is the sharp one: remove the pair, or find the blurry file.",

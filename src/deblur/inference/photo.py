@@ -1,0 +1,66 @@
+"""One photo through a model: where the API, photos and folders on disk, the library and the benchmarks all go."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deblur.images import DecodeLimits, Photo, decode
+from deblur.inference.model_folder import Model
+from deblur.inference.restorer import OnTile, ignore
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done to a photo.
+
+    Args:
+        height_px: of the upright photo.
+        width_px: of the upright photo.
+        tiles: that it was cut into.
+        model: that restored it, NAME or NAME/VERSION.
+        seconds: by stage: ``decode`` (where bytes came) and ``restore``.
+        guarded_tiles: where a guard put the input back in place of a broken result; no guard does so yet.
+    """
+
+    height_px: int
+    width_px: int
+    tiles: int
+    model: str
+    seconds: dict[str, float]
+    guarded_tiles: int = 0
+
+
+def restore_photo(
+    model: Model,
+    photo: bytes | Photo,
+    strength: float = 1.0,
+    *,
+    limits: DecodeLimits = DecodeLimits(),
+    on_tile: OnTile = ignore,
+    check: Callable[[], None] = lambda: None,
+) -> tuple[Photo, Outcome]:
+    """Restore an image's bytes, or a decoded photo where it lies.
+
+    Args:
+        model: opened.
+        photo: bytes, or a photo, whose pixels are overwritten.
+        strength: 0 to 1; the result is ``blurry + strength * (restored - blurry)``.
+        limits: what bytes may cost to decode.
+        on_tile: told (tiles done, tiles in all) after each tile.
+        check: called between tiles and inside them; an exception it raises stops the work at once.
+
+    Raises:
+        PhotoError: the bytes cannot be decoded.
+        RequestError: ``strength`` out of range.
+        ModelError: the model returned something that is not a number; the photo is half restored.
+    """
+    seconds: dict[str, float] = {}
+    if isinstance(photo, bytes):
+        started = time.perf_counter()
+        photo = decode(photo, limits)
+        seconds["decode"] = time.perf_counter() - started
+    started = time.perf_counter()
+    plan = model.restorer.in_place(photo.rgb, strength, on_tile, check)
+    seconds["restore"] = time.perf_counter() - started
+    height, width = photo.rgb.shape[:2]
+    return photo, Outcome(height, width, len(plan), model.info.label, seconds)

@@ -1,0 +1,116 @@
+"""``import deblur``: restore photos from Python, without torch, and without mlflow unless a registry is asked.
+
+sharp = deblur.restore("photo.jpg")            # a PIL image
+sharp = deblur.restore(array)                  # a NumPy array, as it came
+
+model = deblur.open_model("checkpoints/model") # once, for many
+for photo in photos:
+    deblur.restore(photo, model)
+"""
+
+from pathlib import Path
+from typing import TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from deblur import images
+from deblur.errors import UnsupportedPhoto
+from deblur.inference.engine import Precision
+from deblur.inference.engines import EngineName, open_engine
+from deblur.inference.locating import locate_model
+from deblur.inference.model_folder import Model
+from deblur.inference.model_folder import open_model as open_folder
+from deblur.inference.photo import restore_photo
+
+Array = TypeVar("Array", bound=NDArray[np.uint8])
+
+
+def open_model(
+    model: str | Path | None = None,
+    *,
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+    threads: int | None = None,
+) -> Model:
+    """Check a model and open it, for many photos.
+
+    Args:
+        model: a model folder or ``models:/NAME@champion``; by default ``DEBLUR_MODEL``, else the champion of the local
+            registry, else the model that comes with the package.
+        engine: what runs the network; auto takes OpenVINO on x86-64, else ONNX Runtime.
+        precision: what it computes in; auto takes bf16 where engine and processor have it.
+        threads: of the network; None takes one a core.
+
+    Raises:
+        ModelError: it cannot be found, or does not compute what it did at export.
+        SettingError: the engine is not installed, or this machine cannot compute in ``precision``.
+    """
+    return open_folder(locate(model), lambda onnx: open_engine(onnx, engine, precision, threads))
+
+
+@overload
+def restore(photo: bytes, model: Model | str | Path | None = None, strength: float = 1.0) -> bytes: ...
+@overload
+def restore(photo: Array, model: Model | str | Path | None = None, strength: float = 1.0) -> Array: ...
+@overload
+def restore(
+    photo: str | Path | Image.Image, model: Model | str | Path | None = None, strength: float = 1.0
+) -> Image.Image: ...
+def restore(
+    photo: bytes | str | Path | Image.Image | NDArray[np.uint8],
+    model: Model | str | Path | None = None,
+    strength: float = 1.0,
+) -> bytes | Image.Image | NDArray[np.uint8]:
+    """Restore a photo; what came in is left as it is.
+
+    Args:
+        photo: an image file's bytes, a path, a PIL image, or a uint8 array ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)``
+            in sRGB.
+        model: opened by :func:`open_model`, or what that takes; it is opened anew for each photo then.
+        strength: 0 to 1; the result is ``blurry + strength * (restored - blurry)``.
+
+    Returns:
+        The same kind: bytes in the same format, an array of the same shape, a PIL image; of a path a PIL image.
+        Images are upright: an EXIF orientation is applied.
+
+    Raises:
+        PhotoError: it cannot be read, or is of a kind that is not restored.
+        RequestError: ``strength`` out of range.
+        ModelError: the model cannot be found or opened.
+    """
+    opened = model if isinstance(model, Model) else open_model(model)
+    if isinstance(photo, bytes):
+        restored, _ = restore_photo(opened, photo, strength, limits=images.OWN_FILES)
+        return images.encode(restored)
+    if isinstance(photo, np.ndarray):
+        return np.asarray(restore(_image_of(photo), opened, strength))
+    decoded = images.photo_of(photo) if isinstance(photo, Image.Image) else images.read(Path(photo))
+    restored, _ = restore_photo(opened, decoded, strength)
+    return images.image_of(restored)
+
+
+def locate(model: str | Path | None) -> Path:
+    """The model folder; the registry (and mlflow with it) is touched only where it is needed."""
+
+    def fetch(uri: str) -> Path:
+        from deblur.registry.versions import fetch
+
+        return fetch(uri)
+
+    def champion() -> str | None:
+        from deblur.registry.versions import local_champion
+
+        return local_champion()
+
+    return locate_model(None if model is None else str(model), fetch, champion)
+
+
+def _image_of(array: NDArray[np.uint8]) -> Image.Image:
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise UnsupportedPhoto(
+            f"The array is {array.dtype} of shape {array.shape}; allowed are uint8 arrays of shape (H, W), (H, W, 3) "
+            "or (H, W, 4)."
+        )
+    return Image.fromarray(array)

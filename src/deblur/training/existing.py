@@ -1,0 +1,153 @@
+"""Weights that exist already: export them as a model folder, or register them. A recipe of its own, like ``recipe``."""
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from deblur import project
+from deblur.data.batches import first_crops
+from deblur.data.pairs import fingerprint
+from deblur.data.sources import hold_back, mixture, open_sources, validation_pairs
+from deblur.errors import DataError, SettingError
+from deblur.evaluation.scores import EvaluationSet, Scores
+from deblur.export.verified import Exported, Freeze, export_verified
+from deblur.inference.model_folder import read_info
+from deblur.models.checkpoint import best_name, has_state, load_checkpoint, network_from, network_of
+from deblur.registry.record import FINISHED, RunRecord
+from deblur.training.ending import closing
+from deblur.training.recipe import FREEZING_CROPS
+from deblur.training.registering import LAST_SHIPMENT_S, register_record
+from deblur.training.settings import TrainSettings
+from deblur.training.shipping import Shipping, shipper
+from deblur.training.validation import told, verified_metrics
+
+
+def export_weights(
+    source: Path,
+    folder: Path,
+    name: str,
+    test_data: Sequence[str] = (),
+    half: bool = False,
+    freeze_over: Sequence[str] = (),
+) -> Exported:
+    """Export and, where there are pairs, verify.
+
+    Args:
+        source: a checkpoint, the output folder of a training (its newest averaged weights), or a model folder.
+        folder: where ``model.onnx`` and ``model.json`` go; the tile is the one that the weights were validated with.
+        name: what the model is called.
+        test_data: sources of validation pairs.
+        half: keep the weights in float16.
+        freeze_over: sources of training crops whose statistics take GroupNorm's place.
+
+    Raises:
+        ModelError: no weights there.
+        SettingError: ``freeze_over`` for a network without GroupNorm.
+        RegistrationError: the written file scores otherwise than the weights did.
+    """
+    recorded: Mapping[str, Any]
+    if source.is_file():
+        state = load_checkpoint(source)
+        network, recorded = network_of(state), state.get("settings", {})
+    else:
+        network, record = network_from(source), RunRecord(source)
+        recorded = record.run["settings"] if record.exists else {}
+    made = TrainSettings.recorded(recorded)
+    is_model = source.is_dir() and not has_state(source)
+    sources = open_sources(test_data, made.reading)
+    return export_verified(
+        network,
+        folder,
+        EvaluationSet(validation_pairs(sources, None, made.blur.strength, made.ranges)),
+        read_info(source).tiling if is_model else made.network.tiling(network),
+        name=name,
+        half=half,
+        freeze="always" if freeze_over else "off",
+        crops=_crops(made, freeze_over, lambda: None) if freeze_over else (),
+    )
+
+
+def register_checkpoint(
+    checkpoint: Path,
+    name: str,
+    test_data: Sequence[str] = (),
+    val_images: int | None = None,
+    on_line: Callable[[str], None] = lambda line: None,
+) -> tuple[str, Scores]:
+    """Export, verify and register an existing checkpoint; returns (version, scores).
+
+    Args:
+        checkpoint: a ``best_model_*.pth``.
+        name: the registered model's name.
+        test_data: sources of validation pairs; by default those it was trained with.
+        val_images: how many of them, spread evenly; by default as in training.
+        on_line: told what was decided.
+    """
+    state = load_checkpoint(checkpoint)
+    made, network = TrainSettings.recorded(state.get("settings", {})), network_of(state)
+    images = EvaluationSet(_validation_pairs(made, test_data, val_images))
+    commit, dirty = project.git_state()
+    tags = {
+        "data_fingerprint": fingerprint(images.pairs),
+        "git_commit": commit or "unknown",
+        "git_dirty": str(dirty).lower(),
+        "registered_from": checkpoint.name,
+    }
+    folder = checkpoint.resolve().parent / "registered" / checkpoint.stem
+    settings = {"checkpoint": str(checkpoint)} | state.get("settings", {})
+    record = RunRecord.begin(folder, f"register {checkpoint.stem}", settings, tags)
+    shutil.copy2(checkpoint, folder / best_name(int(state.get("epoch", 0)), float(state.get("psnr", 0.0))))
+    shipping = Shipping(record, shipper("on"))
+    with closing(record, shipping) as stop:
+        freeze, crops = _freezing(made, network.can_freeze, stop.check, on_line)
+        exported = export_verified(
+            network,
+            record.model_folder,
+            images,
+            made.network.tiling(network),
+            name=name,
+            freeze=freeze,
+            crops=crops,
+            check=stop.check,
+            on_line=on_line,
+        )
+        assert exported.trained is not None
+        assert exported.scores is not None
+        record.log_epoch(int(state.get("epoch", 0)), told(exported.trained) | verified_metrics(exported.scores))
+        record.end(FINISHED, {"frozen": str(exported.frozen).lower()})
+    shipping.finish(LAST_SHIPMENT_S)
+    return register_record(record, name, shipping.run_id), exported.scores
+
+
+def _validation_pairs(made: TrainSettings, test_data: Sequence[str], val_images: int | None) -> list[Any]:
+    """Those that were named, else those of the training."""
+    named = test_data or made.run.test_data or made.run.train_data
+    if not named:
+        raise SettingError("The checkpoint does not say what it was validated on. Give test_data.")
+    sources = open_sources(named, made.reading)
+    if not (test_data or made.run.test_data):
+        _, sources = hold_back(sources)
+    count = val_images or (None if test_data else made.data.val_images)
+    return validation_pairs(sources, count, made.blur.strength, made.ranges)
+
+
+def _freezing(
+    made: TrainSettings, can_freeze: bool, check: Callable[[], None], on_line: Callable[[str], None]
+) -> tuple[Freeze, Iterable[Tensor]]:
+    """The decision that the training would have made, where its data is still there."""
+    if not can_freeze or made.run.freeze == "off" or not made.run.train_data:
+        return "off", ()
+    try:
+        return "auto", _crops(made, made.run.train_data, check)
+    except (DataError, SettingError) as error:
+        on_line(f"exported as trained, GroupNorm is not frozen: {error}")
+        return "off", ()
+
+
+def _crops(made: TrainSettings, named: Sequence[str], check: Callable[[], None]) -> Iterable[Tensor]:
+    """Training crops as the weights saw them, of other sources perhaps."""
+    samples = mixture(open_sources(named, made.reading), made.data.patch_size, made.data.seed, made.ranges)
+    return first_crops(samples, FREEZING_CROPS, made.blur.strength, check)
