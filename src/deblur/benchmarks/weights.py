@@ -15,8 +15,10 @@ from rich.table import Table
 from deblur.data.pairs import find_pairs
 from deblur.data.photos import HELD_BACK, installed_photos, shaken
 from deblur.errors import ModelError
+from deblur.evaluation.alignment import align
 from deblur.evaluation.panels import centre_crop, side_by_side, stacked
 from deblur.evaluation.scores import EvaluationSet, Scored, Scores
+from deblur.evaluation.statistics import bootstrap, scene_of
 from deblur.files import write_json
 from deblur.images import from_rgb8, to_rgb8
 from deblur.inference.locating import bundled_model
@@ -59,27 +61,46 @@ def main(
             panels.append(side_by_side(parts, captions))
 
     found: dict[str, Scores] = {}
+    shifted: dict[str, list[float]] = {}
     for px in SHAKES_PX:
         blurred = [shaken(photo, np.random.default_rng((SHAKE_SEED, i)), px) for i, photo in enumerate(photos)]
         on_image = keep_panel if px == PICTURED_SHAKE_PX else lambda scored: None
         found[f"{len(photos)} photographs, shake of {px:g} px"] = EvaluationSet(blurred).score(restorer, on_image)
-    found |= {str(path): EvaluationSet(find_pairs(path)).score(restorer) for path in pairs}
+    for path in pairs:
+        gains: list[float] = []
+
+        def measure_shifted(scored: Scored, gains: list[float] = gains) -> None:
+            gains.append(gain_after_shift(scored))
+
+        found[str(path)] = EvaluationSet(find_pairs(path)).score(restorer, measure_shifted)
+        shifted[str(path)] = gains
     kept_db = {photo.name: psnr_db(to_rgb8(restorer(from_rgb8(photo.pixels))), photo.pixels) for photo in photos}
-    _print(found, kept_db, Console(highlight=False))
+    _print(found, shifted, kept_db, Console(highlight=False))
     if json_file:
         images = {name: [asdict(image) for image in scores.images] for name, scores in found.items()}
-        write_json(json_file, {"images": images, "sharp_kept_db": kept_db})
+        write_json(json_file, {"images": images, "gain_after_shift_db": shifted, "sharp_kept_db": kept_db})
     if picture:
         stacked(panels).save(picture, quality=90)
 
 
-def _print(found: dict[str, Scores], kept_db: dict[str, float], console: Console) -> None:
-    table = Table("images", "n", "input dB", "restored dB", "gain dB", "least", "SSIM")
+def gain_after_shift(scored: Scored) -> float:
+    """PSNR gain in dB, input and output each after their best global shift."""
+    return align(scored.restored, scored.sharp).psnr_db - align(scored.blurry, scored.sharp).psnr_db
+
+
+def _print(
+    found: dict[str, Scores], shifted: dict[str, list[float]], kept_db: dict[str, float], console: Console
+) -> None:
+    table = Table("images", "n", "input dB", "restored dB", "gain dB [95 %]", "least", "after one shift", "SSIM")
     for name, scores in found.items():
-        least = min(image.psnr_db - image.psnr_input_db for image in scores.images)
+        scenes = [scene_of(image.name) for image in scores.images]
+        gains = [image.psnr_db - image.psnr_input_db for image in scores.images]
+        gain = bootstrap(gains, scenes)
+        after = str(bootstrap(shifted[name], scenes)) if name in shifted else ""
         decibels = [f"{scores.mean(field):.2f}" for field in ("psnr_input_db", "psnr_db")]
         similar = f"{scores.mean('ssim_input'):.4f} -> {scores.mean('ssim'):.4f}"
-        table.add_row(name, str(len(scores.images)), *decibels, str(scores.gain_db), f"{least:+.2f}", similar)
+        counted = f"{len(gains)} ({gain.groups} {gain.by})"
+        table.add_row(name, counted, *decibels, str(gain), f"{min(gains):+.2f}", after, similar)
     console.print(table)
     kept = ", ".join(f"{name} {value:.1f}" for name, value in kept_db.items())
     console.print(f"sharp photographs, restored against themselves, dB: {kept}", soft_wrap=True)
