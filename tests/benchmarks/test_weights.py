@@ -17,9 +17,9 @@ def test_it_prints_writes_and_draws(
     figures, picture = tmp_path / "figures.json", tmp_path / "picture.png"
     weights.main((pair_folder,), json_file=figures, picture=picture)
     found = json.loads(figures.read_text())
-    (astronaut,), pairs = found["images"].values()
+    (astronaut,), pairs, *references = found["images"].values()
     assert astronaut["psnr_db"] > astronaut["psnr_input_db"] + 1
-    assert len(pairs) == 6
+    assert [len(images) for images in (pairs, *references)] == [6, 6, 6]
     assert found["sharp_kept_db"]["astronaut"] > 30
     assert "restored against themselves" in capsys.readouterr().out
     with Image.open(picture) as drawn:

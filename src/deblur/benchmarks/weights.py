@@ -3,7 +3,9 @@
 The installed photographs under camera shake of growing length, the same ones as they are, and any folders of pairs.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +19,11 @@ from deblur.data.photos import HELD_BACK, installed_photos, shaken
 from deblur.errors import ModelError
 from deblur.evaluation.alignment import align
 from deblur.evaluation.panels import centre_crop, side_by_side, stacked
+from deblur.evaluation.references import REFERENCES
 from deblur.evaluation.scores import EvaluationSet, Scored, Scores
 from deblur.evaluation.statistics import bootstrap, scene_of
 from deblur.files import write_json
-from deblur.images import from_rgb8, to_rgb8
+from deblur.images import Pixels, from_rgb8, to_rgb8
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import open_model
 from deblur.metrics import psnr_db
@@ -66,14 +69,12 @@ def main(
         blurred = [shaken(photo, np.random.default_rng((SHAKE_SEED, i)), px) for i, photo in enumerate(photos)]
         on_image = keep_panel if px == PICTURED_SHAKE_PX else lambda scored: None
         found[f"{len(photos)} photographs, shake of {px:g} px"] = EvaluationSet(blurred).score(restorer, on_image)
+    ways: dict[str, Callable[[Pixels], Pixels]] = {"": restorer, **{f", {n}": way for n, way in REFERENCES.items()}}
     for path in pairs:
-        gains: list[float] = []
-
-        def measure_shifted(scored: Scored, gains: list[float] = gains) -> None:
-            gains.append(gain_after_shift(scored))
-
-        found[str(path)] = EvaluationSet(find_pairs(path)).score(restorer, measure_shifted)
-        shifted[str(path)] = gains
+        pair_set = EvaluationSet(find_pairs(path))
+        for way, restore in ways.items():
+            gains = shifted[f"{path}{way}"] = []
+            found[f"{path}{way}"] = pair_set.score(restore, partial(keep_shifted, gains))
     kept_db = {photo.name: psnr_db(to_rgb8(restorer(from_rgb8(photo.pixels))), photo.pixels) for photo in photos}
     _print(found, shifted, kept_db, Console(highlight=False))
     if json_file:
@@ -83,9 +84,9 @@ def main(
         stacked(panels).save(picture, quality=90)
 
 
-def gain_after_shift(scored: Scored) -> float:
-    """PSNR gain in dB, input and output each after their best global shift."""
-    return align(scored.restored, scored.sharp).psnr_db - align(scored.blurry, scored.sharp).psnr_db
+def keep_shifted(gains: list[float], scored: Scored) -> None:
+    """Add the PSNR gain in dB, input and output each after their best global shift."""
+    gains.append(align(scored.restored, scored.sharp).psnr_db - align(scored.blurry, scored.sharp).psnr_db)
 
 
 def _print(

@@ -1,0 +1,53 @@
+"""What a user would try first: it helps against mild blur, and a flat picture stays flat."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from deblur.data.photos import HELD_BACK, SharpPhoto
+from deblur.evaluation.references import REFERENCES, estimated_blur, polyblur
+from deblur.images import from_rgb8, to_rgb8
+from deblur.metrics import psnr_db
+from deblur.synthesis.field import convolved
+from deblur.synthesis.kernels import gaussian_kernel
+
+
+def softened(rgb: np.ndarray, sigma: float) -> np.ndarray:
+    return np.rint(gaussian_filter(rgb.astype(float), (sigma, sigma, 0))).astype(np.uint8)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2.0, 3.0])
+def test_the_blur_of_photographs_is_estimated(photos: dict[str, SharpPhoto], sigma: float) -> None:
+    found = [estimated_blur(from_rgb8(softened(photos[name].pixels, sigma)))[0] for name in HELD_BACK]
+    assert np.median(found) == pytest.approx(sigma, rel=0.3)
+
+
+@pytest.mark.parametrize("angle", [0.0, np.pi / 6, np.pi / 2, 5 * np.pi / 6])
+def test_the_direction_of_most_blur_is_found(photos: dict[str, SharpPhoto], angle: float) -> None:
+    planes = from_rgb8(photos["astronaut"].pixels).transpose(2, 0, 1)
+    blurry = convolved(planes, gaussian_kernel(3.0, 0.3, angle)[None])[0].transpose(1, 2, 0)
+    sigma, ratio, found = estimated_blur(np.ascontiguousarray(blurry))
+    assert abs((found - angle + np.pi / 2) % np.pi - np.pi / 2) < np.pi / 5
+    assert ratio < 0.75
+    assert sigma > 2
+
+
+def test_polyblur_gains_on_mild_blur(photos: dict[str, SharpPhoto]) -> None:
+    gains = []
+    for name in HELD_BACK:
+        sharp = photos[name].pixels
+        blurry = softened(sharp, 1.2)
+        gains.append(psnr_db(to_rgb8(polyblur(from_rgb8(blurry))), sharp) - psnr_db(blurry, sharp))
+    assert min(gains) > -0.1
+    assert np.mean(gains) > 1
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_each_keeps_shape_range_and_what_is_flat(name: str) -> None:
+    flat = np.full((40, 61, 3), 0.3, np.float32)
+    assert np.allclose(REFERENCES[name](flat), flat, atol=1e-5)
+    noise = np.random.default_rng(0).random((40, 61, 3), dtype=np.float32)
+    restored = REFERENCES[name](noise)
+    assert restored.shape == noise.shape
+    assert restored.dtype == np.float32
+    assert 0 <= restored.min() <= restored.max() <= 1
