@@ -27,7 +27,7 @@ Rgb8 = NDArray[np.uint8]
 DECODE_BYTES_PER_PIXEL = {"JPEG": 10, "MPO": 10, "PNG": 4, "WEBP": 18, "TIFF": 8, "BMP": 4, "GIF": 4}
 """The formats that are decoded, with the peak memory Pillow was seen to take for each."""
 
-OUTPUT_FORMATS = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tiff": "TIFF"}
+OUTPUT_FORMATS = {"jpeg": "JPEG", "jpg": "JPEG", "png": "PNG", "webp": "WEBP", "tiff": "TIFF"}
 OPENED = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")  # an MPO, two JPEGs in a file as phones write it, opens as JPEG
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF": "image/tiff", "BMP": "image/bmp"}
@@ -118,24 +118,25 @@ def read_rgb8(path: Path) -> Rgb8:
     return read(path).rgb
 
 
-def encode(photo: Photo, output_format: str | None = None, quality: int = 95) -> bytes:
+def encode(photo: Photo, output_format: str | None = None, quality: int | None = None) -> bytes:
     """:func:`write` into memory."""
     stream = BytesIO()
     write(photo, stream, output_format, quality)
     return stream.getvalue()
 
 
-def write(photo: Photo, stream: BinaryIO, output_format: str | None = None, quality: int = 95) -> None:
+def write(photo: Photo, stream: BinaryIO, output_format: str | None = None, quality: int | None = None) -> None:
     """:class:`Photo` -> image bytes in ``output_format`` (a key of OUTPUT_FORMATS), else in the photo's own format.
 
-    ``quality`` (1 to 100) is for JPEG and WebP. Alpha survives in PNG, WebP and TIFF; JPEG shows it on white.
+    ``quality`` (1 to 100, by default 95) is for JPEG and WebP. Alpha survives in PNG, WebP and TIFF; JPEG shows it on
+    white.
 
     Raises:
         RequestError: an unknown format or a quality out of range.
     """
     if output_format is not None and output_format not in OUTPUT_FORMATS:
         raise RequestError(f"format is {output_format!r}; allowed are {', '.join(OUTPUT_FORMATS)}.")
-    if not 1 <= quality <= 100:
+    if quality is not None and not 1 <= quality <= 100:
         raise RequestError(f"quality is {quality}; allowed are 1 to 100.")
     target = OUTPUT_FORMATS[output_format] if output_format else photo.format
     if target == "WEBP" and max(photo.rgb.shape[:2]) > WEBP_SIDE_PX:
@@ -145,7 +146,7 @@ def write(photo: Photo, stream: BinaryIO, output_format: str | None = None, qual
     if photo.icc_profile and target != "BMP":
         options["icc_profile"] = photo.icc_profile
     if target in ("JPEG", "WEBP"):
-        options["quality"] = quality
+        options["quality"] = 95 if quality is None else quality
     if target == "JPEG":
         options["subsampling"] = 0  # restored detail is in the colours, too
     if target == "PNG":

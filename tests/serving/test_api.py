@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import json
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from deblur.errors import ModelError
+from deblur.images import OUTPUT_FORMATS
 from deblur.inference.engine import Run
 from deblur.inference.locating import locate_model
 from deblur.inference.model_folder import Model, open_model, read_info
@@ -25,7 +27,9 @@ from deblur.inference.tiling import Tiling
 from deblur.serving.api import create_app
 from deblur.serving.limits import Limits
 from deblur.serving.model_store import ModelStore
+from deblur.serving.wish import OPTIONS
 
+JSON = {"Content-Type": "application/json"}
 RGB = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
 
 
@@ -110,6 +114,8 @@ mistakes = {
     "broken json": (b"{", {"Content-Type": "application/json"}, "", 400, "request-invalid"),
     "json list": (b"[1]", {"Content-Type": "application/json"}, "", 400, "request-invalid"),
     "bad base64": (b'{"image": "?"}', {"Content-Type": "application/json"}, "", 400, "request-invalid"),
+    "gzip": (gzip.compress(png()), {"Content-Encoding": "gzip"}, "", 415, "photo-unsupported"),
+    "quality no whole number": (png(), {}, "?quality=95.5", 400, "request-invalid"),
     "form without boundary": (b"x", {"Content-Type": "multipart/form-data"}, "", 400, "request-invalid"),
 }
 
@@ -123,6 +129,120 @@ def test_mistakes_are_answered_with_a_problem(client: TestClient, name: str) -> 
     problem = answer.json()
     assert (problem["status"], problem["code"]) == (status, code)
     assert problem["detail"].endswith((".", ")"))
+
+
+def test_options_beside_the_image_are_obeyed(client: TestClient) -> None:
+    """In the JSON and in the form as in the query: strength 0 gives the photo back, in the format asked for."""
+    encoded = base64.b64encode(png()).decode()
+    said = client.post("/api/deblur", json={"image": encoded, "strength": 0, "format": "tiff"}).json()
+    form = client.post("/api/deblur", files={"image": png()}, data={"strength": "0", "format": "tiff"})
+    query = client.post("/api/deblur?strength=0&format=tiff", content=png())
+    assert said["format"] == "tiff"
+    assert base64.b64decode(said["image"]) == form.content == query.content
+    assert np.array_equal(pixels(form.content), RGB)
+    small, large = (
+        base64.b64decode(
+            client.post("/api/deblur", json={"image": encoded, "format": "jpg", "quality": q}).json()["image"]
+        )
+        for q in (20, "95")
+    )
+    assert Image.open(BytesIO(small)).format == "JPEG"
+    assert len(small) < len(large)
+
+
+@pytest.mark.parametrize(
+    ("query", "beside", "named"),
+    [
+        ("", {"sharpness": 3, "tile": 1}, "'sharpness', 'tile'"),
+        ("", {"strength": 2}, "strength is '2'"),
+        ("", {"strength": None}, "strength is 'null'"),
+        ("", {"quality": True}, "quality is 'true'"),
+        ("", {"format": ["png"]}, "format is"),
+        ("", {"code": "x"}, "'code'"),
+        ("?strength=1", {"strength": 1}, "strength is given more than once"),
+        ("?quality=9&quality=9", {}, "quality is given more than once"),
+    ],
+)
+def test_options_that_are_not_obeyed_are_refused_by_name(
+    client: TestClient, query: str, beside: dict[str, object], named: str
+) -> None:
+    body = {"image": base64.b64encode(png()).decode()} | beside
+    answer = client.post(f"/api/deblur{query}", json=body)
+    assert answer.status_code == 400
+    assert named in answer.json()["detail"]
+    if all(isinstance(value, str | int) for value in beside.values()) and True not in beside.values():
+        form = client.post(f"/api/deblur{query}", files={"image": png()}, data={k: str(v) for k, v in beside.items()})
+        assert form.json()["detail"] == answer.json()["detail"]
+
+
+def test_what_is_given_twice_in_one_body_is_refused(client: TestClient) -> None:
+    encoded = base64.b64encode(png()).decode()
+    for twice in (f'"image": "{encoded}"', '"strength": 0, "strength": 1'):
+        content = f'{{"image": "{encoded}", {twice}}}'
+        answer = client.post("/api/deblur", content=content, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400
+        assert f"{twice[1:].split(chr(34))[0]} is given more than once" in answer.json()["detail"]
+    form = client.post("/api/deblur", files={"image": png()}, data={"strength": ["0", "1"]})
+    assert "strength is given more than once" in form.json()["detail"]
+    form = client.post("/api/deblur", files={"image": png()}, data={"image": "x"})
+    assert "image is given more than once" in form.json()["detail"]
+
+
+def test_base64_as_clients_write_it(client: TestClient) -> None:
+    encoded = base64.b64encode(png()).decode()
+    assert "+" in encoded
+    assert "/" in encoded
+    spellings = [
+        f"data:image/png;base64,{encoded}",
+        base64.encodebytes(png()).decode(),
+        base64.encodebytes(png()).decode().replace("\n", "\r\n"),
+        base64.urlsafe_b64encode(png()).decode(),
+        base64.urlsafe_b64encode(png() + b"\0").decode().rstrip("="),
+        base64.urlsafe_b64encode(png() + b"\0\0").decode().rstrip("="),
+    ]
+    for spelling in [encoded, *spellings]:
+        answer = client.post("/api/deblur", json={"image": spelling, "strength": 0})
+        assert answer.status_code == 200, spelling[:40]
+        assert np.array_equal(pixels(base64.b64decode(answer.json()["image"])), RGB)
+    for wrong in ("data:image/png,abc", "AAAAA", "ümlaut", 7, None, {"a": 1}):
+        answer = client.post("/api/deblur", json={"image": wrong})
+        assert (answer.status_code, answer.json()["code"]) == (400, "request-invalid"), wrong
+
+
+@pytest.mark.parametrize("name", ["Content-Encoding", "Content-Transfer-Encoding"])
+def test_a_coding_is_named_whatever_carries_it(client: TestClient, name: str) -> None:
+    answer = client.post("/api/deblur", content=gzip.compress(png()), headers={name: "gzip"})
+    part = (
+        f'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n{name}: gzip\r\n\r\nx\r\n--b--\r\n'
+    )
+    form = client.post("/api/deblur", content=part, headers={"Content-Type": "multipart/form-data; boundary=b"})
+    for refused in (answer, form):
+        assert refused.status_code == 415
+        assert f"{name} is 'gzip'" in refused.json()["detail"]
+    plain = {"Content-Encoding": "identity", "Content-Transfer-Encoding": "binary"}
+    assert client.post("/api/deblur", content=png(), headers=plain).status_code == 200
+
+
+def test_what_a_client_said_is_repeated_short_and_escaped(client: TestClient) -> None:
+    long, raw = "x" * 10_000, "\x1b[31m\r\n\u202e\ud800"
+    encoded = base64.b64encode(png()).decode()
+    answers = [
+        client.post(f"/api/deblur?{long}=1", content=png()),
+        client.post("/api/deblur", content=png(), params={"format": "\x1b[31m" + long}),
+        client.post("/api/deblur", content=png(), headers={"Content-Type": long}),
+        client.post("/api/deblur", content=png(), headers={"Content-Encoding": long}),
+        client.post("/api/deblur", files={"image": png()}, data={long: "1"}),
+        *(
+            client.post("/api/deblur", content=json.dumps({"image": encoded, name: value}).encode(), headers=JSON)
+            for name, value in ((long, 1), (raw, 1), ("strength", raw), ("quality", long), ("format", [long]))
+        ),
+        client.get(f"/{long}"),
+        client.get("/%1b[31m%0d%0a"),
+    ]
+    for answer in answers:
+        assert 400 <= answer.status_code < 500
+        assert len(answer.content) < 600
+        assert answer.json()["detail"].isprintable()
 
 
 def test_a_form_without_the_field_says_so(client: TestClient) -> None:
@@ -160,6 +280,17 @@ def test_the_openapi_document_is_valid_and_complete(client: TestClient) -> None:
     validate(document)
     app = create_app(ModelStore(lambda: Path()))
     assert {route.path for route in app.routes} == set(document["paths"])  # type: ignore[attr-defined]
+
+
+def test_the_openapi_document_names_every_option_wherever_it_may_be_given(client: TestClient) -> None:
+    document = client.get("/api/openapi.json").json()
+    post = document["paths"]["/api/deblur"]["post"]
+    form = post["requestBody"]["content"]["multipart/form-data"]["schema"]
+    for beside in (form, document["components"]["schemas"]["JsonPhoto"]):
+        assert beside["properties"].keys() == {"image", *OPTIONS}
+        assert beside["additionalProperties"] is False
+    assert {parameter["name"] for parameter in post["parameters"]} == set(OPTIONS)
+    assert document["components"]["schemas"]["Format"]["enum"] == list(OUTPUT_FORMATS)
 
 
 def test_no_model_is_a_503_that_names_no_path_and_heals(model_folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """The HTTP API: POST a photo, get it back restored.
 
-POST /api/deblur        image bytes, multipart field ``image``, or JSON {"image": base64} -> the restored image
+POST /api/deblur        image bytes, multipart field ``image``, or JSON {"image": base64} -> the restored image;
+                        strength, format and quality in the query, or beside the image in the form or the JSON
 GET  /api/health        whether a photo would be restored
 GET  /api/model         what ``model.json`` says
 GET  /api/openapi.json  this, for programs
@@ -24,23 +25,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from deblur import __version__, errors, images
-from deblur.errors import RequestError
 from deblur.inference.photo import Outcome, restore_photo
-from deblur.serving.body import image_of
+from deblur.serving.body import read_body
 from deblur.serving.limits import Gate, Limits, Places
 from deblur.serving.model_store import ModelStore
 from deblur.serving.problems import on_any_exception, on_client_gone, on_deblur_error, on_http_exception
+from deblur.serving.wish import Wish, wish_of
 
 WATCH_EVERY_S = 0.05
-
-
-@dataclass(frozen=True)
-class Wish:
-    """The query parameters of a request."""
-
-    strength: float = 1.0
-    output_format: str | None = None
-    quality: int = 95
 
 
 @dataclass(frozen=True)
@@ -92,12 +84,14 @@ class _Api:
         self._bodies, self._gate = Places(limits.reading), Gate(limits.slots, limits.waiting)
 
     async def deblur(self, request: Request) -> Response:
-        wish = _wish_of(request)
+        asked = [pair for pair in request.query_params.multi_items() if pair[0] != "code"]  # the function key on Azure
+        wish_of(asked)  # a mistake here is told before the body is read
         with self._bodies:
-            data, as_json = await image_of(request, self._limits)
+            sent = await read_body(request, self._limits)
+        wish = wish_of(asked + sent.options)
         async with _left(request) as left, self._gate.slot(left):
             try:
-                answer = await run_in_threadpool(self._restore, data, wish, partial(_stop_if, left))
+                answer = await run_in_threadpool(self._restore, sent.image, wish, partial(_stop_if, left))
             except (errors.DeblurError, ClientDisconnect):
                 raise
             except Exception as error:  # answered here: Starlette raises on after its own answer, which Azure forwards
@@ -107,7 +101,7 @@ class _Api:
             "X-Deblur-Tiles": str(answer.outcome.tiles),
             "Server-Timing": answer.timing,
         }
-        if as_json:
+        if sent.as_json:
             body = {
                 "image": base64.b64encode(answer.data).decode("ascii"),
                 "format": answer.photo_format.lower(),
@@ -159,28 +153,3 @@ async def _left(request: Request) -> AsyncIterator[asyncio.Task[None]]:
 def _stop_if(left: asyncio.Task[None]) -> None:
     if left.done():
         raise ClientDisconnect
-
-
-def _wish_of(request: Request) -> Wish:
-    query = request.query_params
-    unknown = sorted(set(query) - {"strength", "format", "quality", "code"})  # code: the function key on Azure
-    if unknown:
-        raise RequestError(f"Unknown parameter {unknown[0]!r}; known are strength, format, quality.")
-    wish = Wish(
-        _number(query.get("strength", "1"), "strength", 0, 1),
-        query.get("format"),
-        int(_number(query.get("quality", "95"), "quality", 1, 100)),
-    )
-    if wish.output_format is not None and wish.output_format not in images.OUTPUT_FORMATS:
-        raise RequestError(f"format is {wish.output_format!r}; allowed are {', '.join(images.OUTPUT_FORMATS)}.")
-    return wish
-
-
-def _number(text: str, name: str, low: float, high: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not low <= value <= high:
-        raise RequestError(f"{name} is {text!r}; allowed are {low:g} to {high:g}.")
-    return value

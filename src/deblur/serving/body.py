@@ -1,23 +1,37 @@
-"""From the body of a request to the bytes of an image, never more than are allowed."""
+"""From the body of a request to an image's bytes and the options beside them, never more than are allowed."""
 
 import asyncio
 import base64
-import binascii
 import json
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
 
+from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from deblur.errors import PhotoTooLarge, RequestError, SlowBody, UnsupportedPhoto
-from deblur.serving.limits import Limits
+from deblur.serving.limits import Limits, told
 
 RAW_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", "")
 """Besides ``image/*``: what clients send with raw bytes (curl --data-binary says x-www-form-urlencoded)."""
 
+PLAIN_CODINGS = {"Content-Encoding": ("identity",), "Content-Transfer-Encoding": ("7bit", "8bit", "binary")}
+STANDARD_ALPHABET = str.maketrans("-_", "+/")
+JSON_FORM = 'Send {"image": "<base64 of the image>"}, and strength, format or quality beside it.'
 
-async def image_of(request: Request, limits: Limits) -> tuple[bytes, bool]:
-    """The image bytes of a request, and whether it asked in JSON.
+
+@dataclass(frozen=True)
+class Sent:
+    """What a request's body holds: an image's bytes, and options beside it as (name, value) texts, unchecked."""
+
+    image: bytes
+    options: list[tuple[str, str]] = field(default_factory=list)
+    as_json: bool = False
+
+
+async def read_body(request: Request, limits: Limits) -> Sent:
+    """The image of a request and what stands beside it.
 
     Raises:
         RequestError, UnsupportedPhoto, PhotoTooLarge: the body is none of an image, or too large.
@@ -30,18 +44,27 @@ async def image_of(request: Request, limits: Limits) -> tuple[bytes, bool]:
         raise SlowBody(f"The body did not come within {limits.body_s:g} s. Send it again.") from error
 
 
-async def _read(request: Request, limits: Limits) -> tuple[bytes, bool]:
+async def _read(request: Request, limits: Limits) -> Sent:
+    _check_coding(request.headers)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
-        return await _multipart_image(request, limits), False
-    is_json = media_type == "application/json"
-    if not is_json and not media_type.startswith("image/") and media_type not in RAW_TYPES:
+        return await _form(request, limits)
+    if media_type == "application/json":
+        return _json(await _body_within(request, limits))
+    if not media_type.startswith("image/") and media_type not in RAW_TYPES:
         raise UnsupportedPhoto(
-            f"Content-Type is {media_type}; send image/*, application/octet-stream, multipart/form-data (field image) "
-            'or application/json ({"image": base64}).'
+            f"Content-Type is {told(media_type)}; send image/*, application/octet-stream, multipart/form-data (field "
+            'image) or application/json ({"image": base64}).'
         )
-    body = await _body_within(request, limits)
-    return (_json_image(body), True) if is_json else (body, False)
+    return Sent(await _body_within(request, limits))
+
+
+def _check_coding(headers: Headers) -> None:
+    """Of a request, or of a part of a form: bytes come as they are."""
+    for name, plain in PLAIN_CODINGS.items():
+        coding = ", ".join(headers.getlist(name)).strip()
+        if coding and coding.lower() not in plain:
+            raise UnsupportedPhoto(f"{name} is {told(coding)}; send the image as it is, without {name}.")
 
 
 async def _body_within(request: Request, limits: Limits) -> bytes:
@@ -61,7 +84,7 @@ async def _chunks_within(request: Request, limits: Limits) -> AsyncGenerator[byt
         yield chunk
 
 
-async def _multipart_image(request: Request, limits: Limits) -> bytes:
+async def _form(request: Request, limits: Limits) -> Sent:
     parser = MultiPartParser(request.headers, _chunks_within(request, limits), max_files=1, max_fields=10)
     parser.spool_max_size = limits.body_bytes  # nothing of a user's image on disk
     try:
@@ -72,17 +95,42 @@ async def _multipart_image(request: Request, limits: Limits) -> bytes:
         upload = form.get("image")
         if upload is None or isinstance(upload, str):
             raise RequestError("The form has no file field named image.")
-        return await upload.read()
+        _check_coding(upload.headers)
+        options = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+        if any(name == "image" for name, _ in options):
+            raise RequestError("image is given more than once. Give it once.")
+        return Sent(await upload.read(), options)
     finally:
         await form.close()
 
 
-def _json_image(body: bytes) -> bytes:
+def _json(body: bytes) -> Sent:
     try:
-        encoded = json.loads(body)["image"]
-        return base64.b64decode(encoded, validate=True)
-    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
-        raise RequestError('The JSON must be {"image": "<base64 of the image>"}.') from error
+        pairs = json.loads(body, object_pairs_hook=tuple)  # ((name, value), ...): a dict would hide what came twice
+        if not isinstance(pairs, tuple):
+            raise TypeError("no object")
+        named = [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in pairs]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RequestError(f"The JSON cannot be read. {JSON_FORM}") from error
+    images = [value for name, value in pairs if name == "image"]
+    if len(images) > 1:
+        raise RequestError("image is given more than once. Give it once.")
+    if not images or not isinstance(images[0], str):
+        raise RequestError(f"The JSON has no text named image. {JSON_FORM}")
+    return Sent(_from_base64(images[0]), [pair for pair in named if pair[0] != "image"], as_json=True)
+
+
+def _from_base64(text: str) -> bytes:
+    """As clients write it: perhaps a data URL, with line breaks, in the alphabet of URLs, without padding."""
+    if text[:5].lower() == "data:":
+        kind, _, text = text.partition(",")
+        if not kind.lower().endswith(";base64"):
+            raise RequestError("The image is a data URL that is not base64; send data:image/jpeg;base64,...")
+    text = "".join(text.split()).translate(STANDARD_ALPHABET).rstrip("=")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError as error:
+        raise RequestError(f"The image in the JSON is not base64. {JSON_FORM}") from error
 
 
 def _too_large(limits: Limits) -> PhotoTooLarge:

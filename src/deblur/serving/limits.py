@@ -13,6 +13,12 @@ from deblur.errors import ServiceBusy
 from deblur.images import DecodeLimits
 
 RETRY_AFTER_S = 2
+TOLD_CHARS = 60
+
+
+def told(word: str) -> str:
+    """A client's word as an answer may repeat it: quoted, control characters escaped, cut after 60 characters."""
+    return repr(word if len(word) <= TOLD_CHARS else f"{word[:TOLD_CHARS]}...")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from deblur import errors
-from deblur.serving.limits import RETRY_AFTER_S
+from deblur.serving.limits import RETRY_AFTER_S, told
 
 logger = logging.getLogger("deblur.serving")
 
@@ -61,7 +61,7 @@ async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
     """Routing's own errors: no such path, wrong method."""
     assert isinstance(error, HTTPException)
     code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http-error")
-    detail = f"{request.method} {request.url.path} is not served. GET /api/openapi.json lists what is."
+    detail = f"{request.method[:20]} {told(request.url.path)} is not served. GET /api/openapi.json lists what is."
     return problem(error.status_code, code, detail, dict(error.headers or {}))
 
 

@@ -1,0 +1,55 @@
+"""What a request asks for beside its image, wherever it says so: each option once, in its range, or refused by name."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deblur.errors import RequestError
+from deblur.images import OUTPUT_FORMATS
+from deblur.serving.limits import told
+
+OPTIONS = ("strength", "format", "quality")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The options of a request; ``quality`` is None where the photo's own way of writing is kept."""
+
+    strength: float = 1.0
+    output_format: str | None = None
+    quality: int | None = None
+
+
+def wish_of(said: Sequence[tuple[str, str]]) -> Wish:
+    """The (name, value) pairs of a request's query and body, as texts -> what it asks for.
+
+    Raises:
+        RequestError: an unknown option, one that is given twice, or a value that is not allowed.
+    """
+    times = Counter(name for name, _ in said)
+    unknown = sorted(times.keys() - set(OPTIONS))
+    if unknown:
+        raise RequestError(f"Unknown: {', '.join(map(told, unknown[:5]))}; allowed are {', '.join(OPTIONS)}.")
+    twice = sorted(name for name in times if times[name] > 1)
+    if twice:
+        raise RequestError(f"{', '.join(twice)} is given more than once, in the query or the body. Give it once.")
+    values = dict(said)
+    output_format = values.get("format")
+    if output_format is not None and output_format not in OUTPUT_FORMATS:
+        raise RequestError(f"format is {told(output_format)}; allowed are {', '.join(OUTPUT_FORMATS)}.")
+    quality = values.get("quality")
+    return Wish(
+        _number(values.get("strength", "1"), "strength", 0, 1),
+        output_format,
+        None if quality is None else int(_number(quality, "quality", 1, 100, whole=True)),
+    )
+
+
+def _number(text: str, name: str, low: float, high: float, *, whole: bool = False) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high or (whole and value != int(value)):
+        raise RequestError(f"{name} is {told(text)}; allowed are {'whole numbers from ' * whole}{low:g} to {high:g}.")
+    return value
