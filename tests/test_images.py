@@ -32,6 +32,15 @@ def png_of(width: int, height: int, depth: int, pixels: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
 
 
+def bmp_with_alpha(rgba: np.ndarray) -> bytes:
+    """With the header that names the bits of alpha (BITMAPV4HEADER); Pillow writes none such."""
+    height, width = rgba.shape[:2]
+    masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    pixels = np.ascontiguousarray(rgba[::-1, :, [2, 1, 0, 3]]).tobytes()
+    file = struct.pack("<2sI4xI", b"BM", 122 + len(pixels), 122)
+    return file + struct.pack("<IiiHHI20x4I52x", 108, width, height, 1, 32, 3, *masks) + pixels
+
+
 def png_claiming(width: int, height: int) -> bytes:
     return png_of(width, height, 8, b"")
 
@@ -47,8 +56,7 @@ def test_lossless_formats_come_back_to_the_same_pixels(image_format: str) -> Non
     assert photo.format == image_format
     assert np.array_equal(photo.rgb, RGB)
     assert np.array_equal(photo.pixels, from_rgb8(RGB))
-    if image_format != "WEBP":  # we write lossy WebP
-        assert np.array_equal(decode(encode(photo)).rgb, RGB)
+    assert np.array_equal(decode(encode(photo)).rgb, RGB)
 
 
 def test_8_bit_survives_the_way_to_float_and_back() -> None:
@@ -85,6 +93,54 @@ def test_palette_and_gif_are_answered_as_png() -> None:
         assert np.array_equal(photo.rgb, np.asarray(palette.convert("RGB")))
 
 
+def test_what_its_own_format_cannot_hold_is_answered_as_png() -> None:
+    alpha = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
+    photo = decode(bmp_with_alpha(np.dstack([RGB, alpha])))
+    again = decode(encode(photo))
+    assert photo.format == again.format == "PNG"
+    assert np.array_equal(again.rgb, RGB)
+    assert again.alpha is not None
+    assert np.array_equal(again.alpha, alpha)
+
+
+@pytest.mark.parametrize("with_alpha", [False, True])
+def test_lossless_webp_stays_lossless_unless_a_quality_is_asked_for(with_alpha: bool) -> None:
+    """With a profile and EXIF, too: the chunk of the pixels does not come first then. Colours below alpha 0 stay."""
+    pixels = np.dstack([RGB, np.zeros((20, 30), np.uint8)]) if with_alpha else RGB
+    exif = Image.Exif()
+    exif[0x010F] = "Make"
+    for options in ({}, {"exif": exif}):
+        photo = decode(saved(Image.fromarray(pixels), "WEBP", lossless=True, exact=True, **options))
+        assert np.array_equal(decode(encode(photo)).rgb, RGB)
+        assert b"VP8L" in encode(photo, "webp")
+        assert b"VP8L" not in encode(photo, "webp", 95)
+    lossy = decode(saved(Image.fromarray(pixels), "WEBP", exif=exif))
+    assert b"VP8L" not in encode(lossy)
+    assert b"VP8L" not in encode(decode(saved(Image.fromarray(RGB), "PNG")), "webp")
+
+
+@pytest.mark.parametrize(
+    ("came", "left"),
+    [
+        ("tiff_lzw", "tiff_lzw"),
+        ("tiff_adobe_deflate", "tiff_adobe_deflate"),
+        ("tiff_deflate", "tiff_adobe_deflate"),  # the same under its newer number
+        ("packbits", "packbits"),
+        ("raw", "raw"),
+        ("jpeg", "tiff_adobe_deflate"),
+    ],
+)
+def test_a_tiff_keeps_its_compression_where_that_is_lossless(came: str, left: str) -> None:
+    photo = decode(saved(Image.fromarray(RGB), "TIFF", compression=came))
+    answer = encode(photo)
+    assert Image.open(BytesIO(answer)).info["compression"] == left
+    assert np.array_equal(decode(answer).rgb, photo.rgb)
+
+
+def test_jpg_is_jpeg() -> None:
+    assert encode(Photo(RGB), "jpg") == encode(Photo(RGB), "jpeg")
+
+
 def test_cmyk_becomes_rgb() -> None:
     red = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
     pixels = decode(saved(red, "JPEG", quality=95)).pixels
@@ -111,7 +167,7 @@ def test_exif_orientation_is_applied_once_and_left_out(orientation: int) -> None
 
 def test_position_and_comment_do_not_survive() -> None:
     exif = Image.Exif()
-    exif[0x010F] = "SerialNumber12345"
+    exif.get_ifd(0x8769)[0xA431] = "SerialNumber12345"
     data = saved(Image.fromarray(RGB), "JPEG", exif=exif, comment=b"secret comment")
     answer = encode(decode(data))
     assert b"SerialNumber12345" in data

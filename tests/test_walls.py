@@ -12,6 +12,7 @@ SOURCE = ROOT / "src" / "deblur"
 
 ORDER = (
     ("errors", "project", "files"),
+    ("colour", "metadata"),
     ("images",),
     ("inference",),
     ("serving",),

@@ -1,21 +1,22 @@
 """Bytes to pixels and back: the one meaning of "a photo" for training, evaluation and serving.
 
 Decoding trusts nothing: a fixed list of formats, limits that are checked from the header before a pixel is decoded,
-and one place where any exception of a decoder becomes a sentence. What must survive restoration (alpha, ICC profile,
-greyness, format) travels beside the pixels; position, serial numbers and comments do not.
+and one place where any exception of a decoder becomes a sentence. What must survive restoration travels beside the
+pixels: alpha, greyness, format, what the colours mean (``colour``) and what the photo says of itself (``metadata``).
 """
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from deblur import colour, metadata
 from deblur.errors import DeblurError, PhotoTooLarge, RequestError, UnreadablePhoto, UnsupportedPhoto
 
 Pixels = NDArray[np.float32]
@@ -27,13 +28,15 @@ Rgb8 = NDArray[np.uint8]
 DECODE_BYTES_PER_PIXEL = {"JPEG": 10, "MPO": 10, "PNG": 4, "WEBP": 18, "TIFF": 8, "BMP": 4, "GIF": 4}
 """The formats that are decoded, with the peak memory Pillow was seen to take for each."""
 
-OUTPUT_FORMATS = {"jpeg": "JPEG", "jpg": "JPEG", "png": "PNG", "webp": "WEBP", "tiff": "TIFF"}
+OUTPUT_FORMATS = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tiff": "TIFF", "jpg": "JPEG"}
 OPENED = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")  # an MPO, two JPEGs in a file as phones write it, opens as JPEG
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF": "image/tiff", "BMP": "image/bmp"}
 WEBP_SIDE_PX = 16_383
 STRIP_PX = 256
 BITS_PER_SAMPLE, TILE_WIDTH, TILE_LENGTH = 258, 322, 323  # TIFF's tags
+LOSSLESS_TIFF = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "raw")
+LOSSLESS_WEBP: dict[str, object] = {"lossless": True, "exact": True, "quality": 25}  # quality is effort here
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")
 
 
@@ -54,13 +57,19 @@ OWN_FILES = DecodeLimits(megapixels=170, decode_mb=4000)
 
 @dataclass(frozen=True)
 class Photo:
-    """A decoded photo: its pixels in 8 bit, three bytes each, and what must survive restoration."""
+    """A decoded photo: its pixels in 8 bit, three bytes each, and what must survive restoration.
+
+    ``packing`` is how its file holds the pixels, where the format has several ways: ``lossless`` of a WebP, or
+    Pillow's name of a TIFF's compression.
+    """
 
     rgb: Rgb8
     format: str = "PNG"
     grey: bool = False
     alpha: NDArray[np.uint8] | None = None
     icc_profile: bytes | None = None
+    said: metadata.Metadata = metadata.Metadata()
+    packing: str | None = None
 
     @property
     def pixels(self) -> Pixels:
@@ -89,8 +98,11 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
         with Image.open(BytesIO(data), formats=OPENED) as image:
             _check_header(image, data, limits)
             image.load()
+            said = metadata.read(image)
+            space = colour.space_in_png(image, data) if image.format == "PNG" else None
+            packing = _packing_in(image, data)
             del data  # as large as two photos, for a PNG of a hundred megapixels
-            return _photo_from(image)
+            return replace(_photo_from(_upright(image), said, space), packing=packing)
     except DeblurError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -128,8 +140,9 @@ def encode(photo: Photo, output_format: str | None = None, quality: int | None =
 def write(photo: Photo, stream: BinaryIO, output_format: str | None = None, quality: int | None = None) -> None:
     """:class:`Photo` -> image bytes in ``output_format`` (a key of OUTPUT_FORMATS), else in the photo's own format.
 
-    ``quality`` (1 to 100, by default 95) is for JPEG and WebP. Alpha survives in PNG, WebP and TIFF; JPEG shows it on
-    white.
+    ``quality`` (1 to 100, by default 95) is for JPEG and WebP; without one, a lossless WebP stays lossless. A TIFF
+    keeps its compression if that is LZW, deflate, packbits or none; for any other it gets deflate. Alpha survives in
+    PNG, WebP and TIFF; JPEG shows it on white.
 
     Raises:
         RequestError: an unknown format or a quality out of range.
@@ -142,16 +155,26 @@ def write(photo: Photo, stream: BinaryIO, output_format: str | None = None, qual
     if target == "WEBP" and max(photo.rgb.shape[:2]) > WEBP_SIDE_PX:
         raise RequestError(f"WebP holds at most {WEBP_SIDE_PX} px a side; take another format.")
     image = _image_of(photo, with_alpha=target != "JPEG" and target != "BMP")
-    options: dict[str, object] = {}
-    if photo.icc_profile and target != "BMP":
-        options["icc_profile"] = photo.icc_profile
-    if target in ("JPEG", "WEBP"):
-        options["quality"] = 95 if quality is None else quality
-    if target == "JPEG":
-        options["subsampling"] = 0  # restored detail is in the colours, too
+    profile = colour.fitting(photo.icc_profile, grey=photo.grey and target != "WEBP")  # WebP has no grey
+    options = _packing_of(photo, target, quality)
+    if profile and target != "BMP":
+        options["icc_profile"] = profile
+    photo.said.save(image, stream, target, **options)
+
+
+def _packing_of(photo: Photo, target: str, quality: int | None) -> dict[str, object]:
+    """What Pillow's ``save`` takes, of how pixels are packed."""
+    packing = photo.packing if photo.format == target else None
+    if target == "WEBP" and packing == "lossless" and quality is None:
+        return dict(LOSSLESS_WEBP)
+    if target == "TIFF" and packing:
+        return {"compression": packing if packing in LOSSLESS_TIFF else "tiff_adobe_deflate"}
     if target == "PNG":
-        options["compress_level"] = 1  # 0.18 s instead of 0.69 s for 1920x1080
-    image.save(stream, format=target, **options)
+        return {"compress_level": 1}  # 0.18 s instead of 0.69 s for 1920x1080
+    if target not in ("JPEG", "WEBP"):
+        return {}
+    options: dict[str, object] = {"quality": 95 if quality is None else quality}
+    return options | ({"subsampling": 0} if target == "JPEG" else {})  # restored detail is in the colours, too
 
 
 def photo_of(image: Image.Image) -> Photo:
@@ -162,16 +185,18 @@ def photo_of(image: Image.Image) -> Photo:
     """
     if image.mode not in MODES:
         raise UnsupportedPhoto(f"An image of mode {image.mode} is not restored. Convert it to RGB, RGBA or L.")
+    upright = image
     with suppress(Exception):  # broken metadata: it is copied as it lies
-        image = ImageOps.exif_transpose(image)
-    return _photo_from(image)
+        upright = ImageOps.exif_transpose(image)
+    return _photo_from(upright, metadata.read(image), colour.space_of_info(image))
 
 
 def image_of(photo: Photo) -> Image.Image:
-    """The same pixels as a PIL image: L, LA, RGB or RGBA, with its ICC profile."""
+    """The same pixels as a PIL image: L, LA, RGB or RGBA; its ``info`` holds ICC profile, EXIF and density."""
     image = _image_of(photo, with_alpha=True)
-    if photo.icc_profile:
-        image.info["icc_profile"] = photo.icc_profile
+    said = {"exif": photo.said.exif_bytes(), "dpi": photo.said.dpi}
+    said["icc_profile"] = colour.fitting(photo.icc_profile, grey=photo.grey)
+    image.info.update({name: value for name, value in said.items() if value})
     return image
 
 
@@ -251,23 +276,39 @@ def bits_a_channel(image: Image.Image, start: bytes) -> int:
     return bits
 
 
-def _photo_from(image: Image.Image) -> Photo:
-    icc_profile = image.info.get("icc_profile")
-    upright = _upright(image)
+def _photo_from(upright: Image.Image, said: metadata.Metadata, space: colour.Space | None) -> Photo:
+    """``space`` is what the file says of its colours; it is stronger than an ICC profile."""
+    icc_profile = upright.info.get("icc_profile") or None
+    file_format = upright.format
     if upright.mode == "CMYK":
-        upright, icc_profile = _srgb_from_cmyk(upright, icc_profile), None
+        upright, icc_profile, said = colour.srgb_from_cmyk(upright, icc_profile), None, said.without_colour()
     palette = upright.mode in ("P", "PA")
     grey = upright.mode in ("1", "L", "LA")
+    if space is None and icc_profile is None and said.adobe_rgb:
+        space = colour.ADOBE_RGB
+    if space is not None:
+        icc_profile = colour.profile_of(space, grey=grey) or icc_profile
     alpha = None
     if upright.has_transparency_data:
         upright = upright.convert("RGBA")
         alpha = np.asarray(upright.getchannel("A"))
     rgb = _rgb8_of(upright)
-    if palette or image.format == "GIF":
-        output_format = "PNG"
+    if palette or file_format == "GIF" or (file_format == "BMP" and alpha is not None):
+        output_format = "PNG"  # their own format cannot hold what is restored
     else:
-        output_format = "JPEG" if image.format == "MPO" else str(image.format)
-    return Photo(rgb, output_format, grey, alpha, icc_profile or None)
+        output_format = "JPEG" if file_format == "MPO" else str(file_format)
+    return Photo(rgb, output_format, grey, alpha, icc_profile, said)
+
+
+def _packing_in(image: Image.Image, data: bytes) -> str | None:
+    """A TIFF's compression in Pillow's words; ``lossless`` of a WebP, which Pillow does not tell: its chunk is VP8L."""
+    if image.format == "TIFF":
+        return str(image.info.get("compression"))
+    at = 12 if image.format == "WEBP" else len(data)
+    while (kind := data[at : at + 4]) not in (b"VP8L", b"VP8 ", b"ANMF", b""):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2
+    return "lossless" if kind == b"VP8L" else None
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -285,18 +326,6 @@ def _rgb8_of(image: Image.Image) -> Rgb8:
         bottom = min(top + STRIP_PX, height)
         rgb[top:bottom] = np.asarray(image.crop((0, top, width, bottom)).convert("RGB"))
     return rgb
-
-
-def _srgb_from_cmyk(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
-    if icc_profile:
-        try:
-            source = ImageCms.ImageCmsProfile(BytesIO(icc_profile))
-            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-            if converted is not None:
-                return converted
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # a profile that does not fit: the plain conversion below
-    return image.convert("RGB")
 
 
 def _image_of(photo: Photo, with_alpha: bool) -> Image.Image:

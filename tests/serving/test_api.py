@@ -98,6 +98,16 @@ def test_a_phone_photo_comes_back_upright(client: TestClient) -> None:
     assert not image.getexif()
 
 
+def test_further_pictures_of_the_file_are_told_of(client: TestClient) -> None:
+    """A gain map beside the photo no longer fits it; what is left out is said."""
+    stream = BytesIO()
+    Image.fromarray(RGB).save(stream, "MPO", save_all=True, append_images=[Image.fromarray(RGB[::4, ::4])])
+    answer = client.post("/api/deblur", content=stream.getvalue())
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert "gain map" in answer.headers["x-deblur-left-out"]
+    assert "x-deblur-left-out" not in client.post("/api/deblur", content=png()).headers
+
+
 mistakes = {
     "empty": (b"", {}, "", 422, "photo-unreadable"),
     "text": (b"hello", {"Content-Type": "image/png"}, "", 422, "photo-unreadable"),

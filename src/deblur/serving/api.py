@@ -43,6 +43,7 @@ class Answer:
     photo_format: str
     outcome: Outcome
     encode_s: float
+    left_out: bool
 
     @property
     def timing(self) -> str:
@@ -101,6 +102,8 @@ class _Api:
             "X-Deblur-Tiles": str(answer.outcome.tiles),
             "Server-Timing": answer.timing,
         }
+        if answer.left_out:
+            headers["X-Deblur-Left-Out"] = "further pictures of the file, such as a gain map"
         if sent.as_json:
             body = {
                 "image": base64.b64encode(answer.data).decode("ascii"),
@@ -132,7 +135,7 @@ class _Api:
         started = time.perf_counter()
         encoded = images.encode(photo, wish.output_format, wish.quality)
         photo_format = images.OUTPUT_FORMATS[wish.output_format] if wish.output_format else photo.format
-        return Answer(encoded, photo_format, outcome, time.perf_counter() - started)
+        return Answer(encoded, photo_format, outcome, time.perf_counter() - started, photo.said.more_pictures)
 
 
 @asynccontextmanager
