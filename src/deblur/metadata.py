@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from typing import Any, BinaryIO
 
 from PIL import Image
@@ -103,7 +103,8 @@ class Metadata:
         if image_format == "TIFF" and options.get("compression", "raw") != "raw" and exposure:
             file = BytesIO()  # libtiff writes no directory below the main one: it is added behind
             image.save(file, "TIFF", **self._options("TIFF", NOT_YET), **options)
-            stream.write(_with_exif_directory(file.getvalue(), exposure))
+            _add_exif_directory(file, exposure)
+            stream.write(file.getbuffer())
         else:
             image.save(stream, image_format, **self._options(image_format, exposure), **options)
 
@@ -179,19 +180,21 @@ def _directory_of(values: Mapping[int, Any], group: int | None = None) -> ImageF
     return directory
 
 
-def _with_exif_directory(tiff: bytes, exposure: Mapping[int, Any]) -> bytes:
-    """A TIFF whose main directory points NOT_YET to an Exif directory, with one at its end."""
-    order = "<" if tiff[:2] == b"II" else ">"
-    end = len(tiff) + len(tiff) % 2
-    directory = ImageFileDirectory_v2(tiff[:8], group=EXIF_IFD)
+def _add_exif_directory(tiff: BytesIO, exposure: Mapping[int, Any]) -> None:
+    """To a TIFF whose main directory points NOT_YET to it."""
+    end = tiff.seek(0, SEEK_END)
+    end += tiff.write(bytes(end % 2))
+    head = bytes(tiff.getbuffer()[:8])
+    order = "<" if head[:2] == b"II" else ">"
+    directory = ImageFileDirectory_v2(head, group=EXIF_IFD)
     directory.update(exposure)
-    file = bytearray(tiff.ljust(end, b"\0") + directory.tobytes(end))
-    (main,) = struct.unpack_from(f"{order}I", tiff, 4)
-    (count,) = struct.unpack_from(f"{order}H", tiff, main)
+    tiff.write(directory.tobytes(end))
+    data = tiff.getbuffer()
+    (main,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, main)
     for entry in range(main + 2, main + 2 + 12 * count, 12):
-        if struct.unpack_from(f"{order}H", tiff, entry)[0] == EXIF_IFD:
-            struct.pack_into(f"{order}I", file, entry + 8, end)
-    return bytes(file)
+        if struct.unpack_from(f"{order}H", data, entry)[0] == EXIF_IFD:
+            struct.pack_into(f"{order}I", data, entry + 8, end)
 
 
 def _dpi(image: Image.Image, exif: Mapping[int, Any]) -> tuple[float, float] | None:

@@ -29,7 +29,9 @@ def wish_of(said: Sequence[tuple[str, str]]) -> Wish:
     times = Counter(name for name, _ in said)
     unknown = sorted(times.keys() - set(OPTIONS))
     if unknown:
-        raise RequestError(f"Unknown: {', '.join(map(told, unknown[:5]))}; allowed are {', '.join(OPTIONS)}.")
+        raise RequestError(
+            f"Not known: {', '.join(map(told, unknown[:5]))}. Beside the image allowed are {', '.join(OPTIONS)}."
+        )
     twice = sorted(name for name in times if times[name] > 1)
     if twice:
         raise RequestError(f"{', '.join(twice)} is given more than once, in the query or the body. Give it once.")
