@@ -88,6 +88,16 @@ def test_what_is_private_comes_back_in_no_format() -> None:
         assert not Image.open(BytesIO(answer)).getexif().get_ifd(0x8825), name
 
 
+def test_what_a_png_says_behind_its_pixels_is_read() -> None:
+    stream = BytesIO()
+    Image.fromarray(RGB).save(stream, "PNG", exif=exif_of(MAIN, EXPOSURE))
+    data = stream.getvalue()
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4])
+    moved = data[:start] + data[end:-12] + data[start:end] + data[-12:]
+    assert decode(moved).said.exif == decode(data).said.exif != {}
+
+
 def test_names_come_back_byte_for_byte_whatever_their_letters() -> None:
     name = "© Jürgen 写真".encode()
     data = jpeg(exif=exif_of({0x013B: name}, {}))
@@ -118,7 +128,12 @@ def test_density_comes_back_in_every_format(source: str) -> None:
 
 
 def test_density_is_turned_with_the_photo_and_none_is_made_up() -> None:
-    assert decode(jpeg(dpi=(300, 200), exif=exif_of({0x0112: 6}, {}))).said.dpi == (200, 300)
+    stream = BytesIO()
+    Image.fromarray(RGB).save(stream, "TIFF", dpi=(300, 200), tiffinfo={0x0112: 6})
+    for data in (jpeg(dpi=(300, 200), exif=exif_of({0x0112: 6}, {})), stream.getvalue()):
+        assert decode(data).rgb.shape == (30, 20, 3)
+        assert decode(data).said.dpi == (200, 300)
+        assert photo_of(Image.open(BytesIO(data))).said.dpi == (200, 300)
     for data in (jpeg(), jpeg(exif=exif_of(MAIN, {})), encode(Photo(RGB), "tiff")):
         assert decode(data).said.dpi is None
     assert decode(jpeg(exif=exif_of({0x011A: IFDRational(1, 0), 0x011B: 300.0}, {}))).said.dpi is None

@@ -97,8 +97,10 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
     try:
         with Image.open(BytesIO(data), formats=OPENED) as image:
             _check_header(image, data, limits)
-            image.load()
+            if image.format == "PNG":
+                image.load()  # it may say more behind its pixels
             said = metadata.read(image)
+            image.load()  # Pillow turns a TIFF upright here
             space = colour.space_in_png(image, data) if image.format == "PNG" else None
             packing = _packing_in(image, data)
             del data  # as large as two photos, for a PNG of a hundred megapixels
@@ -185,10 +187,10 @@ def photo_of(image: Image.Image) -> Photo:
     """
     if image.mode not in MODES:
         raise UnsupportedPhoto(f"An image of mode {image.mode} is not restored. Convert it to RGB, RGBA or L.")
-    upright = image
+    said, upright = metadata.read(image), image
     with suppress(Exception):  # broken metadata: it is copied as it lies
         upright = ImageOps.exif_transpose(image)
-    return _photo_from(upright, metadata.read(image), colour.space_of_info(image))
+    return _photo_from(upright, said, colour.space_of_info(image))
 
 
 def image_of(photo: Photo) -> Image.Image:
