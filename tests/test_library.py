@@ -40,9 +40,11 @@ def test_every_kind_comes_back_as_itself(model: Model, expected: np.ndarray, tmp
     assert isinstance(array, np.ndarray)
     assert np.array_equal(array, expected)
     assert np.array_equal(given, RGB), "what came in is left as it is"
+    array[0, 0] = 1  # it belongs to the caller
 
     data = deblur.restore(png(RGB), model)
     assert isinstance(data, bytes)
+    assert deblur.restore(bytearray(png(RGB)), model) == data
     with Image.open(BytesIO(data)) as answered:
         assert answered.format == "PNG"
         assert np.array_equal(np.asarray(answered), expected)
@@ -87,6 +89,8 @@ def test_what_cannot_be_restored_is_told(model: Model, tmp_path: Path) -> None:
         deblur.restore(Image.fromarray(RGB[..., 0].astype(np.float32)), model)
     with pytest.raises(UnreadablePhoto):
         deblur.restore(b"no image", model)
+    with Image.open(BytesIO(png(RGB)[:2000])) as cut, pytest.raises(UnreadablePhoto, match="cut short"):
+        deblur.restore(cut, model)
     with pytest.raises(ModelError, match="not a model folder"):
         deblur.restore(RGB, tmp_path)
 

@@ -184,9 +184,14 @@ def photo_of(image: Image.Image) -> Photo:
 
     Raises:
         UnsupportedPhoto: a mode that is not restored.
+        UnreadablePhoto: its file, which Pillow reads only now, is broken.
     """
     if image.mode not in MODES:
         raise UnsupportedPhoto(f"An image of mode {image.mode} is not restored. Convert it to RGB, RGBA or L.")
+    try:
+        image.load()
+    except Exception as error:  # decoders' errors share no base
+        raise UnreadablePhoto(f"The image is broken or cut short ({type(error).__name__}).") from error
     said, upright = metadata.read(image), image
     with suppress(Exception):  # broken metadata: it is copied as it lies
         upright = ImageOps.exif_transpose(image)

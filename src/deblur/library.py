@@ -25,6 +25,7 @@ from deblur.inference.model_folder import open_model as open_folder
 from deblur.inference.photo import restore_photo
 
 Array = TypeVar("Array", bound=NDArray[np.uint8])
+Bytes = bytes | bytearray | memoryview
 
 
 def open_model(
@@ -51,7 +52,7 @@ def open_model(
 
 
 @overload
-def restore(photo: bytes, model: Model | str | Path | None = None, strength: float = 1.0) -> bytes: ...
+def restore(photo: Bytes, model: Model | str | Path | None = None, strength: float = 1.0) -> bytes: ...
 @overload
 def restore(photo: Array, model: Model | str | Path | None = None, strength: float = 1.0) -> Array: ...
 @overload
@@ -59,7 +60,7 @@ def restore(
     photo: str | Path | Image.Image, model: Model | str | Path | None = None, strength: float = 1.0
 ) -> Image.Image: ...
 def restore(
-    photo: bytes | str | Path | Image.Image | NDArray[np.uint8],
+    photo: Bytes | str | Path | Image.Image | NDArray[np.uint8],
     model: Model | str | Path | None = None,
     strength: float = 1.0,
 ) -> bytes | Image.Image | NDArray[np.uint8]:
@@ -76,16 +77,17 @@ def restore(
         Images are upright: an EXIF orientation is applied.
 
     Raises:
-        PhotoError: it cannot be read, or is of a kind that is not restored.
+        PhotoError: it is broken, or of a kind that is not restored.
+        OSError: there is no such file.
         RequestError: ``strength`` out of range.
         ModelError: the model cannot be found or opened.
     """
     opened = model if isinstance(model, Model) else open_model(model)
-    if isinstance(photo, bytes):
-        restored, _ = restore_photo(opened, photo, strength, limits=images.OWN_FILES)
+    if isinstance(photo, bytes | bytearray | memoryview):
+        restored, _ = restore_photo(opened, bytes(photo), strength, limits=images.OWN_FILES)
         return images.encode(restored)
     if isinstance(photo, np.ndarray):
-        return np.asarray(restore(_image_of(photo), opened, strength))
+        return np.array(restore(_image_of(photo), opened, strength))
     decoded = images.photo_of(photo) if isinstance(photo, Image.Image) else images.read(Path(photo))
     restored, _ = restore_photo(opened, decoded, strength)
     return images.image_of(restored)

@@ -89,3 +89,11 @@ def test_it_is_trained_resumed_exported_and_restores(tmp_path: Path, pair_folder
     restored = deblur(tmp_path, "restore", str(photo), "restored.png", "--model", "o/model")
     assert restored.returncode == 0, restored.stderr
     assert (tmp_path / "restored.png").is_file()
+
+
+def test_an_argument_may_not_be_called_as_a_setting(tmp_path: Path) -> None:
+    (tmp_path / "toy.py").write_text(TOY.replace("channels", "seed"))
+    command = [sys.executable, "-c", PROGRAM, "train", "--network", "Toy"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Toy has an argument seed, but that is a setting's name" in done.stderr

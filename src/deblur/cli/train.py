@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from deblur.cli.console import console
+from deblur.errors import SettingError
 
 if TYPE_CHECKING:
     from deblur.training.settings import TrainSettings
@@ -49,6 +50,11 @@ def parsed(arguments: Sequence[str]) -> "TrainSettings":
     preset = TrainSettings.of_preset(_named(arguments, "preset", PRESETS, "published"))
     network = _named(arguments, "network", ARCHITECTURES, preset.network.network)
     defaults = preset.but(network=network)
+    for option in defaults.network.options:
+        if any(hasattr(group, option) for group in defaults.groups):
+            raise SettingError(
+                f"{network} has an argument {option}, but that is a setting's name. Rename the argument."
+            )
     groups = dict(vars(defaults)) | {network: _options(network)(**defaults.network.options)}
     flat = make_dataclass(
         "TrainSettings", [(name, type(group), field(default=group)) for name, group in groups.items()]
@@ -76,7 +82,11 @@ def _options(name: str) -> Any:
     texts = {param.arg_name: param.description or "" for param in parse(network.__doc__ or "").params}
     kinds = inspect.get_annotations(network.__init__, eval_str=True)
     described = [
-        (option, Annotated[kinds[option], tyro.conf.arg(help=" ".join(texts[option].split()))], field(default=default))
+        (
+            option,
+            Annotated[kinds[option], tyro.conf.arg(help=" ".join(texts.get(option, "").split()))],
+            field(default=default),
+        )
         for option, default in options_of(name).items()
     ]
     return make_dataclass(name, described, frozen=True, namespace={"__doc__": "Its own arguments."})

@@ -37,7 +37,8 @@ class Batch(NamedTuple):
             return to_float(part.to(device, non_blocking=True))
 
         taught = None if self.taught is None else pixels(self.taught)
-        return self._replace(blurry=pixels(self.blurry), sharp=pixels(self.sharp), taught=taught)
+        numbers = (None if part is None else part.to(device) for part in (self.keys, self.strengths))
+        return Batch(pixels(self.blurry), pixels(self.sharp), taught, *numbers)
 
 
 class UnblurredBatch(NamedTuple):
@@ -52,10 +53,11 @@ class UnblurredBatch(NamedTuple):
     def on(self, device: torch.device) -> Batch:
         """All samples, blurred on ``device``; those that were ready come last."""
         sources = self.sources.to(device, non_blocking=device.type == "cuda").permute(0, 3, 1, 2)
-        made = Batch(*degrade_batch(sources, self.numbers), keys=self.keys, strengths=self.strengths)
+        made = Batch(*degrade_batch(sources, self.numbers), None, self.keys.to(device), self.strengths.to(device))
         if self.ready is None:
             return made
         ready = self.ready.on(device)
+        assert ready.taught is None, "what the device blurs has no teacher's answer"
 
         def joined(name: str) -> Tensor:
             return torch.cat([getattr(made, name), getattr(ready, name)])
@@ -99,6 +101,7 @@ def first_crops(
 def _stacked(samples: Sequence[Sample]) -> Batch:
     blurry, sharp = (torch.stack([getattr(sample, side) for sample in samples]) for side in ("blurry", "sharp"))
     taught = [sample.taught for sample in samples if sample.taught is not None]
+    assert len(taught) in (0, len(samples)), "all samples of a batch have a teacher's answer, or none has"
     return Batch(blurry, sharp, torch.stack(taught) if taught else None, *_keys_of(samples))
 
 

@@ -32,7 +32,7 @@ Freeze = Literal["off", "auto", "always"]
 class Exported:
     """The network in a written model folder, and its scores (None: there were no images to verify it on).
 
-    ``trained`` are those of the network in torch, where this call measured them.
+    ``trained`` are those of the network in torch before it was perhaps frozen, where this call measured them.
     """
 
     network: Network
@@ -42,7 +42,7 @@ class Exported:
     @property
     def frozen(self) -> bool:
         """Whether it was exported with frozen statistics."""
-        return bool(self.network.architecture.get("frozen", False))
+        return self.network.is_frozen
 
 
 def export_verified(
@@ -92,11 +92,12 @@ def export_verified(
         if not network.can_freeze:
             raise SettingError("The network has no GroupNorm that could be frozen. Leave freeze out.")
         network = network.frozen_over(crops)
+    frozen = network.frozen_over(crops) if freeze == "auto" and network.can_freeze and images.pairs else None
     if images.pairs and psnr_db is None:
         scores = scored(network)
         psnr_db = scores.mean("psnr_db")
-    if freeze == "auto" and network.can_freeze and psnr_db is not None:
-        network, psnr_db = _better(network, psnr_db, network.frozen_over(crops), scored, on_line)
+    if frozen and psnr_db is not None:
+        network, psnr_db = _better(network, psnr_db, frozen, scored, on_line)
     commit, _ = project.git_state()
     export_model(network, folder, name=name, tiling=tiling, git_commit=commit, run_id=run_id, half=half)
     if psnr_db is None:

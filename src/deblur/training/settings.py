@@ -172,7 +172,8 @@ class NetworkSettings:
         if not network.halo_px:
             return Tiling(self.tile_size, self.tile_overlap, network.size_rule)
         if self.tile_size < 4 * network.halo_px:
-            raise SettingError(f"tile_size is {self.tile_size}; {self.network} needs at least {4 * network.halo_px}.")
+            name = network.architecture["name"]
+            raise SettingError(f"tile_size is {self.tile_size}; {name} needs at least {4 * network.halo_px}.")
         return Tiling(self.tile_size, 2 * network.halo_px, network.size_rule, network.halo_px)
 
 
@@ -332,6 +333,7 @@ class TrainSettings:
             train_data=tuple(str(SourceName.parse(text)) for text in run.train_data),
             test_data=tuple(str(SourceName.parse(text)) for text in run.test_data),
             severity=self.blur.strength,
+            loss=tuple(f"{name}={weight!r}" for name, weight in parse_terms(self.objective.loss).items()),
             cache=_absolute(run.cache),
             kernels=_absolute(run.kernels),
             output_dir=Path(os.path.abspath(run.output_dir)),

@@ -82,8 +82,10 @@ class Validation:
 
     def _loss(self, scored: Scored) -> dict[str, float]:
         """The objective of the output, clamped but not rounded, and its terms."""
+        owned = next(self.state.objective.parameters(), None)
+        device = "cpu" if owned is None else owned.device  # a whole image's MS-SSIM takes gigabytes beside a training
         restored, blurry, sharp = (
-            torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()).to(self.state.device)
+            torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()).to(device)
             for pixels in (scored.output, from_rgb8(scored.blurry), from_rgb8(scored.sharp))
         )
         with torch.inference_mode():
