@@ -1,20 +1,30 @@
 """Files as the house handles them: written whole or not at all, known by their sha256, a folder used by one process.
 
 A file is written beside its place, flushed to the disk and renamed, so that a kill leaves the old one or the new one.
+A file system that lacks one of these calls (a share, a FUSE mount) is used without it: what is written counts.
 """
 
 import errno
 import hashlib
 import json
+import logging
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from deblur.errors import DiskFull, FolderInUse
 
+logger = logging.getLogger("deblur.files")
+
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_SUCH_CALL = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+NO_LOCKS = (*NO_SUCH_CALL, errno.ENOLCK)
+HELD_OPEN = (errno.EACCES, errno.EPERM, errno.EBUSY)
+RENAME_AGAIN_S = (0.05, 0.2, 0.5, 1.0)
+LONG_NAME = 20
 LOCK_FILE = ".lock"
 
 
@@ -25,18 +35,34 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         DiskFull: there is no room; the old file is untouched and the half-written one is gone.
     """
-    part = path.with_name(path.name + ".part")
+    part = _part_of(path)
     try:
-        with told_when_full(path):
+        with told_when_full(path), _blamed_on(path, part):
             with part.open("wb") as stream:
                 yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(part, path)
+                sync(stream)
+            replace(part, path)
             sync_folder(path.parent)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _blamed_on(path: Path, part: Path) -> Iterator[None]:
+    """The system's errors name ``path``, which could not be written, and neither ``part`` nor nothing at all."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(part)):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+def _part_of(path: Path) -> Path:
+    """Where ``path`` is written first: ``NAME.part``, with a hash for a long name, which must not become longer."""
+    name = os.fsencode(path.name)
+    return path.with_name((hashlib.sha256(name).hexdigest()[:16] if len(name) > LONG_NAME else path.name) + ".part")
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -63,15 +89,40 @@ def told_when_full(path: Path) -> Iterator[None]:
         ) from error
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames in ``folder`` last through a power cut (Windows has no such call and needs none)."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(stream: BinaryIO) -> None:
+    """Make what was written last through a power cut, where the file system can."""
+    stream.flush()
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        os.fsync(stream.fileno())
+    except OSError as error:
+        if error.errno not in NO_SUCH_CALL:
+            raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in ``folder`` last through a power cut, where the system can; the files lie there in any case."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename over ``target``, which some systems refuse for as long as another program has it open: it is tried again.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    for wait_s in (*RENAME_AGAIN_S, None):
+        try:
+            os.replace(source, target)
+            return
+        except OSError as error:
+            if wait_s is None or error.errno not in HELD_OPEN or target.is_dir():
+                raise
+            time.sleep(wait_s)
 
 
 def sha256_of(path: Path) -> str:
@@ -81,20 +132,26 @@ def sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def sole_user(folder: Path, taken: str) -> Iterator[None]:
+def sole_user(folder: Path, taken: str, lock_file: str = LOCK_FILE, timeout_s: float = 0) -> Iterator[None]:
     """Hold the lock of a folder that is there; the system gives it back however this process ends.
 
+    A file system without locks is used without one, and the log says so.
+
     Raises:
-        FolderInUse: another process holds it; the message is ``taken``.
+        FolderInUse: another process still holds it after ``timeout_s``; the message is ``taken``.
         OSError: the lock cannot be written.
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / LOCK_FILE)
+    lock = FileLock(folder / lock_file, fallback_to_soft=False)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=timeout_s)
     except Timeout as error:
         raise FolderInUse(taken) from error
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+            raise
+        logger.warning("%s: this file system has no locks. Going on without; let nothing else write there.", folder)
     try:
         yield
     finally:

@@ -8,7 +8,6 @@ whatever ``.pth`` has the sha256 that one of the two ``.json`` names, so it is f
 import hashlib
 import io
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 
 from deblur.errors import ModelError
-from deblur.files import sha256_of, whole_file, write_json
+from deblur.files import replace, sha256_of, whole_file, write_json
 from deblur.inference.model_folder import ONNX_FILE, whole_info
 from deblur.models import build
 from deblur.models.network import Network
@@ -72,8 +71,8 @@ def save_state(folder: Path, state: dict[str, Any], best: Best | None = None) ->
         stream.write(data)
     for new, old in ((LAST, PREVIOUS), (LAST_JSON, PREVIOUS_JSON)):
         if (folder / new).exists():
-            os.replace(folder / new, folder / old)
-    os.replace(part, folder / LAST)
+            replace(folder / new, folder / old)
+    replace(part, folder / LAST)
     commit = {"file": LAST, "sha256": hashlib.sha256(data).hexdigest(), "epoch": state["epoch"], "step": state["step"]}
     write_json(folder / LAST_JSON, commit | {"best": asdict(best) if best else None})
 
@@ -117,7 +116,7 @@ def recover_state(folder: Path) -> SavedState:
     if saved.file != LAST or saved.damaged:
         entry = {"file": LAST, "sha256": hashlib.sha256(saved.data).hexdigest(), "epoch": saved.epoch}
         if saved.file != LAST:
-            os.replace(folder / saved.file, folder / LAST)
+            replace(folder / saved.file, folder / LAST)
         write_json(folder / LAST_JSON, entry | {"step": saved.step, "best": saved.best})
     return saved
 

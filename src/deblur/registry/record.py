@@ -16,7 +16,6 @@ is resumed keeps its record; what it does again after a kill is not recorded twi
 
 import itertools
 import json
-import os
 import time
 import uuid
 from collections.abc import Iterable
@@ -28,7 +27,7 @@ from typing import Any
 from PIL import Image
 
 from deblur.errors import SettingError
-from deblur.files import told_when_full, whole_file, write_json
+from deblur.files import sync, told_when_full, whole_file, write_json
 
 RUN_FILE, METRICS_FILE, EVENTS_FILE = "run.json", "metrics.jsonl", "events.jsonl"
 SHIPPED_FILE, REGISTERED_FILE = "shipped.json", "registered.json"
@@ -187,5 +186,4 @@ def _append_line(path: Path, values: dict[str, Any]) -> None:
         stream.seek(0)
         stream.truncate(stream.read().rfind(b"\n") + 1)
         stream.write(json.dumps(values, default=str).encode("utf-8") + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+        sync(stream)
