@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "deblur"
 
 ORDER = (
-    ("errors", "project", "files"),
+    ("errors", "project", "addresses", "files"),
     ("colour", "metadata"),
     ("images",),
     ("inference",),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from deblur.addresses import without_secrets
 from deblur.errors import DeblurError, ModelError
 from deblur.inference.model_folder import Model, open_model
 
@@ -47,7 +48,8 @@ class ModelStore:
         try:
             return self._open_folder(self._locate())
         except Exception as error:
-            failure = str(error) if isinstance(error, DeblurError) else f"The model cannot be loaded: {error!r}"
+            told = str(error) if isinstance(error, DeblurError) else f"The model cannot be loaded: {error!r}"
+            failure = without_secrets(told)
             self._failure = (time.monotonic(), failure)  # the sentence only: an exception would keep its requests alive
             logger.error("the model cannot be used: %s", failure)
             raise ModelError(failure) from error

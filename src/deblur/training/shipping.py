@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+from deblur.addresses import without_secrets
 from deblur.errors import DeblurError
 from deblur.registry.record import RunRecord
 
@@ -62,7 +63,8 @@ class Shipping:
         try:
             self.run_id, self.trouble = self._ship(self._record), None
         except Exception as error:  # whatever it is, it must not cost the run
-            self.trouble = str(error) if isinstance(error, DeblurError) else f"{type(error).__name__}: {error}"
+            told = str(error) if isinstance(error, DeblurError) else f"{type(error).__name__}: {error}"
+            self.trouble = without_secrets(told)
         with suppress(Exception):  # a terminal that is gone
             if self.trouble and not before:
                 self._on_line(f"not shipped yet, the run goes on: {self.trouble}")

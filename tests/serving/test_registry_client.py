@@ -1,0 +1,166 @@
+"""Fetching over plain HTTP from servers of every temper: the login goes where it belongs, and no secret is told."""
+
+import base64
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from deblur.errors import ModelError
+from deblur.inference.model_folder import read_info
+from deblur.serving import registry_client
+from deblur.serving.model_store import ModelStore
+from deblur.serving.registry_client import fetch_over_http
+
+Answer = tuple[int, dict[str, str], bytes]
+VERSION = json.dumps({"model_version": {"version": "3", "run_id": "r"}}).encode()
+
+
+class Registry:
+    """A server whose answers a test chooses; it notes (path, Authorization)."""
+
+    def __init__(self, answer: Callable[[str], Answer]) -> None:
+        self.answer, self.seen = answer, list[tuple[str, str | None]]()
+        registry = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                registry.seen.append((self.path, self.headers.get("Authorization")))
+                status, headers, body = registry.answer(self.path)
+                self.send_response(status)
+                for name, value in ({"Content-Length": str(len(body))} | headers).items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *arguments: object) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.place = f"127.0.0.1:{self.server.server_port}"
+
+    @property
+    def logins(self) -> set[str | None]:
+        return {login for _, login in self.seen}
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Callable[[str], Answer]], Registry]]:
+    started: list[Registry] = []
+
+    def start(answer: Callable[[str], Answer]) -> Registry:
+        started.append(Registry(answer))
+        return started[-1]
+
+    yield start
+    for registry in started:
+        registry.server.shutdown()
+        registry.server.server_close()
+
+
+@pytest.fixture
+def mlflow_like(model_folder: Path) -> Callable[[str], Answer]:
+    def answer(path: str) -> Answer:
+        if "/model-versions/get-artifact" not in path:
+            return 200, {}, VERSION
+        return 200, {}, (model_folder / ("model.onnx" if "model.onnx" in path else "model.json")).read_bytes()
+
+    return answer
+
+
+Serve = Callable[[Callable[[str], Answer]], Registry]
+
+
+def basic(login: str) -> str:
+    return "Basic " + base64.b64encode(login.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("address_login", "environment", "sent"),
+    [
+        ("", {}, None),
+        ("us%40r:p%2Fw@", {"USERNAME": "no", "PASSWORD": "no", "TOKEN": "no"}, basic("us@r:p/w")),
+        ("", {"USERNAME": "user", "PASSWORD": "pw", "TOKEN": "no"}, basic("user:pw")),
+        ("", {"TOKEN": "tok"}, "Bearer tok"),
+        ("", {"USERNAME": "user"}, None),
+    ],
+)
+def test_it_logs_in_as_mlflow_does(
+    serve: Serve,
+    mlflow_like: Callable[[str], Answer],
+    monkeypatch: pytest.MonkeyPatch,
+    address_login: str,
+    environment: dict[str, str],
+    sent: str | None,
+) -> None:
+    registry = serve(mlflow_like)
+    for name, value in environment.items():
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
+    folder = fetch_over_http("models:/a%b c@champion", f"http://{address_login}{registry.place}/")
+    assert (read_info(folder).name, read_info(folder).version, read_info(folder).run_id) == ("a%b c", "3", "r")
+    assert len(registry.seen) == 3
+    assert registry.logins == {sent}
+
+
+def test_a_login_follows_to_the_same_host_and_to_no_other(serve: Serve, mlflow_like: Callable[[str], Answer]) -> None:
+    other = serve(mlflow_like)
+
+    def moved(path: str) -> Answer:
+        if path.startswith("/there"):
+            return mlflow_like(path)
+        return 302, {"Location": f"http://{other.place}{path}" if "artifact" in path else f"/there{path}"}, b""
+
+    registry = serve(moved)
+    fetch_over_http("models:/a/3", f"http://user:pw@{registry.place}")
+    assert {login for path, login in registry.seen if path.startswith("/there")} == {basic("user:pw")}
+    assert len(other.seen) == 2
+    assert other.logins == {None}
+
+
+def test_certificates_are_always_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
+    with pytest.raises(ModelError, match="certificates are always checked here"):
+        fetch_over_http("models:/a/3", "https://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ((401, {}, b"<html>"), "refuses the login .* MLFLOW_TRACKING_USERNAME"),
+        ((404, {}, b"{}"), "answered 404 for a"),
+        ((200, {}, b"<html>Sign in</html>"), "else than JSON, a login page perhaps"),
+        ((200, {}, b"[1]"), "names no version of a"),
+        ((200, {}, b'{"model_version": 3}'), "names no version of a"),
+        ((200, {"Content-Length": "99"}, b'{"mod'), "else than JSON"),
+        ((200, {}, b'"' + b"x" * 2_000_000), "more than 1 MB"),
+        ((302, {"Location": "ftp://user:SECRETPW@127.0.0.1:9/"}, b""), "registry"),
+    ],
+)
+def test_odd_answers_are_sentences(serve: Serve, answer: Answer, told: str, caplog: pytest.LogCaptureFixture) -> None:
+    registry = serve(lambda path: answer)
+    with pytest.raises(ModelError, match=told):
+        ModelStore(lambda: fetch_over_http("models:/a@champion", f"http://user:SECRETPW@{registry.place}")).get()
+    assert "SECRETPW" not in caplog.text
+
+
+def test_a_description_has_a_limit_of_its_own(serve: Serve, mlflow_like: Callable[[str], Answer]) -> None:
+    def long(path: str) -> Answer:
+        return (200, {}, b" " * 2_000_000) if "model.json" in path else mlflow_like(path)
+
+    registry = serve(long)
+    with pytest.raises(ModelError, match=r"model.json has more than 1 MB"):
+        fetch_over_http("models:/a/3", f"http://{registry.place}")
+
+
+@pytest.mark.parametrize("password", ["SECRETPW", "SECRET/PW", "SECRET PW", "SECRET\nPW", "SECRET@PW", "SECRET[PW"])
+def test_an_address_that_makes_no_sense_is_not_repeated(
+    password: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(registry_client, "TIMEOUT_S", 2)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:{password}@127.0.0.1:9")
+    with pytest.raises(ModelError) as caught:
+        ModelStore(lambda: fetch_over_http("models:/a/3")).get()
+    assert "SECRET" not in caplog.text + str(caught.value)
