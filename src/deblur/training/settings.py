@@ -20,6 +20,7 @@ from deblur.inference.tiling import SizeRule, Tiling
 from deblur.losses.objective import Objective, parse_terms
 from deblur.models import ARCHITECTURES, build, options_of
 from deblur.models.network import Network
+from deblur.registry.names import ALLOWED_NAME, is_name
 from deblur.synthesis.draw import NOISE_ONLY, SEVERITIES, BlurRanges, strength_of
 from deblur.synthesis.kernels import load_kernels
 from deblur.training.optimization import OPTIMIZERS, SCHEDULES, Optimization
@@ -51,7 +52,7 @@ SHARE = Limit(lambda value: 0 <= value <= 1, "0 to 1")
 DECAY = Limit(lambda value: 0 <= value < 1, "at least 0 and below 1")
 ODD = Limit(lambda value: value >= 3 and value % 2 == 1, "an odd number, at least 3")
 CROP = Limit(lambda value: value >= 16 and value % 16 == 0, "a multiple of 16, at least 16")
-NAME = Limit(lambda value: not set("/:") & set(value), "without / and :")
+NAME = Limit(is_name, ALLOWED_NAME)
 SEVERITY = Limit(lambda value: value in SEVERITIES or 0 <= float(value) <= 1, "mild, medium, strong, or 0 to 1")
 
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
@@ -343,7 +344,7 @@ class TrainSettings:
     def _check(self) -> None:
         for name, value, limit in self._limited():
             if value is not None and not limit.fits(value):
-                raise SettingError(f"{name} is {value}; it must be {limit.allowed}.")
+                raise SettingError(f"{name} is {value!r}; it must be {limit.allowed}.")
         run, schedule = self.run, self.schedule
         Tiling(self.network.tile_size, self.network.tile_overlap, SizeRule(multiple_of=16, min_side_px=16))
         build(self.network.architecture, weights=False)
