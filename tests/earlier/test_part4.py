@@ -90,7 +90,7 @@ def test_a_finished_run_is_known_as_finished(earlier: Path, capsys: pytest.Captu
     record = RunRecord(earlier / "registered")
     assert record.run["status"] == FINISHED
     assert main(["ship", str(record.folder)]) == 0
-    assert record.version_of("earlier") == "1"
+    assert json.loads((record.folder / "registered.json").read_text()) == {"name": "earlier", "version": "1"}
 
 
 @pytest.mark.usefixtures("quick_export")

@@ -384,3 +384,15 @@ def test_the_deployed_part_fetches_over_plain_http(server: str, finished: Result
         fetch_over_http("models:/tiny@champion", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(ModelError, match="MLFLOW_TRACKING_URI"):
         fetch_over_http("models:/tiny@champion")
+
+
+def test_the_same_command_with_another_tracker_registers_there(
+    pair_folder: Path, tmp_path: Path, finished: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(finished.record.folder, tmp_path / "run"))
+    monkeypatch.chdir(tmp_path)  # MLflow makes mlruns/ here
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
+    again = ran(settings(pair_folder, folder, registered_model_name="tiny"))
+    assert (again.outcome, again.version) == (None, "1"), "nothing was trained again"
+    assert again.run_id != finished.run_id
+    assert aliases_of("tiny", "1") == ["challenger", "champion"]

@@ -12,10 +12,10 @@ def ship(run_dir: tyro.conf.Positional[Path], name: str | None = None) -> int:
 
     Args:
         run_dir: The --output_dir of the training.
-        name: Register the run's verified model under this name, too.
+        name: Register the run's verified model under this name, too; by default the name that the training was given.
     """
     from deblur.training.registering import ship_record
 
     run_id, version = ship_record(run_dir, name)
-    console.print(f"run {run_id}" + (f", {name} version {version}" if version else ""))
+    console.print(f"run {run_id}" + (f", registered as version {version}" if version else ""))
     return 0

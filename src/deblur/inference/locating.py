@@ -1,12 +1,15 @@
 """Where the model is that restores: a folder, a version in a registry, or the one that comes with the package."""
 
+import logging
 import os
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
-from deblur.errors import ModelError
+from deblur.errors import DeblurError, ModelError
 from deblur.inference.model_folder import JSON_FILE
+
+logger = logging.getLogger("deblur.inference")
 
 FetchModel = Callable[[str], Path]
 """Makes a local model folder of a ``models:/`` URI."""
@@ -26,6 +29,8 @@ def locate_model(
 ) -> Path:
     """Where the model is: ``wanted``, else ``DEBLUR_MODEL``, else the ``fallback``, else the bundled one.
 
+    ``wanted`` must be had. Where a registry fails to give another one, the next is taken, and the log says so.
+
     Args:
         wanted: a model folder or ``models:/NAME@ALIAS``.
         fetch: makes a local folder of a ``models:/`` URI.
@@ -34,16 +39,36 @@ def locate_model(
     Raises:
         ModelError: there is none.
     """
-    wanted = wanted or os.environ.get("DEBLUR_MODEL") or fallback()
-    if wanted is None:
-        bundled = bundled_model()
-        if bundled is None:
-            raise ModelError(
-                "There is no model. Name one (model, or DEBLUR_MODEL): a model folder, or models:/NAME@champion. "
-                "'python dev.py demo' trains and registers one."
-            )
-        return bundled
-    return fetch(wanted) if wanted.startswith("models:/") else Path(wanted)
+    if wanted:
+        return _folder(wanted, fetch)
+    troubles = []
+    choices: tuple[Callable[[], str | None], ...] = (lambda: os.environ.get("DEBLUR_MODEL"), fallback, _bundled)
+    for choose in choices:
+        chosen = choose()
+        if not chosen:
+            continue
+        try:
+            folder = _folder(chosen, fetch)
+        except DeblurError as error:
+            troubles.append(str(error))
+            continue
+        if troubles:
+            logger.warning("%s Going on with %s.", " ".join(troubles), folder)
+        return folder
+    raise ModelError(
+        " ".join(troubles)
+        or "There is no model. Name one (model, or DEBLUR_MODEL): a model folder, or models:/NAME@champion. "
+        "'python dev.py demo' trains and registers one."
+    )
+
+
+def _folder(chosen: str, fetch: FetchModel) -> Path:
+    return fetch(chosen) if chosen.startswith("models:/") else Path(chosen)
+
+
+def _bundled() -> str | None:
+    folder = bundled_model()
+    return str(folder) if folder else None
 
 
 def parse_model_uri(uri: str) -> tuple[str, str, str]:

@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from deblur.registry.tracking import connect, experiment_id
+from deblur.errors import TrackerError
+from deblur.registry.tracking import connect, experiment_id, tracker_trouble
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 def log_benchmark(name: str, figures: dict[str, Any], files: Sequence[Path]) -> str:
@@ -14,8 +18,15 @@ def log_benchmark(name: str, figures: dict[str, Any], files: Sequence[Path]) -> 
     Numbers and lists of numbers (their medians) become metrics; nested ones join their keys with a dot.
 
     Returns the run's id.
+
+    Raises:
+        TrackerError: the tracker refused or did not answer.
     """
-    client = connect()
+    with tracker_trouble(TrackerError, "The figures could not be sent to MLflow"):
+        return _log(connect(), name, figures, files)
+
+
+def _log(client: "MlflowClient", name: str, figures: dict[str, Any], files: Sequence[Path]) -> str:
     from mlflow.entities import Metric, Param
 
     run = client.create_run(experiment_id(client), run_name=name)

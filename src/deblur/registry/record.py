@@ -91,12 +91,6 @@ class RunRecord:
         """Where the exported model lies."""
         return self.folder / MODEL
 
-    def version_of(self, name: str | None) -> str | None:
-        """This run's model as a version of ``name``, once it is registered under it."""
-        path = self.folder / REGISTERED_FILE
-        registered = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return registered["version"] if name and registered.get("name") == name else None
-
     @property
     def unshipped(self) -> str:
         """What the tracker lacks, for people."""

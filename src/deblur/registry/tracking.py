@@ -1,19 +1,24 @@
 """Ship run records to MLflow. Shipping twice sends nothing twice: ``shipped.json`` knows how far it came, and what a
 tracker took without answering is recognised: the run by the record's id, metrics by their own times, images by name.
+Whether the run is still in the tracker is asked each time.
 """
 
 import json
 import logging
 import os
+import re
+import sqlite3
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from deblur import project
-from deblur.errors import SettingError, TrackerError
-from deblur.files import write_json
+from deblur.addresses import login_of, shown, without_secrets
+from deblur.errors import DeblurError, FolderInUse, SettingError, TrackerError
+from deblur.files import sole_user, write_json
 from deblur.registry.record import EVENTS_FILE, FINISHED, RUNNING, SHIPPED_FILE, RunRecord
 
 if TYPE_CHECKING:
@@ -26,6 +31,9 @@ ABOUT_STARTING = ("resume", "fresh", "dry_run")
 SHIP_LOCK, LOCK_TIMEOUT_S = ".ship.lock", 30
 PREVIEW_SIDE_PX = 256
 TIMEOUT_S, RETRIES = 10, 1  # instead of MLflow's 120 s and minutes of retries
+SQLITE_LOCKED_S, STORE_TIMEOUT_S = 5, 120
+REASON_LENGTH = 300
+NO_ANSWER = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "RetryError")  # of requests, which is MLflow's
 
 
 def require_mlflow() -> None:
@@ -45,28 +53,90 @@ def require_mlflow() -> None:
         logging.getLogger(chatty).setLevel(logging.ERROR)
 
 
-def connect() -> "MlflowClient":
+@contextmanager
+def tracker_trouble(raised: type[DeblurError], what: str, then: str = "") -> Iterator[None]:
+    """Whatever a tracker or a registry fails with becomes ``raised``: what, why in one line without secrets, what then.
+
+    MLflow, SQL drivers, HTTP and JSON have no common error. Its own text is not kept as the cause, as it may hold
+    passwords.
+    """
+    try:
+        yield
+    except DeblurError:
+        raise
+    except Exception as error:
+        raise raised(f"{what} ({_why(error)}). {then}".strip()) from None
+
+
+def _why(error: Exception) -> str:
+    if any(type(cause).__name__ in NO_ANSWER for cause in (error, error.__cause__, error.__context__)):
+        return f"{shown(tracker_address())} does not answer"
+    words = without_secrets(str(error)).strip() or "no reason given"
+    return f"{type(error).__name__}: {words.splitlines()[0][:REASON_LENGTH].rstrip(' .')}"
+
+
+def connect(create: bool = True) -> "MlflowClient":
     """A client of the tracking server that ``MLFLOW_TRACKING_URI`` names, else of the checkout's own store.
 
     The own store is ``mlflow.db`` at the checkout's root with artifacts under ``mlruns/``: what a plain ``mlflow ui``
-    there shows.
+    there shows. A login in the address goes to MLflow apart from it, so that nothing MLflow says repeats it.
+
+    Args:
+        create: whether a store that is not there is made.
+
+    Raises:
+        SettingError: mlflow is not installed.
+        Exception: what MLflow and the store fail with: call it inside :func:`tracker_trouble`.
     """
     require_mlflow()
     import mlflow
 
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(RETRIES))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(TIMEOUT_S))
-    named = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(named or f"sqlite:///{local_store().as_posix()}")
-    if not named:
+    named, address = os.environ.get("MLFLOW_TRACKING_URI"), tracker_address()
+    place, user, password = login_of(address)
+    if address.startswith(("http://", "https://")) and user and password:
+        address = place
+        os.environ.update(MLFLOW_TRACKING_USERNAME=user, MLFLOW_TRACKING_PASSWORD=password)
+    elif shown(address) != address:
+        os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+    _check_sqlite(address, create)
+    mlflow.set_tracking_uri(address)
+    if create and not named:
         _create_store_once()
     return mlflow.MlflowClient()
 
 
+def tracker_address() -> str:
+    """Where runs and versions are, as MLflow takes it; it may hold a password."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{local_store().as_posix()}"
+
+
+def _check_sqlite(address: str, create: bool) -> None:
+    """Fail in seconds on a sqlite file that MLflow would try again for minutes: locked, damaged, a folder, missing."""
+    found = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", address)
+    if not found or found[1] == ":memory:":
+        return
+    file = Path(found[1])
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder; MLFLOW_TRACKING_URI must name a sqlite file")
+    if not file.exists():
+        if create and file.parent.is_dir():
+            return
+        raise FileNotFoundError(f"there is no {'folder' if create else 'file'} {file.parent if create else file}")
+    with closing(sqlite3.connect(file, timeout=SQLITE_LOCKED_S)) as database:
+        database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+
 def experiment_id(client: "MlflowClient", artifacts: str | None = None) -> str:
-    """The product's experiment, created where there is none; ``artifacts`` is where that one then keeps its files."""
+    """The product's experiment, created where there is none; ``artifacts`` is where that one then keeps its files.
+
+    One that was deleted is restored: MLflow keeps its name taken.
+    """
     found = client.get_experiment_by_name(EXPERIMENT)
     if found:
+        if found.lifecycle_stage != "active":
+            client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
     return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts, tags=EXPERIMENT_TAGS))
 
@@ -82,37 +152,35 @@ def ship(record: RunRecord) -> str:
     Raises:
         TrackerError: the tracker refused or did not answer; call again, nothing is sent twice.
     """
-    client = connect()
-    from filelock import FileLock, Timeout
-    from mlflow.exceptions import MlflowException
-
+    busy = f"Another process is sending {record.folder}. Try again when it is done."
     try:
-        with FileLock(record.folder / SHIP_LOCK, timeout=LOCK_TIMEOUT_S):
-            return _ship(client, record)
-    except Timeout as error:
-        raise TrackerError(f"Another process is sending {record.folder}. Try again when it is done.") from error
-    except (MlflowException, OSError) as error:  # failed uploads come as requests' exceptions, which are OSErrors
-        raise TrackerError(
-            f"The run could not be sent to MLflow: {error} The record is in {record.folder}; "
-            f"'deblur ship {record.folder}' sends it later."
-        ) from error
+        with (
+            tracker_trouble(TrackerError, f"The run in {record.folder} could not be sent to MLflow"),
+            sole_user(record.folder, busy, SHIP_LOCK, LOCK_TIMEOUT_S),
+        ):
+            return _ship(connect(), record)
+    except FolderInUse as error:
+        raise TrackerError(str(error)) from error
 
 
 def _ship(client: "MlflowClient", record: RunRecord) -> str:
     from mlflow.entities import Param
 
-    run, path = record.run, record.folder / SHIPPED_FILE
-    shipped: dict[str, Any] = {"epochs": 0, "panels": [], "event_bytes": 0, "status": RUNNING}
-    with suppress(OSError, ValueError):  # not there, or broken: everything is sent again, which is safe
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        shipped = earlier if earlier["tracker"] == client.tracking_uri else shipped
+    run, path, tracker = record.run, record.folder / SHIPPED_FILE, shown(client.tracking_uri)
+    experiment = experiment_id(client)
+    shipped: dict[str, Any] = {"tracker": tracker, "epochs": 0, "panels": [], "event_bytes": 0, "status": RUNNING}
+    earlier = _shipped_before(path)
+    if shown(str(earlier.get("tracker"))) == tracker and _has_run(client, earlier.get("run_id"), run["id"]):
+        shipped = earlier | {"tracker": tracker}
 
     def note(**progress: Any) -> None:
         shipped.update(progress)
         write_json(path, shipped)
 
     if "run_id" not in shipped:
-        note(tracker=client.tracking_uri, run_id=_find_run(client, run) or _create_run(client, run))
+        note(run_id=_find_run(client, experiment, run) or _create_run(client, experiment, run))
+    elif shipped != earlier:  # an earlier version kept the address with its password
+        note()
     run_id = str(shipped["run_id"])
     if not shipped.get("params"):
         there = client.get_run(run_id).data.params
@@ -148,20 +216,44 @@ def _ship(client: "MlflowClient", record: RunRecord) -> str:
     return run_id
 
 
-def _find_run(client: "MlflowClient", run: dict[str, Any]) -> str | None:
+def _shipped_before(path: Path) -> dict[str, Any]:
+    """What ``shipped.json`` says; nothing where it is missing or broken: all is sent again then, which is safe."""
+    usual = {"epochs": int, "panels": list, "event_bytes": int, "status": str}
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    whole = isinstance(values, dict) and all(isinstance(values.get(name), kind) for name, kind in usual.items())
+    return values if whole else {}
+
+
+def _has_run(client: "MlflowClient", run_id: str | None, record_id: str) -> bool:
+    """Whether the tracker still has the run: it may be deleted, or the tracker be another at the same address."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_run(str(run_id))
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return False
+        raise
+    return found.info.lifecycle_stage == "active" and found.data.tags.get(RECORD_TAG) == record_id
+
+
+def _find_run(client: "MlflowClient", experiment: str, run: dict[str, Any]) -> str | None:
     """The run that an earlier shipment created, if the tracker took it and its answer was lost."""
-    found = client.search_runs([experiment_id(client)], f"tags.`{RECORD_TAG}` = '{run['id']}'", max_results=1)
+    found = client.search_runs([experiment], f"tags.`{RECORD_TAG}` = '{run['id']}'", max_results=1)
     return str(found[0].info.run_id) if found else None
 
 
-def _create_run(client: "MlflowClient", run: dict[str, Any]) -> str:
+def _create_run(client: "MlflowClient", experiment: str, run: dict[str, Any]) -> str:
     tags = {
         RECORD_TAG: run["id"],
         "mlflow.source.name": "deblur train",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": run["tags"]["git_commit"],
     }
-    created = client.create_run(experiment_id(client), run["started_ms"], run_name=run["name"], tags=run["tags"] | tags)
+    created = client.create_run(experiment, run["started_ms"], run_name=run["name"], tags=run["tags"] | tags)
     return str(created.info.run_id)
 
 
@@ -194,10 +286,10 @@ def _ship_panel(client: "MlflowClient", run_id: str, record_id: str, photo: str,
 
 def _create_store_once() -> None:
     """Create database and experiment under a lock: a fresh database dies when several processes open it at once."""
-    from filelock import FileLock
     from mlflow import MlflowClient
 
     root = project.root()
     artifacts = root / "mlruns" / EXPERIMENT
-    with FileLock(root / "mlruns" / ".lock"):
+    artifacts.parent.mkdir(exist_ok=True)
+    with sole_user(artifacts.parent, f"Another process is making {local_store()}.", timeout_s=STORE_TIMEOUT_S):
         experiment_id(MlflowClient(), artifacts.as_uri())

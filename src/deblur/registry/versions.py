@@ -1,21 +1,25 @@
 """Model versions: register a verified model folder, and fetch what an alias or a version number names."""
 
+import hashlib
+import json
 import logging
 import os
+import shlex
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import numpy as np
 
-from deblur.errors import ModelError, RegistrationError
-from deblur.files import sha256_of
+from deblur.addresses import shown
+from deblur.errors import DeblurError, ModelError, RegistrationError
+from deblur.files import write_json
 from deblur.inference.locating import parse_model_uri
-from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, open_model, read_info, stamp_version
+from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, open_model, stamp_version, whole_info
 from deblur.inference.onnx_runtime import OnnxEngine
-from deblur.registry.tracking import connect, local_store
+from deblur.registry.tracking import connect, local_store, tracker_address, tracker_trouble
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("deblur.registry")
 
 CHALLENGER, CHAMPION = "challenger", "champion"
+SHA256 = "sha256"
+"""A version's last tag: with it the version is complete, and aliases that a person moved since stay where they are."""
 LOADED_WITH = ("torch", "numpy")
 
 
@@ -33,32 +39,29 @@ def register(folder: Path, network: "Network", name: str, run_id: str) -> str:
 
     The version carries the network as pt2 (``torch.export``, no pickle) and the folder's ``model.onnx`` and
     ``model.json``. It becomes ``challenger``; it becomes ``champion`` by itself only where there is none yet and it
-    beats its blurry input. A version that the run has already, from a call whose answer was lost, is completed.
+    beats its blurry input. The registry is asked first: a version that the run has already is that version, completed
+    where an earlier call did not come that far.
 
     Raises:
         ModelError: a file was altered after its export.
         RegistrationError: the folder was never verified, or the registry refused or did not answer.
     """
-    from mlflow.exceptions import MlflowException
-
     info = open_model(
         folder, OnnxEngine
     ).info  # sha256, contract and golden input: what is registered is what was verified
     if info.psnr_db is None or info.psnr_input_db is None:
         raise RegistrationError(f"{folder} was exported but never verified; nothing unverified is registered.")
-    try:
+    command = f"deblur ship {shlex.quote(str(folder.parent))} --name {shlex.quote(name)}"
+    later = f"The verified model is in {folder}; '{command}' registers it later."
+    with tracker_trouble(RegistrationError, f"{name} could not be registered", later):
         client = connect()
         run = client.get_run(run_id).info
         try:
             version = _version_of(client, name, run_id) or _log_version(folder, network, name, run_id)
         finally:  # logging a model opens the run again
             client.set_terminated(run_id, run.status, run.end_time)
-        _set_aliases(client, name, version, info.psnr_db, info.psnr_input_db, info.sha256)
-    except (MlflowException, OSError) as error:  # failed uploads come as requests' exceptions, which are OSErrors
-        raise RegistrationError(
-            f"{name} could not be registered: {error} The verified model is in {folder}; "
-            f"'deblur ship {folder.parent} --name {name}' registers it later."
-        ) from error
+        if SHA256 not in client.get_model_version(name, version).tags:
+            _complete(client, name, version, info.psnr_db, info.psnr_input_db, info.sha256)
     return version
 
 
@@ -88,15 +91,14 @@ def _version_of(client: "MlflowClient", name: str, run_id: str) -> str | None:
     return str(found[0].version) if found else None
 
 
-def _set_aliases(
+def _complete(
     client: "MlflowClient", name: str, version: str, psnr_db: float, psnr_input_db: float, sha256: str
 ) -> None:
-    tags = {"psnr_db": f"{psnr_db:.3f}", "psnr_input_db": f"{psnr_input_db:.3f}", "sha256": sha256}
-    for key, value in tags.items():
-        client.set_model_version_tag(name, version, key, value)
     client.set_registered_model_alias(name, CHALLENGER, version)
     if psnr_db > psnr_input_db and CHAMPION not in client.get_registered_model(name).aliases:
         client.set_registered_model_alias(name, CHAMPION, version)
+    for key, value in {"psnr_db": f"{psnr_db:.3f}", "psnr_input_db": f"{psnr_input_db:.3f}", SHA256: sha256}.items():
+        client.set_model_version_tag(name, version, key, value)
 
 
 def aliases_of(name: str, version: str) -> list[str]:
@@ -107,57 +109,75 @@ def aliases_of(name: str, version: str) -> list[str]:
 
 def describe_version(name: str, version: str) -> str:
     """``NAME version 3 (challenger, champion)``, for people; without aliases where the registry does not answer."""
-    from mlflow.exceptions import MlflowException
-
     try:
-        return f"{name} version {version} ({', '.join(aliases_of(name, version)) or 'no alias'})"
-    except MlflowException:
+        with tracker_trouble(RegistrationError, name):
+            return f"{name} version {version} ({', '.join(aliases_of(name, version)) or 'no alias'})"
+    except RegistrationError:
         return f"{name} version {version}"
 
 
 def local_champion() -> str | None:
-    """The URI of the champion registered last, or None; looks only where there is a registry."""
+    """The URI of the champion registered last, or None; looks only where there is a registry.
+
+    Where the registry cannot be asked, the folder of the champion that was fetched from it last, or None. The log says
+    so.
+    """
     if not (os.environ.get("MLFLOW_TRACKING_URI") or local_store().is_file()):
         return None
-    from mlflow.exceptions import MlflowException
-
     try:
-        champions = [m for m in connect().search_registered_models() if CHAMPION in m.aliases]
-    except MlflowException as error:
-        logger.warning("the registry cannot be asked for its champion: %s", error)
-        return None
-    newest = max(champions, key=lambda m: m.last_updated_timestamp or 0, default=None)
-    return f"models:/{newest.name}@{CHAMPION}" if newest else None
+        with tracker_trouble(ModelError, "The registry cannot be asked for its champion"):
+            found = connect(create=False).search_registered_models()
+            champions = [m for m in found if CHAMPION in m.aliases]
+            newest = max(champions, key=lambda m: m.last_updated_timestamp or 0, default=None)
+            return f"models:/{newest.name}@{CHAMPION}" if newest else None
+    except DeblurError as error:
+        copy = _last_copy(f"@{CHAMPION}")
+        logger.warning("%s Going on with %s.", error, copy or "the model that comes with the package")
+        return str(copy) if copy else None
 
 
 def fetch(uri: str) -> Path:
     """Copy the model folder of ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` into a cache; returns the copy.
 
+    Where the registry fails, the copy that ``uri`` gave last; the log says so.
+
     Raises:
-        ModelError: no such model, alias or version, or a version without a model folder.
+        ModelError: no such model, alias or version, a version without a model folder, or a registry that fails, and
+            there is no copy.
     """
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    client = connect()
     try:
-        name, version = _resolve(client, uri)
-        run_id = client.get_model_version(name, version).run_id
-        with tempfile.TemporaryDirectory() as scratch:
+        with tracker_trouble(ModelError, f"{uri} cannot be fetched from the registry"):
+            copy = _fetch(uri)
+    except DeblurError as error:
+        earlier = _last_copy(uri)
+        if earlier is None:
+            raise
+        logger.warning("%s Going on with the copy that was fetched last, %s.", error, earlier)
+        return earlier
+    _note_copy(uri, copy)
+    return copy
 
-            def download(file: str) -> None:
-                mlflow.artifacts.download_artifacts(f"models:/{name}/{version}/extra_files/{file}", dst_path=scratch)
 
-            folder = Path(scratch) / "extra_files"
-            download(JSON_FILE)
-            stamp_version(folder, name, version, run_id)
-            cached = _cache_folder(name, version, read_info(folder).sha256)
-            if not cached.is_dir() or sha256_of(cached / ONNX_FILE) != read_info(folder).sha256:
-                download(ONNX_FILE)
-                _move_into_cache(folder, cached)
-            return cached
-    except (MlflowException, OSError) as error:
-        raise ModelError(f"{uri} cannot be fetched from the registry: {error}") from error
+def _fetch(uri: str) -> Path:
+    client = connect(create=False)
+    import mlflow
+
+    name, version = _resolve(client, uri)
+    run_id = client.get_model_version(name, version).run_id
+    with tempfile.TemporaryDirectory() as scratch:
+
+        def download(file: str) -> None:
+            mlflow.artifacts.download_artifacts(f"models:/{name}/{version}/extra_files/{file}", dst_path=scratch)
+
+        folder = Path(scratch) / "extra_files"
+        download(JSON_FILE)
+        stamp_version(folder, name, version, run_id)
+        info = (folder / JSON_FILE).read_bytes()
+        cached = _cache() / hashlib.sha256(info).hexdigest()[:32]
+        if not _is_whole(cached):
+            download(ONNX_FILE)
+            _move_into_cache(folder, cached)
+        return cached
 
 
 def _resolve(client: "MlflowClient", uri: str) -> tuple[str, str]:
@@ -166,20 +186,61 @@ def _resolve(client: "MlflowClient", uri: str) -> tuple[str, str]:
     return name, str(client.get_model_version_by_alias(name, alias).version) if alias else version
 
 
-def _cache_folder(name: str, version: str, sha256: str) -> Path:
-    return Path.home() / ".cache" / "deblur" / "models" / f"{sha256[:16]}-{quote(name, safe='')}-{version}"
+def _cache() -> Path:
+    """Where copies are kept: in the home folder, or, where there is none to write to, in a temporary one."""
+    with suppress(OSError, RuntimeError):
+        folder = Path.home() / ".cache" / "deblur" / "models"
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    return Path(tempfile.mkdtemp(prefix="deblur-models-"))
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        whole_info(folder)
+    except (ModelError, OSError):
+        return False
+    return True
+
+
+def _copies(cache: Path) -> Path:
+    """Of one tracker: JSON, URI -> the folder that it gave last, the newest at the end."""
+    return cache / f"{hashlib.sha256(shown(tracker_address()).encode()).hexdigest()[:32]}.json"
+
+
+def _read_copies(cache: Path) -> dict[str, str]:
+    with suppress(OSError, ValueError):
+        values = json.loads(_copies(cache).read_text(encoding="utf-8"))
+        return {str(uri): str(name) for uri, name in values.items()} if isinstance(values, dict) else {}
+    return {}
+
+
+def _note_copy(uri: str, copy: Path) -> None:
+    copies = _read_copies(copy.parent)
+    copies.pop(uri, None)
+    with suppress(OSError, DeblurError):  # a convenience for worse days
+        write_json(_copies(copy.parent), copies | {uri: copy.name})
+
+
+def _last_copy(ending: str) -> Path | None:
+    """The newest whole copy of a URI that ends so."""
+    cache = _cache()
+    found = (cache / name for uri, name in reversed(_read_copies(cache).items()) if uri.endswith(ending))
+    return next((folder for folder in found if _is_whole(folder)), None)
 
 
 def _move_into_cache(folder: Path, cached: Path) -> None:
     """Whole or not at all: copied beside, then renamed."""
-    cached.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=cached.parent))
     shutil.copytree(folder, part, dirs_exist_ok=True)
     shutil.rmtree(cached, ignore_errors=True)
     try:
         part.rename(cached)
-    except OSError:  # another process was first; its copy is the same
+    except OSError:
         shutil.rmtree(part)
+        if not _is_whole(cached):  # another process was first; its copy is the same
+            raise
 
 
 def _pinned(packages: tuple[str, ...]) -> list[str]:

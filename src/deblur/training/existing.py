@@ -16,6 +16,7 @@ from deblur.evaluation.scores import EvaluationSet, Scores
 from deblur.export.verified import Exported, Freeze, export_verified
 from deblur.inference.model_folder import read_info
 from deblur.models.checkpoint import best_name, has_state, load_checkpoint, network_from, network_of
+from deblur.registry.names import check_name
 from deblur.registry.record import FINISHED, RunRecord
 from deblur.training.ending import closing
 from deblur.training.recipe import FREEZING_CROPS
@@ -85,7 +86,12 @@ def register_checkpoint(
         test_data: sources of validation pairs; by default those it was trained with.
         val_images: how many of them, spread evenly; by default as in training.
         on_line: told what was decided.
+
+    Raises:
+        SettingError: a name that cannot be registered, told before any work.
+        RegistrationError: the model could not be verified or registered.
     """
+    check_name(name)
     state = load_checkpoint(checkpoint)
     made, network = TrainSettings.recorded(state.get("settings", {})), network_of(state)
     images = EvaluationSet(_validation_pairs(made, test_data, val_images))
@@ -118,8 +124,8 @@ def register_checkpoint(
         assert exported.scores is not None
         record.log_epoch(int(state.get("epoch", 0)), told(exported.trained) | verified_metrics(exported.scores))
         record.end(FINISHED, {"frozen": str(exported.frozen).lower()})
-    shipping.finish(LAST_SHIPMENT_S)
-    return register_record(record, name, shipping.run_id), exported.scores
+    unshipped = shipping.finish(LAST_SHIPMENT_S)
+    return register_record(record, name, shipping.run_id, unshipped), exported.scores
 
 
 def _validation_pairs(made: TrainSettings, test_data: Sequence[str], val_images: int | None) -> list[Any]:

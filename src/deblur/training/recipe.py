@@ -3,6 +3,7 @@
 Settings stop here: everything below takes plain arguments.
 """
 
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -101,15 +102,16 @@ def _lead(settings: TrainSettings, data: Data, processes: Processes, progress: P
     unshipped = shipping.finish(LAST_SHIPMENT_S)
     for line in closing_lines(settings, record, outcome, scores, unshipped):
         progress.on_line(line)
-    wished = settings.run.registered_model_name
-    if wished and record.version_of(wished) is None:
+    # What the record says of an earlier registration is not believed: this registry is asked.
+    wished, version = settings.run.registered_model_name, None
+    if wished:
         from deblur.registry.versions import describe_version
 
         with stop_signals() as stop:  # the first signal waits until the registration is whole
-            version = register_record(record, wished, shipping.run_id)
+            version = register_record(record, wished, shipping.run_id, unshipped)
         progress.on_line(f"registered: {describe_version(wished, version)}")
         stop.check()
-    return Result(record, outcome, scores, shipping.run_id, record.version_of(wished))
+    return Result(record, outcome, scores, shipping.run_id, version)
 
 
 def _follow(settings: TrainSettings, data: Data, processes: Processes) -> None:
@@ -278,8 +280,8 @@ def closing_lines(
         )
     if unshipped:
         yield (
-            f"not all of the run is in the tracker ({record.unshipped}; {unshipped}). Nothing is lost: "
-            f"'deblur ship {record.folder}' sends what is missing."
+            f"not all of the run is in the tracker ({record.unshipped}; {unshipped.rstrip('.')}). Nothing is lost: "
+            f"'deblur ship {shlex.quote(str(record.folder))}' sends what is missing."
         )
 
 

@@ -1,23 +1,26 @@
 """Register the verified model of a recorded run, and send records to the tracker."""
 
+import shlex
 from pathlib import Path
 
-from deblur.errors import RegistrationError, SettingError
+from deblur.errors import RegistrationError, SettingError, TrackerError
 from deblur.inference.model_folder import JSON_FILE
 from deblur.models.checkpoint import network_from
+from deblur.registry.names import check_name
 from deblur.registry.record import RunRecord
 
 LAST_SHIPMENT_S = 30.0
 """How long a finished run waits for its tracker."""
 
 
-def register_record(record: RunRecord, name: str, run_id: str | None) -> str:
-    """Register a record's verified model and note it there; returns the version.
+def register_record(record: RunRecord, name: str, run_id: str | None, trouble: str | None = None) -> str:
+    """Register a record's verified model and note it there; returns the version, the one it has where it has one.
 
     Args:
         record: of a finished run.
         name: to register under.
         run_id: the run in the tracker; None where the tracker did not take it.
+        trouble: why it did not, or not all of it.
 
     Raises:
         RegistrationError: the tracker or the registry does not answer; the same call makes it later.
@@ -25,11 +28,7 @@ def register_record(record: RunRecord, name: str, run_id: str | None) -> str:
     from deblur.registry.versions import register
 
     if run_id is None:
-        raise RegistrationError(
-            f"{name} is not registered: the tracker has not taken the run. The verified model is in "
-            f"{record.model_folder}; "
-            f"the same command, or 'deblur ship {record.folder} --name {name}', registers it later."
-        )
+        raise _not_registered(record, name, trouble or "The run was not sent to the tracker.")
     version = register(record.model_folder, network_from(record.model_folder), name, run_id)
     record.log_version(name, version)
     return version
@@ -40,20 +39,39 @@ def ship_record(folder: Path, name: str | None = None) -> tuple[str, str | None]
 
     Args:
         folder: the output folder of a training.
-        name: to register under; by default the one the training was given, where that is still to be made.
+        name: to register under; by default the one the training was given, once there is a model.
+
+    Raises:
+        SettingError: no run there, or a name that cannot be registered.
+        TrackerError: the tracker did not take the run, and nothing could have been registered.
+        RegistrationError: the model could not be registered.
     """
     from deblur.registry.tracking import ship
 
     record = RunRecord(folder)
     if not record.exists:
         raise SettingError(f"{folder} holds no run (no run.json). Give the output folder of a training.")
-    run_id = ship(record)
-    wished = record.run["settings"].get("registered_model_name")
     has_model = (record.model_folder / JSON_FILE).is_file()
-    if name is None and wished and has_model and record.version_of(wished) is None:
-        name = wished
+    if name is None and has_model:
+        name = record.run["settings"].get("registered_model_name")
+    if name is not None:
+        check_name(name)
+    try:
+        run_id = ship(record)
+    except TrackerError as error:
+        if name is None or not has_model:
+            raise
+        raise _not_registered(record, name, str(error)) from error
     if name is None:
         return run_id, None
     if not has_model:
         raise RegistrationError(f"{folder} holds no model; the run ended before its export ({record.run['status']}).")
     return run_id, register_record(record, name, run_id)
+
+
+def _not_registered(record: RunRecord, name: str, why: str) -> RegistrationError:
+    command = f"deblur ship {shlex.quote(str(record.folder))} --name {shlex.quote(name)}"
+    return RegistrationError(
+        f"{name} is not registered. {why.rstrip('.')}. The verified model is in {record.model_folder}; '{command}' "
+        "registers it later."
+    )

@@ -1,0 +1,275 @@
+"""Registries that fail in their own way: restoring goes on, what was registered is asked for, and no secret is told."""
+
+import json
+import logging
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from deblur.cli import main
+from deblur.demo import free_port
+from deblur.errors import ModelError, RegistrationError, TrackerError
+from deblur.inference.locating import bundled_model
+from deblur.inference.model_folder import read_info, write_info
+from deblur.library import locate
+from deblur.registry import tracking, versions
+from deblur.registry.benchmarks import log_benchmark
+from deblur.registry.record import FINISHED, RunRecord
+from deblur.registry.tracking import EXPERIMENT, connect, ship
+from deblur.registry.versions import aliases_of, fetch
+from deblur.training.registering import ship_record
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A registry of this test's own, in a sqlite file."""
+    return use_store(tmp_path / "store", monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def no_tracing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions without the pt2, which takes seconds: ``test_loop_to_registry`` has it."""
+
+    def log_version(folder: Path, network: object, name: str, run_id: str) -> str:
+        client = connect()
+        for file in folder.iterdir():
+            client.log_artifact(run_id, str(file), "model/extra_files")
+        with suppress(MlflowException):
+            client.create_registered_model(name)
+        source = f"{client.get_run(run_id).info.artifact_uri}/model"
+        return str(client.create_model_version(name, source, run_id).version)
+
+    monkeypatch.setattr(versions, "_log_version", log_version)
+
+
+def use_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder.mkdir()
+    monkeypatch.chdir(folder)  # MLflow makes mlruns/ here
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    monkeypatch.setattr(tracking, "SQLITE_LOCKED_S", 0.2)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def record(tmp_path: Path, model_folder: Path) -> RunRecord:
+    """A finished run with a verified model, as a training that was to register 'tiny' leaves it."""
+    settings, tags = {"registered_model_name": "tiny", "batch_size": 4}, {"git_commit": "abc"}
+    record = RunRecord.begin(tmp_path / "a run", "tiny", settings, tags)
+    record.log_epoch(1, {"psnr": 25.0})
+    shutil.copytree(model_folder, record.model_folder)
+    write_info(record.model_folder, replace(read_info(model_folder), psnr_db=25.0, psnr_input_db=24.0))
+    record.end(FINISHED)
+    return record
+
+
+def lock(store: Path) -> Callable[[], None]:
+    database = sqlite3.connect(store, isolation_level=None)
+    database.execute("BEGIN EXCLUSIVE")
+    return database.close
+
+
+def damage(store: Path) -> None:
+    store.write_bytes(b"no database, and long enough to be looked at" * 100)
+
+
+def take_away(store: Path) -> None:
+    store.unlink()
+
+
+def put_a_folder_there(store: Path) -> None:
+    store.unlink()
+    store.mkdir()
+
+
+FAULTS = [lock, damage, take_away, put_a_folder_there]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_restoring_goes_on_with_the_last_copy_or_the_bundled_model_and_one_line_says_so(
+    store: Path, record: RunRecord, fault: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    ship_record(record.folder)
+    copy = locate(None)
+    assert read_info(copy).name == "tiny"
+    assert locate("models:/tiny@champion") == copy
+    caplog.clear()
+    undo = fault(store)
+    assert locate(None) == copy
+    assert [line.levelno for line in caplog.records if line.name.startswith("deblur")] == [logging.WARNING]
+    assert locate("models:/tiny@champion") == copy
+    assert all(f"Going on with {what}" in caplog.text for what in (str(copy), "the copy that was fetched last"))
+    with pytest.raises(ModelError, match=r"models:/tiny/1 cannot be fetched from the registry"):
+        locate("models:/tiny/1")
+    shutil.rmtree(copy)
+    assert locate(None) == bundled_model()
+    if callable(undo):
+        undo()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://user:SECRETPW@127.0.0.1:9/db",  # no driver
+        "nothing://user:SECRETPW@host",
+        "http://user:SECRETPW@127.0.0.1:9",
+        "http://user:SECRET/PW@127.0.0.1:9",
+        "http://SECRETPW@127.0.0.1:9",
+    ],
+)
+def test_no_secret_is_told(
+    address: str,
+    record: RunRecord,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    for name in ("USERNAME", "PASSWORD"):
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "")  # connect sets them: so that they go with the test
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    assert locate(None) == bundled_model()
+    assert main(["ship", str(record.folder)]) == 5
+    assert main(["restore", str(record.folder), "--model", "models:/tiny@champion"]) == 1
+    with pytest.raises(TrackerError) as caught:
+        log_benchmark("x", {}, [])
+    told = capsys.readouterr()
+    assert "Going on with the model that comes with the package" in caplog.text
+    assert f"'deblur ship '{record.folder}' --name tiny' registers it later" in told.err
+    kept = "".join(path.read_text() for path in record.folder.glob("*.json*"))
+    assert "SECRET" not in told.out + told.err + caplog.text + str(caught.value) + kept
+
+
+def test_a_home_that_is_not_there_costs_nothing(
+    store: Path, record: RunRecord, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ship_record(record.folder)
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    assert read_info(fetch("models:/tiny@champion")).version == "1"
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "file")
+    assert read_info(fetch("models:/tiny@champion")).version == "1"
+
+
+def test_a_damaged_copy_is_fetched_again(store: Path, record: RunRecord) -> None:
+    ship_record(record.folder)
+    copy = fetch("models:/tiny@champion")
+    (copy / "model.onnx").unlink()
+    assert fetch("models:/tiny@champion") == copy
+    assert (copy / "model.onnx").is_file()
+
+
+def test_what_was_registered_is_asked_for(
+    store: Path, record: RunRecord, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first, version = ship_record(record.folder)
+    assert version == "1"
+    client = connect()
+    second = client.create_model_version("tiny", "nowhere", first).version
+    client.delete_model_version("tiny", second)
+    client.delete_registered_model_alias("tiny", "challenger")
+    assert ship_record(record.folder) == (first, "1"), "it is there: nothing is sent or registered again"
+    assert aliases_of("tiny", "1") == ["champion"], "and what a person changed since stays"
+
+    use_store(tmp_path / "elsewhere", monkeypatch)
+    elsewhere, version = ship_record(record.folder)
+    assert (elsewhere != first, version) == (True, "1")
+    assert aliases_of("tiny", "1") == ["challenger", "champion"]
+
+
+def test_what_was_deleted_is_made_again(store: Path, record: RunRecord) -> None:
+    run_id, _ = ship_record(record.folder)
+    client = connect()
+    client.delete_registered_model("tiny")
+    assert ship_record(record.folder) == (run_id, "1"), "the model"
+    client.delete_run(run_id)
+    again, version = ship_record(record.folder)
+    assert (again != run_id, version) == (True, "2"), "the run"
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    client.delete_experiment(experiment.experiment_id)
+    assert ship_record(record.folder)[1] == "2", "the experiment"
+    assert client.get_run(again).info.lifecycle_stage == "active"
+    assert len(client.get_metric_history(again, "psnr")) == 1
+
+
+@pytest.mark.parametrize("text", ['{"epochs": ', "[]", "{}", '{"tracker": 3, "epochs": "x"}', '{"run_id": "no/run"}'])
+def test_a_note_of_what_was_sent_that_is_broken_is_not_believed(store: Path, record: RunRecord, text: str) -> None:
+    run_id = ship(record)
+    (record.folder / "shipped.json").write_text(text)
+    (record.folder / "registered.json").write_text(text)
+    assert ship(record) == run_id
+
+
+def test_the_address_of_an_earlier_version_is_kept_without_its_password(
+    store: Path, record: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = ship(record)
+    path = record.folder / "shipped.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {"tracker": told["tracker"].replace(":///", "://user:SECRETPW@/")}))
+    assert ship(record) == run_id
+    assert json.loads(path.read_text()) == told
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_could_not_be_registered_is_5_and_the_command_makes_it_later(
+    store: Path,
+    record: RunRecord,
+    fault: Callable[[Path], object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ship(record)
+    undo = fault(store)
+    try:
+        code = main(["ship", str(record.folder)])
+    finally:
+        if callable(undo):
+            undo()
+    if fault is take_away:  # MLflow makes a store where none is
+        assert code == 0
+        return
+    assert code == 5
+    assert f"deblur ship '{record.folder}'" in capsys.readouterr().err
+    if fault is not lock:
+        store = use_store(tmp_path / "mended", monkeypatch)  # this process still holds what the damaged one was
+    assert main(["ship", str(record.folder)]) == 0, capsys.readouterr().err
+    with closing(sqlite3.connect(store)) as database:
+        assert database.execute("SELECT name FROM model_versions").fetchall() == [("tiny",)]
+
+
+def test_a_registry_that_fails_after_the_run_was_taken_is_5(
+    store: Path, record: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise KeyError("SECRETPW of a server in its own words")
+
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "SECRETPW")
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", refuse)
+    with pytest.raises(
+        RegistrationError, match=r"tiny could not be registered \(KeyError.*'deblur ship '.*' --name"
+    ) as e:
+        ship_record(record.folder)
+    assert "SECRETPW" not in str(e.value)
+
+
+def test_a_dead_server_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", place)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(ModelError, match=f"{place} does not answer"):
+        fetch("models:/tiny@champion")
