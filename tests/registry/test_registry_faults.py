@@ -25,6 +25,7 @@ from deblur.registry.record import FINISHED, RunRecord
 from deblur.registry.tracking import EXPERIMENT, connect, ship
 from deblur.registry.versions import aliases_of, fetch
 from deblur.training.registering import ship_record
+from tests.serving.test_registry_client import Registry
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 
@@ -133,8 +134,8 @@ def test_no_secret_is_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    for name in ("USERNAME", "PASSWORD"):
-        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "")  # connect sets them: so that they go with the test
+    for name in tracking.LOGIN:
+        monkeypatch.setenv(name, "")  # connect sets them: so that they go with the test
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     assert locate(None) == bundled_model()
     assert main(["ship", str(record.folder)]) == 5
@@ -146,6 +147,25 @@ def test_no_secret_is_told(
     assert f"'deblur ship '{record.folder}' --name tiny' registers it later" in told.err
     kept = "".join(path.read_text() for path in record.folder.glob("*.json*"))
     assert "SECRET" not in told.out + told.err + caplog.text + str(caught.value) + kept
+
+
+@pytest.mark.parametrize("body", [b"<html>Sign in</html>", b"[1, 2]", b'{"registered_models": 3}'])
+def test_a_server_that_is_none_is_told_and_no_other_gets_its_login(
+    body: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in tracking.LOGIN:
+        monkeypatch.setenv(name, "")  # connect sets them: so that they go with the test
+    first, other = (Registry(lambda path: (200, {}, body)) for _ in range(2))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:SECRETPW@{first.place}")
+    assert locate(None) == bundled_model()
+    assert locate(None) == bundled_model()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{other.place}")
+    assert locate(None) == bundled_model()
+    assert caplog.text.count("The registry cannot be asked for its champion") == 3
+    assert "SECRET" not in caplog.text
+    assert (first.logins, other.logins) == ({"Basic dXNlcjpTRUNSRVRQVw=="}, {None})
+    for registry in (first, other):
+        registry.close()
 
 
 def test_a_home_that_is_not_there_costs_nothing(

@@ -42,6 +42,10 @@ class Registry:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.place = f"127.0.0.1:{self.server.server_port}"
 
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
     @property
     def logins(self) -> set[str | None]:
         return {login for _, login in self.seen}
@@ -57,8 +61,7 @@ def serve() -> Iterator[Callable[[Callable[[str], Answer]], Registry]]:
 
     yield start
     for registry in started:
-        registry.server.shutdown()
-        registry.server.server_close()
+        registry.close()
 
 
 @pytest.fixture

@@ -34,6 +34,10 @@ TIMEOUT_S, RETRIES = 10, 1  # instead of MLflow's 120 s and minutes of retries
 SQLITE_LOCKED_S, STORE_TIMEOUT_S = 5, 120
 REASON_LENGTH = 300
 NO_ANSWER = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "RetryError")  # of requests, which is MLflow's
+LOGIN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+
+_lent: dict[str, str] = {}
+"""The login that MLflow was given apart from its address, and the ``place`` that it is for."""
 
 
 def require_mlflow() -> None:
@@ -93,18 +97,30 @@ def connect(create: bool = True) -> "MlflowClient":
 
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(RETRIES))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(TIMEOUT_S))
-    named, address = os.environ.get("MLFLOW_TRACKING_URI"), tracker_address()
-    place, user, password = login_of(address)
-    if address.startswith(("http://", "https://")) and user and password:
-        address = place
-        os.environ.update(MLFLOW_TRACKING_USERNAME=user, MLFLOW_TRACKING_PASSWORD=password)
-    elif shown(address) != address:
+    named, address = os.environ.get("MLFLOW_TRACKING_URI"), _without_login(tracker_address())
+    if shown(address) != address:
         os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     _check_sqlite(address, create)
     mlflow.set_tracking_uri(address)
     if create and not named:
         _create_store_once()
     return mlflow.MlflowClient()
+
+
+def _without_login(address: str) -> str:
+    """The address alone; MLflow finds its login in the environment, and no longer once another address is named."""
+    place, user, password = login_of(address)
+    if address.startswith(("http://", "https://")) and user and password:
+        login = dict(zip(LOGIN, (user, password), strict=True))
+        _lent.update(login, place=place)
+        os.environ.update(login)
+        return place
+    if _lent and address != _lent["place"]:
+        for name in LOGIN:
+            if os.environ.get(name) == _lent[name]:
+                del os.environ[name]
+        _lent.clear()
+    return address
 
 
 def tracker_address() -> str:
@@ -115,7 +131,7 @@ def tracker_address() -> str:
 def _check_sqlite(address: str, create: bool) -> None:
     """Fail in seconds on a sqlite file that MLflow would try again for minutes: locked, damaged, a folder, missing."""
     found = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", address)
-    if not found or found[1] == ":memory:":
+    if not found or found[1].startswith((":memory:", "file:")):
         return
     file = Path(found[1])
     if file.is_dir():
