@@ -23,6 +23,7 @@ from rich.table import Table
 
 from deblur import project
 from deblur.data.blurred import BlurredCrops, Leaves, Photos
+from deblur.data.folders import DEMO_PICTURE
 from deblur.data.pairs import PairPixels, evenly_chosen, fingerprint
 from deblur.data.photos import HELD_BACK, SharpPhoto, installed_photos, photos_in, shaken
 from deblur.data.sources import Mixture
@@ -131,7 +132,7 @@ def run_demo(folder: Path | None, console: Console) -> Interval:
             for photo, shakes in zip(split.report, blurred(split.report, SHAKES_PX, REPORT_SEED), strict=True)
             for pair in shakes
         ]
-    picture = settings.run.output_dir / "before_after.png"
+    picture = settings.run.output_dir / DEMO_PICTURE
     draw(restored).save(picture)
     gain = report(restored, result, picture, console)
     console.print(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes.")

@@ -77,10 +77,10 @@ class Photo:
         return from_rgb8(self.rgb)
 
 
-def image_files(folder: Path, *, below: bool = False, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
-    """The images in ``folder``, and ``below`` it if asked for, sorted; hidden files (macOS's ``._NAME``) are none."""
-    found = folder.rglob("*") if below else folder.glob("*")
-    return sorted(p for p in found if p.suffix.lower() in suffixes and not p.name.startswith(".") and p.is_file())
+def image_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
+    """The images directly in ``folder``, sorted; hidden files (macOS's ``._NAME``) are none."""
+    found = (p for p in folder.glob("*") if p.suffix.lower() in suffixes and not p.name.startswith("."))
+    return sorted(p for p in found if p.is_file())
 
 
 def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:

@@ -80,6 +80,21 @@ def test_names_that_mean_nothing_are_refused(text: str) -> None:
         SourceName.parse(text)
 
 
+def test_a_folder_called_leaves_is_told_from_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert str(SourceName.parse("leaves:")) == "leaves"
+    (tmp_path / "leaves").mkdir()
+    Image.new("RGB", (32, 32)).save(tmp_path / "leaves" / "a.png")
+    for text in ("leaves", "leaves=2"):
+        with pytest.raises(SettingError, match=r"Give \./leaves for the folder, or leaves: for generated"):
+            SourceName.parse(text)
+    for text, weight in (("leaves:", 1), ("leaves:=2", 2)):
+        generated = SourceName.parse(text)
+        assert generated == SourceName("leaves", None, weight) == SourceName.parse(str(generated))
+    folder = SourceName.parse("./leaves=2")
+    assert folder == SourceName("photos", tmp_path / "leaves", 2.0) == SourceName.parse(str(folder))
+
+
 def test_a_folder_of_folders_must_say_what_they_are(photo_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     with pytest.raises(SettingError, match=r"frames:.* or photos:"):

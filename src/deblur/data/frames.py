@@ -5,7 +5,6 @@ multi-scale convolutional neural network for dynamic scene deblurring", the GoPr
 al. 2019) are sequences of seven: one pair a folder, ``im4`` the sharp one.
 """
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deblur.data.folders import PASSED_OVER, folders_of, images_in
 from deblur.data.pairs import ImageFile
 from deblur.errors import DataError, SettingError
 from deblur.images import SUFFIXES, Rgb8, from_rgb8, to_rgb8
@@ -89,7 +89,7 @@ def find_frames(folder: Path, average: int | None = None, linear: bool = False) 
         raise DataError(f"{folder} is not a folder. Give a folder of frames, or one that holds such folders.")
     sequences = _sequences(folder)
     if not sequences:
-        raise DataError(f"{folder} and the folders in it hold no frames ({', '.join(SUFFIXES)}).")
+        raise DataError(f"{folder} and the folders in it hold no frames ({', '.join(SUFFIXES)}). {PASSED_OVER}.")
     short = [f"{s[0].parent} ({len(s)})" for s in sequences if len(s) < average]
     if short:
         raise DataError(
@@ -121,12 +121,8 @@ def mean_of(frames: Sequence[Rgb8], linear: bool = False) -> Rgb8:
 
 
 def _sequences(folder: Path) -> list[tuple[Path, ...]]:
-    found = []
-    for parent, _, names in os.walk(folder, followlinks=True):
-        frames = [n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith(".")]
-        if frames:
-            found.append(tuple(Path(parent) / name for name in sorted(frames, key=_natural)))
-    return sorted(found, key=lambda frames: _natural(frames[0].parent.relative_to(folder).as_posix()))
+    found = [tuple(sorted(images_in(each), key=lambda frame: _natural(frame.name))) for each in folders_of(folder)]
+    return sorted(filter(None, found), key=lambda frames: _natural(frames[0].parent.relative_to(folder).as_posix()))
 
 
 def _natural(name: str) -> tuple[list[int | str], str]:

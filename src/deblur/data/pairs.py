@@ -10,8 +10,10 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from deblur.data.folders import PASSED_OVER
+from deblur.data.layout import GAMMA, SIDES, Sides, matched, sides_of
 from deblur.errors import DataError, PhotoError
-from deblur.images import Rgb8, image_files, read_rgb8
+from deblur.images import Rgb8, read_rgb8
 
 T = TypeVar("T")
 Item = TypeVar("Item", bound="Loadable")
@@ -142,34 +144,42 @@ def find_pairs(folder: Path, blur_gamma: bool = False) -> list[PairFiles]:
     """All pairs under ``folder``, sorted by name.
 
     Args:
-        folder: holds ``blur/`` and ``sharp/``, or sequences that do.
+        folder: holds ``blur/`` and ``sharp/`` (or other folders of ``layout.SIDES``), or sequences that do.
         blur_gamma: take GoPro's ``blur_gamma/`` (averaged in linear light) instead of ``blur/``.
 
     Raises:
-        DataError: no such folder, no pairs, or a file without its partner.
+        DataError: no such folder, no pairs, a file without its partner, or one that several could be partners of.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder. Give one that holds blur/ and sharp/.")
-    blur_name = "blur_gamma" if blur_gamma else "blur"
-    roots = [folder] if (folder / blur_name).is_dir() else sorted(p.parent for p in folder.glob(f"*/{blur_name}"))
-    pairs = [pair for root in roots for pair in _pairs_of(root, blur_name, folder)]
+    pairs = [pair for sides in sides_of(folder, blur_gamma) for pair in _pairs_of(sides, folder)]
     if not pairs:
+        others = ", ".join(f"{blurry}/ and {sharp}/" for blurry, sharp in SIDES[1:])
         raise DataError(
-            f"{folder} holds no pairs. Expected {blur_name}/NAME and sharp/NAME, "
-            f"or one folder a sequence with {blur_name}/ and sharp/ inside."
+            f"{folder} holds no pairs. Expected {GAMMA if blur_gamma else 'blur'}/NAME and sharp/NAME, or one folder "
+            f"a sequence with such folders inside; {others} are read, too. {PASSED_OVER}."
         )
     return pairs
 
 
-def _pairs_of(root: Path, blur_name: str, top: Path) -> list[PairFiles]:
-    blurry, sharp = ({path.name: path for path in image_files(root / kind)} for kind in (blur_name, "sharp"))
-    alone = sorted(blurry.keys() ^ sharp.keys())
-    if alone:
+def _pairs_of(sides: Sides, top: Path) -> list[PairFiles]:
+    found = matched(sides)
+    where = f"{sides.blurry.name}/ and {sides.sharp.name}/"
+    if found.unclear:
+        told = "; ".join(", ".join(f"{path.parent.name}/{path.name}" for path in group) for group in found.unclear[:5])
+        raise DataError(f"{sides.blurry.parent}: it is not clear which of these are partners: {told}. Rename them.")
+    if found.alone:
+        names = ", ".join(f"{path.parent.name}/{path.name}" for path in found.alone[:5])
         raise DataError(
-            f"{root}: {len(alone)} files have no partner of the same name in {blur_name}/ and sharp/: "
-            f"{', '.join(alone[:5])}{' ...' if len(alone) > 5 else ''}"
+            f"{sides.blurry.parent}: {len(found.alone)} files have no partner of the same name in {where}: {names}"
+            f"{' ...' if len(found.alone) > 5 else ''}. Give partners the same name, or remove what is alone."
         )
-    return [PairFiles((root / name).relative_to(top).as_posix(), blurry[name], sharp[name]) for name in blurry]
+    return [PairFiles(pair_name(blurry, top), blurry, sharp) for blurry, sharp in found.pairs]
+
+
+def pair_name(blurry: Path, top: Path) -> str:
+    """What a pair under ``top`` is called: ``SEQUENCE/NAME`` of its blurry file."""
+    return (blurry.parent.parent / blurry.name).relative_to(top).as_posix()
 
 
 def evenly_chosen(items: Sequence[T], count: int | None) -> list[T]:
@@ -223,7 +233,7 @@ def fingerprint(items: Sequence[Pair | FileImage]) -> str:
     """
     digest = hashlib.sha256()
     for item in items:
-        digest.update(item.name.encode())
+        digest.update(item.name.encode("utf-8", "surrogateescape"))  # a name need not be Unicode
         if isinstance(item, FilePair | FileImage):
             for image in item.images if isinstance(item, FilePair) else (item,):
                 digest.update(image.made.encode() + b"".join(_size_and_start(path) for path in image.files))

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.signal import oaconvolve
 
+from deblur.data.folders import images_in
 from deblur.data.pairs import PairPixels, evenly_chosen
 from deblur.errors import DataError
-from deblur.images import SUFFIXES, Pixels, Rgb8, from_rgb8, image_files, read_rgb8, to_rgb8
+from deblur.images import SUFFIXES, Pixels, Rgb8, from_rgb8, read_rgb8, to_rgb8
 from deblur.synthesis.kernels import shake_kernel
 from deblur.synthesis.light import to_linear, to_srgb
 
@@ -61,7 +62,7 @@ def photos_in(folder: Path, at_most: int = 1000, side_px: int = 16_384) -> list[
     Raises:
         DataError: no such folder, or none in it.
     """
-    paths = image_files(folder)
+    paths = images_in(folder)
     if not paths:
         raise DataError(f"{folder} holds no photos ({', '.join(SUFFIXES)}).")
     return [SharpPhoto(path.name, shrink(read_rgb8(path), side_px)) for path in evenly_chosen(paths, at_most)]

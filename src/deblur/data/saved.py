@@ -111,6 +111,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def is_saved_set(folder: Path) -> bool:
+    """Whether this program saved a set in ``folder``, finished or not."""
+    try:
+        return (folder / MANIFEST_FILE).is_file() and {"settings", "count", "kinds"} <= read_manifest(folder).keys()
+    except DataError:
+        return False  # somebody else's manifest
+
+
 @contextmanager
 def _sole_writer(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the system gives it back however this process ends."""

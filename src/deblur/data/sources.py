@@ -21,12 +21,14 @@ from torch.utils.data import Dataset
 from deblur.data.blurred import BlurredCrops, Cuttings, Leaves, Photos, Unblurred, fixed_pairs
 from deblur.data.cache import cached, cached_photos
 from deblur.data.crops import Key, Sample
+from deblur.data.folders import PASSED_OVER, images_below, images_in
 from deblur.data.frames import find_frames
+from deblur.data.layout import sides_of
 from deblur.data.pair_crops import PairCrops
 from deblur.data.pairs import FileImage, FilePair, ImageFile, Pair, evenly_chosen, find_pairs, fingerprint, whole
 from deblur.data.parallel import OnProgress
 from deblur.errors import DataError, SettingError
-from deblur.images import SUFFIXES, image_files
+from deblur.images import SUFFIXES
 from deblur.synthesis.draw import BlurRanges
 
 KINDS = ("pairs", "frames", "photos", "leaves")
@@ -46,16 +48,21 @@ class SourceName:
 
     @classmethod
     def parse(cls, text: str) -> "SourceName":
-        """``[KIND:]PATH[=WEIGHT]`` or ``leaves[=WEIGHT]``, relative paths from the current folder.
+        """``[KIND:]PATH[=WEIGHT]`` or ``leaves[:][=WEIGHT]``, relative paths from the current folder.
 
         Raises:
-            SettingError: a weight that is not above 0, or a kind without a path.
+            SettingError: a weight that is not above 0, a kind without a path, or ``leaves`` where it is a folder, too.
         """
         kind, colon, place = text.partition(":")
         if not colon or kind not in KINDS:
             kind, place = "", text
-        path, weight = (place, 1.0) if Path(place).exists() else _weighed(place, text)
-        if path == "leaves" and not kind:
+        path, weight = (place, 1.0) if place and Path(place).exists() else _weighed(place, text)
+        if path == "leaves" and not kind and Path(path).exists():
+            raise SettingError(
+                "'leaves' means generated images, and a folder of this name is here. Give ./leaves for "
+                "the folder, or leaves: for generated images."
+            )
+        if (kind, path) in (("", "leaves"), ("leaves", "")):
             return cls("leaves", None, weight)
         if not path or kind == "leaves":
             raise SettingError(f"{text!r} names no source. Give a folder, frames:FOLDER, photos:FOLDER or leaves.")
@@ -63,7 +70,8 @@ class SourceName:
         return cls(kind or _kind_of(folder), folder, weight)
 
     def __str__(self) -> str:
-        place = "leaves" if self.path is None else f"{self.kind}:{self.path}"
+        leaves = "leaves:" if Path("leaves").exists() else "leaves"
+        place = leaves if self.path is None else f"{self.kind}:{self.path}"
         return place if self.weight == 1.0 and "=" not in place else f"{place}={self.weight:g}"
 
 
@@ -178,9 +186,9 @@ def find_photos(folder: Path) -> list[ImageFile]:
         raise DataError(f"{folder} is not a folder. Give one that holds photos.")
     if (folder / "blur").is_dir():
         raise DataError(f"{folder} holds pairs, and blurry images are no sharp photos. Give {folder / 'sharp'}.")
-    paths = image_files(folder, below=True)
+    paths = images_below(folder)
     if not paths:
-        raise DataError(f"{folder} holds no photos ({', '.join(SUFFIXES)}).")
+        raise DataError(f"{folder} holds no photos ({', '.join(SUFFIXES)}). {PASSED_OVER}.")
     return [ImageFile(path.relative_to(folder).as_posix(), path) for path in paths]
 
 
@@ -289,10 +297,9 @@ def _kind_of(folder: Path) -> str:
     """What a folder holds; one that is not there yet is taken for pairs, and complained about when it is opened."""
     if not folder.is_dir():
         return "pairs"
-    inside = sorted(folder.iterdir())
-    if any((place / blur).is_dir() for place in (folder, *inside) for blur in ("blur", "blur_gamma")):
+    if sides_of(folder) or sides_of(folder, blur_gamma=True):
         return "pairs"
-    if (folder / "sharp").is_dir() or image_files(folder):
+    if (folder / "sharp").is_dir() or images_in(folder):
         return "photos"
     raise SettingError(
         f"{folder} holds neither blur/ and sharp/ nor photos. Say what the folders in it are: frames:{folder} or "

@@ -26,12 +26,13 @@ from typing import Any
 
 from PIL import Image
 
+from deblur.data.folders import EARLIER, PANELS, RUN_FILE
 from deblur.errors import SettingError
 from deblur.files import sync, told_when_full, whole_file, write_json
 
-RUN_FILE, METRICS_FILE, EVENTS_FILE = "run.json", "metrics.jsonl", "events.jsonl"
+METRICS_FILE, EVENTS_FILE = "metrics.jsonl", "events.jsonl"
 SHIPPED_FILE, REGISTERED_FILE = "shipped.json", "registered.json"
-PANELS, MODEL = "panels", "model"
+MODEL = "model"
 BEST_PATTERN = "best_model_epoch_*_psnr_*.pth"
 STATE_FILES = ("next.pth", "last.pth", "last.json", "previous.pth", "previous.json")
 OWN_FILES = (METRICS_FILE, EVENTS_FILE, SHIPPED_FILE, REGISTERED_FILE, PANELS, MODEL, BEST_PATTERN)
@@ -156,7 +157,7 @@ class RunRecord:
     def move_aside(self, paths: Iterable[Path]) -> None:
         """Move files into ``earlier/STARTED`` inside the folder; nothing is deleted."""
         started = self.run["started_ms"] if self.exists else now_ms()
-        earlier = self.folder / "earlier" / str(started)
+        earlier = self.folder / EARLIER / str(started)
         for path in paths:
             earlier.mkdir(parents=True, exist_ok=True)
             free = (path.name if n == 0 else f"{path.name}.{n}" for n in itertools.count())

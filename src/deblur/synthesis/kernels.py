@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deblur.errors import DataError, PhotoError
-from deblur.images import SUFFIXES, read_rgb8
+from deblur.images import SUFFIXES, image_files, read_rgb8
 
 STEPS = 64
 JOLT_PROBABILITY = 0.03
@@ -154,7 +154,7 @@ def load_kernels(folder: Path) -> tuple[FixedArray, ...]:
         DataError: no folder, nothing in it, or a file that is no kernel.
     """
     suffixes = (".npy", *SUFFIXES)
-    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in suffixes) if folder.is_dir() else []
+    paths = image_files(folder, suffixes)
     if not 0 < len(paths) <= KERNELS_AT_MOST:
         raise DataError(f"{folder} holds {len(paths)} kernels; give 1 to {KERNELS_AT_MOST} ({', '.join(suffixes)}).")
     return tuple(FixedArray.of(recentred(_measured(path), str(path))) for path in paths)

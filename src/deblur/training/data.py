@@ -30,6 +30,7 @@ CACHE_LINE_S = 5.0
 FINDINGS_TOLD = 5
 BROKEN = ("unreadable", "truncated", "unsupported", "bit_depth", "size")
 """What skip_bad leaves out."""
+TOLD_NOTES = ("assumed_partners",)
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def _examine(
         return
     report = examine(sides[0], sides[1], patch_px, quick=True)
     trains = {str(file) for source in train for file in source.files}
-    errors, told = list[Finding](), report.of("warning")
+    errors, told = list[Finding](), [f for f in report.findings if f.severity == "warning" or f.kind in TOLD_NOTES]
     for error in report.errors:
         left_out = skip_bad and error.kind in BROKEN and (trains.issuperset(error.files) or not chosen)
         if not chosen and error.kind.startswith("leak"):

@@ -15,7 +15,7 @@ from deblur.data.doctor import pairs as of_pairs
 from deblur.data.doctor import splits
 from deblur.data.doctor.files import FileLook, look_at_all, look_at_header
 from deblur.data.doctor.findings import ADVICE, Finding, Measures, Report, Severity, by_severity
-from deblur.data.doctor.listing import Item, items_of, listed
+from deblur.data.doctor.listing import Item, assumed_partners, items_of, listed
 from deblur.data.pairs import ImageFile, PairFiles, evenly_chosen
 
 __all__ = ["ADVICE", "Finding", "Measures", "Report", "Severity", "examine", "examine_folder"]
@@ -104,6 +104,7 @@ def _examined(
         of_part = [look for look in looks if look.item in inside]
         findings += of_pairs.judged_together([look.measures for look in of_part if look.measures], which)
         findings += _grey_among_colour(of_part)
+        findings += assumed_partners(part)
         findings += splits.duplicates(part, keys)
         if part is train:
             findings += _too_small(of_part, patch_px)

@@ -13,7 +13,8 @@ Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 ADVICE = {
-    "unpaired": "Give blurry and sharp the same name, ending included, or remove the one that is alone.",
+    "unpaired": "Give blurry and sharp the same name, or remove the one that is alone.",
+    "assumed_partners": "Check that these belong together. Equal names leave nothing to assume.",
     "unreadable": "Fetch or make the file again.",
     "truncated": "The file was cut short: fetch it again.",
     "unsupported": "Save it as a single image with 8 bits a channel.",

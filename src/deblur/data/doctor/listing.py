@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deblur.data.doctor.findings import Finding
-from deblur.data.pairs import ImageFile, PairFiles
+from deblur.data.folders import PASSED_OVER, images_below
+from deblur.data.layout import Sides, matched, shown_stem, sides_of
+from deblur.data.pairs import ImageFile, PairFiles, pair_name
 from deblur.errors import DataError
-from deblur.images import image_files
 
 NOT_READ = (".gif", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".exr", ".dng", ".cr2", ".nef", ".arw", ".raw")
 
@@ -43,35 +44,40 @@ def listed(folder: Path, blur_gamma: bool = False) -> tuple[list[Item], list[Fin
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder. Give one that holds blur/ and sharp/, or photos.")
-    blur_name = "blur_gamma" if blur_gamma else "blur"
-    kinds = (blur_name, "sharp")
-    flat = any((folder / kind).is_dir() for kind in kinds)
-    roots = [folder] if flat else sorted({path.parent for kind in kinds for path in folder.glob(f"*/{kind}")})
-    items, findings = [], []
-    for root in roots:
-        of_root, lonely = _pairs_of(root, folder, kinds)
-        items += of_root
-        findings += lonely + [found for kind in kinds for found in _not_read(root / kind)]
-    if not roots:
-        photos = image_files(folder, below=True)
-        items = [Item(path.relative_to(folder).as_posix(), (path,)) for path in photos]
+    items, findings = list[Item](), list[Finding]()
+    found = sides_of(folder, blur_gamma, lonely=("blur", "sharp"))
+    for sides in found:
+        of_sides, troubles = _pairs_of(sides, folder)
+        items += of_sides
+        findings += troubles + _not_read(sides.blurry) + _not_read(sides.sharp)
+    if not found:
+        items = [Item(path.relative_to(folder).as_posix(), (path,)) for path in images_below(folder)]
         findings = _not_read(folder)
     if not items and not findings:
-        raise DataError(f"{folder} holds neither pairs ({blur_name}/NAME and sharp/NAME) nor photos.")
+        raise DataError(f"{folder} holds neither pairs (blur/NAME and sharp/NAME) nor photos. {PASSED_OVER}.")
     return items, findings
 
 
-def _pairs_of(root: Path, top: Path, kinds: tuple[str, str]) -> tuple[list[Item], list[Finding]]:
-    blurry, sharp = ({path.name: path for path in image_files(root / kind)} for kind in kinds)
-    both = [name for name in blurry if name in sharp]
-    items = [Item((root / name).relative_to(top).as_posix(), (blurry[name], sharp[name])) for name in both]
-    lonely = []
-    for own, other, where in ((blurry, sharp, kinds[1]), (sharp, blurry, kinds[0])):
-        stems = {Path(name).stem: name for name in other}
-        for name in own.keys() - other.keys():
-            like = f"; {stems[Path(name).stem]} is there" if Path(name).stem in stems else ""
-            lonely.append(Finding("unpaired", "error", (str(own[name]),), f"{name} is not in {where}/{like}"))
-    return items, sorted(lonely, key=lambda finding: finding.files)
+def assumed_partners(items: Sequence[Item]) -> list[Finding]:
+    """That partners were found by marks in their names, which may be wrong."""
+    differ = [item for item in items if item.is_pair and len({shown_stem(path) for path in item.files}) > 1]
+    if not differ:
+        return []
+    blurry, sharp = (path.name for path in differ[0].files)
+    text = f"{len(differ)} pairs whose names differ, such as {blurry} and {sharp}"
+    return [Finding("assumed_partners", "note", tuple(str(path) for path in differ[0].files), text)]
+
+
+def _pairs_of(sides: Sides, top: Path) -> tuple[list[Item], list[Finding]]:
+    found = matched(sides)
+    items = [Item(pair_name(pair[0], top), pair) for pair in found.pairs]
+    troubles = []
+    for path in found.alone:
+        other = sides.sharp if path.parent == sides.blurry else sides.blurry
+        troubles.append(Finding("unpaired", "error", (str(path),), f"{path.name} has no partner in {other.name}/"))
+    for group in found.unclear:
+        troubles.append(Finding("unpaired", "error", tuple(map(str, group)), "it is not clear which are partners"))
+    return items, sorted(troubles, key=lambda finding: finding.files)
 
 
 def _not_read(folder: Path) -> list[Finding]:
