@@ -18,8 +18,10 @@ from deblur.data.doctor import Report, examine, examine_folder
 from deblur.data.doctor.files import ends_in_filling
 from deblur.data.doctor.registration import offset_of
 from deblur.data.doctor.splits import sequence_and_frame
+from deblur.data.frames import find_frames
 from deblur.data.pairs import find_pairs
 from deblur.data.photos import SharpPhoto, shaken
+from deblur.data.sources import find_photos
 from deblur.errors import DataError
 from deblur.images import from_rgb8, to_rgb8
 from deblur.synthesis.kernels import shake_kernel
@@ -228,6 +230,34 @@ def test_less_than_errors_are_warnings(folder: Path) -> None:
     report = examine_folder(folder)
     assert report.errors == []
     assert kinds(report, "warning") == {"misaligned", "brightness", "channels", "duplicate"}
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_what_cannot_become_better_is_told_and_no_error(folder: Path, tmp_path: Path, quick: bool) -> None:
+    """Black on both sides; nearly the same, as another encoder leaves it; motionless frames; a photo of nothing."""
+    black = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    for path in both(folder, "coffee.png"):
+        save(path, black)
+    nearly = load(both(folder, "astronaut.png")[1]).copy()
+    nearly[0, 0] ^= 1
+    save(both(folder, "astronaut.png")[0], nearly)
+    for sequence, step in (("still", 0), ("moving", 1)):
+        (tmp_path / sequence).mkdir()
+        for number in range(3):
+            save(tmp_path / sequence / f"{number}.png", load(both(folder, "china.png")[1])[number * step :][:200])
+    (tmp_path / "photos").mkdir()
+    save(tmp_path / "photos" / "sky.png", black + 200)
+    frames = [*find_frames(tmp_path / "still", 3), *find_frames(tmp_path / "moving", 3)]
+    for items, names in (
+        (find_pairs(folder), {"astronaut.png", "coffee.png"}),
+        (frames, {"1.png"}),
+        (find_photos(tmp_path / "photos"), {"sky.png"}),
+    ):
+        report = examine(items, quick=quick)
+        assert report.errors == []
+        told = [finding for finding in report.findings if finding.kind == "nothing_to_gain"]
+        assert {Path(file).name for finding in told for file in finding.files} == names
+        assert len(told) == len(names)
 
 
 def test_frames_averaged_in_two_ways_are_told_apart(folder: Path) -> None:

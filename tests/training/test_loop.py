@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from deblur.data.crops import RunOrder, Sample, to_float
 from deblur.data.loading import feed_of
 from deblur.data.pair_crops import PairCrops
-from deblur.data.pairs import find_pairs
+from deblur.data.pairs import PairPixels, find_pairs
 from deblur.errors import DataError, NonFiniteTraining, PhotoError
 from deblur.evaluation.scores import EvaluationSet
 from deblur.inference.restorer import Restorer
@@ -396,3 +396,21 @@ def test_a_signal_is_obeyed_while_waiting_for_data(tmp_path: Path, pair_folder: 
     assert caught.value.code == 128 + signal.SIGTERM
     assert time.monotonic() - started < 20
     assert read_state(tmp_path).step == 3
+
+
+def test_a_black_pair_decides_nothing_and_is_told(pair_folder: Path, tmp_path: Path) -> None:
+    pairs = find_pairs(pair_folder)[:2]
+    black = PairPixels("black", *[np.zeros((64, 64, 3), np.uint8)] * 2)
+    lines, metrics = list[str](), list[dict[str, float]]()
+    for number, images in enumerate((pairs, [black, *pairs])):
+        record = RunRecord.begin(tmp_path / str(number), "test", {}, {})
+        trainer = trainer_of(record, PairCrops(pairs, 32, 0), images, num_epochs=1)
+        trainer.progress = Progress(on_line=lines.append)
+        trainer.fit()
+        metrics.append({name: value for name, value in record.epochs[0]["metrics"].items() if name != "seconds"})
+        assert record.best_checkpoint is not None
+    assert metrics[1].pop("left_out_pairs") == 1
+    same = [name for name in metrics[0] if name.startswith(("val", "psnr", "ssim", "baseline"))]
+    assert {name: metrics[1][name] for name in same} == {name: metrics[0][name] for name in same}
+    assert "left out" not in lines[0]
+    assert "left out: 1 (nothing to gain)" in lines[1]

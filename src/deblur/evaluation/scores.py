@@ -1,5 +1,6 @@
 """Score a restorer on whole images, beside the score of doing nothing. Needs neither torch nor a loss."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from deblur.errors import DataError
 from deblur.evaluation.statistics import Interval, mean_interval
 from deblur.images import Pixels, Rgb8, from_rgb8, to_rgb8
 from deblur.metrics import ms_ssim, psnr_db, scales_that_fit, ssim
+
+NOTHING_TO_GAIN_DB = 10 * math.log10(12 * 255**2)
+"""58.9 dB: the input differs from the reference by less than rounding to 8 bit does, a variance of 1/12."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,11 @@ class Score:
     ssim_input: float
     ms_ssim: float = float("nan")
 
+    @property
+    def can_gain(self) -> bool:
+        """Whether the input is far enough from the reference to become better."""
+        return self.psnr_input_db < NOTHING_TO_GAIN_DB
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -38,20 +47,39 @@ class Scored:
     sharp: Rgb8
 
 
-@dataclass(frozen=True)
 class Scores:
-    """A set of images. All figures are means over images."""
+    """A set of images. All figures are means over ``images``.
 
-    images: list[Score]
+    Those on which nothing can be gained are ``left_out``: a single black or motionless one, restored a little less than
+    perfectly, would decide the mean.
+    """
+
+    def __init__(self, scored: Sequence[Score]) -> None:
+        self.images = [score for score in scored if score.can_gain]
+        self.left_out = [score for score in scored if not score.can_gain]
 
     def mean(self, field: str) -> float:
-        """Mean of one field of :class:`Score`."""
-        return float(np.mean([getattr(score, field) for score in self.images]))
+        """Mean of one field of :class:`Score`.
+
+        Raises:
+            DataError: nothing can be gained on any image.
+        """
+        return float(np.mean([getattr(score, field) for score in self._some]))
 
     @property
     def gain_db(self) -> Interval:
-        """Mean PSNR gain over the blurry input, with its 95 % interval over images."""
-        return mean_interval([score.psnr_db - score.psnr_input_db for score in self.images])
+        """Mean PSNR gain over the blurry input, with its 95 % interval over images. Raises as :meth:`mean` does."""
+        return mean_interval([score.psnr_db - score.psnr_input_db for score in self._some])
+
+    @property
+    def _some(self) -> list[Score]:
+        if not self.images:
+            names = ", ".join(score.name for score in self.left_out[:5])
+            raise DataError(
+                f"Blurry and sharp are the same in all {len(self.left_out)} pairs that validate ({names}): nothing can "
+                "be gained on them. Give test_data in which something is blurred."
+            )
+        return self.images
 
 
 class EvaluationSet:

@@ -9,7 +9,8 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from deblur.data.doctor import Finding, examine
-from deblur.data.pairs import FileImage, ImageFile, PairFiles, fingerprint
+from deblur.data.frames import FramePair
+from deblur.data.pairs import ImageFile, PairFiles, fingerprint
 from deblur.data.parallel import OnProgress
 from deblur.data.sources import (
     Reading,
@@ -119,7 +120,7 @@ def _examine(
     chosen = bool(validate)
     if not chosen:
         train, validate = hold_back(train)
-    sides = [_files_of(train), _files_of(validate)]
+    sides = [_examinable(train), _examinable(validate)]
     if not any(sides):
         return
     report = examine(sides[0], sides[1], patch_px, quick=True)
@@ -144,13 +145,10 @@ def _examine(
         )
 
 
-def _files_of(sources: Sequence[Source]) -> list[PairFiles | ImageFile]:
-    """What the doctor can look at: pairs, photos, and of averaged frames the sharp one."""
-    images: list[PairFiles | FileImage] = []
-    for source in sources:
-        images += [pair if isinstance(pair, PairFiles) else pair.images[1] for pair in source.pairs]
-        images += source.photos
-    return [image for image in images if isinstance(image, PairFiles | ImageFile)]
+def _examinable(sources: Sequence[Source]) -> list[PairFiles | FramePair | ImageFile]:
+    """What the doctor can look at."""
+    found = [each for source in sources for each in (*source.pairs, *source.photos)]
+    return [each for each in found if isinstance(each, PairFiles | FramePair | ImageFile)]
 
 
 def _told(finding: Finding) -> str:

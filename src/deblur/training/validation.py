@@ -50,11 +50,16 @@ class Validation:
 
         Raises:
             NonFiniteTraining: the network's output holds values that are not numbers.
+            DataError: nothing can be gained on any image.
         """
         losses: list[dict[str, float]] = []
-        scores = self._score(self.images, epoch, check, lambda scored: losses.append(self._loss(scored)))
-        means = {name: sum(loss[name] for loss in losses) / len(losses) for name in losses[0]}
-        return means | told(scores)
+
+        def add_loss(scored: Scored) -> None:
+            if scored.score.can_gain:
+                losses.append(self._loss(scored))
+
+        figures = told(self._score(self.images, epoch, check, add_loss))
+        return {name: sum(loss[name] for loss in losses) / len(losses) for name in losses[0]} | figures
 
     def panels_of_doing_nothing(self, check: Callable[[], None]) -> None:
         """Panels of the network before it was trained."""
@@ -102,14 +107,15 @@ class Validation:
 
 
 def told(scores: Scores) -> dict[str, float]:
-    """Scores as metrics."""
-    return {
+    """Scores as metrics; ``left_out_pairs`` only where there are some."""
+    means = {
         "psnr": scores.mean("psnr_db"),
         "ssim": scores.mean("ssim"),
         "baseline_psnr": scores.mean("psnr_input_db"),
         "baseline_ssim": scores.mean("ssim_input"),
         "psnr_gain": scores.gain_db.mean,
     }
+    return means | ({"left_out_pairs": float(len(scores.left_out))} if scores.left_out else {})
 
 
 def verified_metrics(scores: Scores) -> dict[str, float]:
@@ -133,4 +139,6 @@ def describe(epoch: int, epochs: int, metrics: dict[str, float], improved: bool)
             f"  val {metrics['val_loss']:.4f}  PSNR {metrics['psnr']:.2f} dB (input {metrics['baseline_psnr']:.2f}, "
             f"{metrics['psnr_gain']:+.2f})  SSIM {metrics['ssim']:.4f} (input {metrics['baseline_ssim']:.4f})"
         )
+    if "left_out_pairs" in metrics:
+        line += f"  left out: {metrics['left_out_pairs']:.0f} (nothing to gain)"
     return line + f"  {metrics['seconds']:.0f} s" + ("  best" if improved else "")

@@ -11,11 +11,14 @@ from itertools import chain
 from os import cpu_count
 from pathlib import Path
 
+import numpy as np
+
 from deblur.data.doctor import pairs as of_pairs
 from deblur.data.doctor import splits
-from deblur.data.doctor.files import FileLook, look_at_all, look_at_header
+from deblur.data.doctor.files import FileLook, is_empty, look_at_all, look_at_header
 from deblur.data.doctor.findings import ADVICE, Finding, Measures, Report, Severity, by_severity
 from deblur.data.doctor.listing import Item, assumed_partners, items_of, listed
+from deblur.data.frames import FramePair
 from deblur.data.pairs import ImageFile, PairFiles, evenly_chosen
 
 __all__ = ["ADVICE", "Finding", "Measures", "Report", "Severity", "examine", "examine_folder"]
@@ -24,6 +27,8 @@ QUICK_HEADERS = 500
 QUICK_PAIRS = 6
 QUICK_SEQUENCES = 3
 PATCH_PX = 256
+ROUNDING_VARIANCE = 1 / 12
+"""Of levels of 255; the same limit as ``evaluation.scores.NOTHING_TO_GAIN_DB``."""
 
 Tell = Callable[[int, int], None]
 """Called with (items done, items in all)."""
@@ -40,8 +45,8 @@ class Look:
 
 
 def examine(
-    items: Sequence[PairFiles | ImageFile],
-    validation: Sequence[PairFiles | ImageFile] = (),
+    items: Sequence[PairFiles | FramePair | ImageFile],
+    validation: Sequence[PairFiles | FramePair | ImageFile] = (),
     patch_px: int | None = None,
     quick: bool = False,
 ) -> Report:
@@ -105,7 +110,7 @@ def _examined(
         findings += of_pairs.judged_together([look.measures for look in of_part if look.measures], which)
         findings += _grey_among_colour(of_part)
         findings += assumed_partners(part)
-        findings += splits.duplicates(part, keys)
+        findings += splits.duplicates(part, keys) + splits.motionless(part)
         if part is train:
             findings += _too_small(of_part, patch_px)
     findings += splits.near_duplicates([item for item in train if not item.is_pair], keys, pictures)
@@ -140,15 +145,24 @@ def _look_at_all(item: Item) -> Look:
     """Decode the item's files; of a good pair, measure how the two images go together."""
     files, images = zip(*(look_at_all(path) for path in item.files), strict=True)
     findings = _of_files(item, files)
+    if not item.is_pair and not item.frames and is_empty(images[0]):
+        findings = [*findings, _nothing_to_gain(item, "it shows nothing, such as black")]
     if not item.is_pair or any(look.trouble or look.size_px != files[0].size_px for look in files):
         return Look(item, files, findings=findings)
     blurry, sharp = images
     assert blurry is not None
     assert sharp is not None
-    if files[0].pixels == files[1].pixels:
+    if files[0].pixels == files[1].pixels:  # told by splits.duplicates
         return Look(item, files, findings=findings)
+    if np.square(blurry - sharp.astype(float)).mean() < ROUNDING_VARIANCE:
+        text = "blurry and sharp differ by less than rounding to 8 bit does"
+        return Look(item, files, findings=[*findings, _nothing_to_gain(item, text)])
     measures = of_pairs.measured(item, blurry, sharp)
     return Look(item, files, measures, findings + of_pairs.judged(measures))
+
+
+def _nothing_to_gain(item: Item, text: str) -> Finding:
+    return Finding("nothing_to_gain", "warning", tuple(map(str, item.files)), text)
 
 
 def _of_files(item: Item, files: Sequence[FileLook]) -> list[Finding]:

@@ -114,6 +114,11 @@ def perceptual_bits(rgb: Rgb8) -> Bits | None:
     return np.concatenate([np.where(step > 0, 1, -1).ravel() for step in steps]).astype(np.int8)
 
 
+def is_empty(rgb: Rgb8 | None) -> bool:
+    """Whether a picture shows nothing: one colour, such as black, but for less than three levels of 255."""
+    return rgb is not None and bool((np.ptp(rgb, axis=(0, 1)) < FLAT_LEVELS).all())
+
+
 def _grey_corner(rgb: Rgb8) -> bool:
     """Turned upright, the end of the data lies in any corner."""
     return any(bool((rgb[y, x] == 128).all()) for y in (0, -1) for x in (0, -1))

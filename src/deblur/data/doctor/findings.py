@@ -26,6 +26,7 @@ ADVICE = {
     "duplicate": "Keep one: what is there twice counts twice.",
     "near_duplicate": "Keep one, unless both are wanted.",
     "identical": "The blurry image is the sharp one: remove the pair, or find the blurry file.",
+    "nothing_to_gain": "No restorer can make it better: it is left out of means. Remove it.",
     "swapped": "Look at the sheet: blur/ and sharp/ seem to be exchanged.",
     "different_picture": "The two images do not show the same: check how the names were matched.",
     "misaligned": "Register the two images, or take the frame in the middle of the exposure as the sharp one.",

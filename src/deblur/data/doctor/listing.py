@@ -6,6 +6,7 @@ from pathlib import Path
 
 from deblur.data.doctor.findings import Finding
 from deblur.data.folders import PASSED_OVER, images_below
+from deblur.data.frames import FramePair
 from deblur.data.layout import Sides, matched, shown_stem, sides_of
 from deblur.data.pairs import ImageFile, PairFiles, pair_name
 from deblur.errors import DataError
@@ -15,10 +16,11 @@ NOT_READ = (".gif", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".exr", ".dng", "
 
 @dataclass(frozen=True)
 class Item:
-    """A pair, ``files`` (blurry, sharp), or a sharp photo, ``files`` (photo,)."""
+    """A pair, ``files`` (blurry, sharp), or a sharp photo, ``files`` (photo,); ``frames`` that are averaged with it."""
 
     name: str
     files: tuple[Path, ...]
+    frames: tuple[Path, ...] = ()
 
     @property
     def sharp(self) -> Path:
@@ -29,11 +31,17 @@ class Item:
         return len(self.files) == 2
 
 
-def items_of(found: Sequence[PairFiles | ImageFile]) -> list[Item]:
-    """Pairs and photos that were found already."""
-    return [
-        Item(item.name, (item.path,) if isinstance(item, ImageFile) else (item.blurry, item.sharp)) for item in found
-    ]
+def items_of(found: Sequence[PairFiles | FramePair | ImageFile]) -> list[Item]:
+    """Pairs and photos that were found already; of averaged frames the sharp one."""
+
+    def item_of(each: PairFiles | FramePair | ImageFile) -> Item:
+        if isinstance(each, PairFiles):
+            return Item(each.name, (each.blurry, each.sharp))
+        if isinstance(each, ImageFile):
+            return Item(each.name, (each.path,))
+        return Item(each.name, each.images[1].files, each.frames)
+
+    return [item_of(each) for each in found]
 
 
 def listed(folder: Path, blur_gamma: bool = False) -> tuple[list[Item], list[Finding]]:

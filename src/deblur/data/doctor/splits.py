@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from deblur.data.doctor.files import Bits
+from deblur.data.doctor.files import Bits, is_empty, look_at_all
 from deblur.data.doctor.findings import Finding
 from deblur.data.doctor.listing import Item
+from deblur.data.pairs import evenly_chosen
 
 SAME_BITS, LIKE_BITS, NEIGHBOUR_BITS = 64, 96, 160
 """Of 512: the same photo at half size as JPEG 50 differs in 40 (99 %); of 140,000 pairs of different photographs none
@@ -53,11 +54,7 @@ def keys_by_bytes(files: Sequence[Path]) -> dict[Path, str]:
 
 def duplicates(items: Sequence[Item], keys: Keys) -> list[Finding]:
     """The same pair or photo twice, one blurry image with two sharp ones, a blurry image that is its own sharp one."""
-    found = [
-        Finding("identical", "error", tuple(map(str, item.files)), "blurry and sharp are the same image")
-        for item in items
-        if item.is_pair and _same(keys, *item.files)
-    ]
+    found = [_identical(item) for item in items if item.is_pair and _same(keys, *item.files)]
     groups: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         if item.files[0] in keys:
@@ -69,6 +66,17 @@ def duplicates(items: Sequence[Item], keys: Keys) -> list[Finding]:
             files = tuple(str(item.files[0]) for item in group)
             found.append(Finding("duplicate", "warning", files, f"{text}, {len(group)} times"))
     return found
+
+
+def motionless(items: Sequence[Item]) -> list[Finding]:
+    """Averaged frames that are all the same file: their mean is the sharp one. At most ``MOST_HEADS`` are looked at."""
+    averaged = [item for item in items if item.frames]
+    some = evenly_chosen(averaged, MOST_HEADS // max((len(item.frames) for item in averaged), default=1))
+    return [
+        Finding("nothing_to_gain", "warning", (str(item.sharp),), f"its {len(item.frames)} frames are all the same")
+        for item in some
+        if all(len({look(path) for path in item.frames}) == 1 for look in (_size, _digest))
+    ]
 
 
 def near_duplicates(items: Sequence[Item], keys: Keys, pictures: Pictures) -> list[Finding]:
@@ -144,6 +152,14 @@ def sequence_and_frame(name: str) -> tuple[str, int] | None:
     parts = [part for part in (folder, match[1]) if part]
     sequence = "/".join(parts)
     return (sequence, int(match[2])) if any(c.isdigit() for c in sequence) else None
+
+
+def _identical(item: Item) -> Finding:
+    """An error, but of a picture of nothing, such as a black frame, which is what it is."""
+    files = tuple(map(str, item.files))
+    if is_empty(look_at_all(item.sharp)[1]):
+        return Finding("nothing_to_gain", "warning", files, "blurry and sharp show nothing, such as black")
+    return Finding("identical", "error", files, "blurry and sharp are the same image")
 
 
 def _leaking_sequence(shared: Neighbours, pictures: Pictures) -> Finding | None:
