@@ -169,6 +169,32 @@ def linear_sharp(folder: Path) -> None:
     save(path, to_rgb8(to_linear(from_rgb8(load(path)))))
 
 
+def grey_pixels(folder: Path) -> None:
+    """Grey, but stored as RGB: no header tells."""
+    path = both(folder)[0]
+    Image.open(path).convert("L").convert("RGB").save(path)
+
+
+def red_and_blue_exchanged(folder: Path) -> None:
+    path = both(folder)[1]
+    save(path, load(path)[..., ::-1])
+
+
+def all_exchanged(folder: Path) -> None:
+    path = both(folder)[0]
+    save(path, load(path)[..., [1, 2, 0]])
+
+
+def warmer(folder: Path) -> None:
+    path = both(folder)[0]
+    save(path, np.clip(load(path) * np.array([1.0, 0.9, 0.7]), 0, 255).astype(np.uint8))
+
+
+def one_row(folder: Path) -> None:
+    for path in both(folder):
+        save(path, load(path)[:1, :300])
+
+
 @pytest.mark.parametrize(
     ("break_it", "kind"),
     [
@@ -188,6 +214,11 @@ def linear_sharp(folder: Path) -> None:
         (all_shifted, "misaligned"),
         (enlarged, "scale"),
         (linear_sharp, "tone_curve"),
+        (grey_pixels, "colours"),
+        (red_and_blue_exchanged, "colours"),
+        (all_exchanged, "colours"),
+        (warmer, "colours"),
+        (one_row, "too_small"),
     ],
 )
 def test_a_fault_is_found_as_itself(folder: Path, break_it: Callable[[Path], None], kind: str) -> None:
@@ -230,6 +261,33 @@ def test_less_than_errors_are_warnings(folder: Path) -> None:
     report = examine_folder(folder)
     assert report.errors == []
     assert kinds(report, "warning") == {"misaligned", "brightness", "channels", "duplicate"}
+
+
+@pytest.mark.parametrize("size", [(1, 1), (300, 1), (5000, 3), (3, 5000), (12, 12), (5000, 13)])
+@pytest.mark.parametrize("patch_px", [None, 64])
+def test_tiny_and_thin_images_are_a_finding(folder: Path, size: tuple[int, int], patch_px: int | None) -> None:
+    """On both sides, as pairs and as photos: 11 px are the least that can be scored, whatever the crop."""
+    rng = np.random.default_rng(0)
+    for path in both(folder, "tiny.png"):
+        save(path, rng.integers(0, 256, (*size[::-1], 3), np.uint8))
+    report = examine_folder(folder, folder, patch_px)
+    tiny = min(size) < 11
+    told = [f for f in report.findings if f.kind == "too_small" and Path(f.files[0]).name == "tiny.png"]
+    assert [f.severity for f in told] == (["error", "error"] if tiny else ["error"] if patch_px else ["note"])
+    photos = examine_folder(folder / "sharp", patch_px=patch_px)
+    told = [f for f in photos.findings if f.kind == "too_small" and Path(f.files[0]).name == "tiny.png"]
+    assert [f.severity for f in told] == ["warning" if patch_px else "note"]
+    assert photos.errors == []
+
+
+def test_another_white_balance_is_a_warning_while_it_is_weak(folder: Path) -> None:
+    path = both(folder)[0]
+    save(path, np.clip(load(path) * np.array([1.0, 0.97, 0.91]), 0, 255).astype(np.uint8))
+    report = examine_folder(folder)
+    assert report.errors == []
+    (told,) = report.of("warning")
+    assert told.kind == "colours"
+    assert "another white balance: red, green and blue times 1.0" in told.text
 
 
 @pytest.mark.parametrize("quick", [False, True])

@@ -1,6 +1,7 @@
 """From the sources that settings name to a finished run: nothing at all, sharp photos, and a mixture."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from deblur.cli import main
+from deblur.data.crops import Key
 from deblur.data.photos import SharpPhoto
 from deblur.errors import DataError, SettingError
 from deblur.registry.record import FINISHED
@@ -92,6 +94,74 @@ def test_what_may_be_left_out_is_no_reason_to_stop(pair_folder: Path, photo_fold
     with pytest.raises(DataError, match=r"coffee\.png"):
         data_of(settings)
     assert "coffee.png" in data_of(settings.but(skip_bad=1)).left_out[0]
+
+
+def suggested(error: Exception) -> list[str]:
+    """The arguments of the quoted command."""
+    command = str(error).rpartition("'deblur doctor ")[2].rpartition("' shows more")[0]
+    return ["doctor", *shlex.split(command)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "way"),
+    [
+        ("leak", "leak_same_file", "with doctor off the run begins"),
+        ("grey", "colours", "with doctor off the run begins"),
+        ("size", "size", "with skip_bad 1 or more the run begins"),
+        ("thin", "too_small", "with skip_bad 1 or more the run begins"),
+        ("val", "too_small", "a run cannot begin"),
+    ],
+)
+def test_the_doctors_advice_is_true(
+    pair_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fault: str, kind: str, way: str
+) -> None:
+    """The command finds the same, also where a folder's name has spaces and quotes; the way out leads out."""
+    train = Path(shutil.copytree(pair_folder, tmp_path / "Tom's new pairs"))
+    val = Path(shutil.copytree(pair_folder, tmp_path / "to validate"))
+    for path in [*train.rglob("*/*.png"), *val.rglob("*/*.png")]:
+        if (path.stem == "china") == path.is_relative_to(train):
+            path.unlink()
+    broken = (val if fault == "val" else train) / "blur" / ("china.png" if fault == "val" else "coffee.png")
+    for path in (broken, broken.parent.parent / "sharp" / broken.name):
+        if fault in ("thin", "val"):
+            Image.open(path).crop((0, 0, 90, 1)).save(path)
+    if fault == "leak":
+        for side in ("blur", "sharp"):
+            shutil.copy(train / side / "coffee.png", val / side / "other.png")
+    if fault == "grey":
+        Image.open(broken).convert("L").convert("RGB").save(broken)
+    if fault == "size":
+        Image.open(broken).crop((0, 0, 90, 90)).save(broken)
+    settings = config(tmp_path / "o", str(train), test_data=(str(val),))
+    with pytest.raises(DataError, match=rf"{kind}.*{way}") as refused:
+        data_of(settings)
+    capsys.readouterr()
+    assert main(suggested(refused.value)) == 1
+    assert kind in capsys.readouterr().out
+    if "doctor off" in way:
+        assert all(data_of(settings.but(doctor="off")).train[Key(key)] for key in range(8))
+    if "skip_bad" in way:
+        data = data_of(settings.but(skip_bad=1))
+        assert broken.name in data.left_out[0]
+        assert all(data.train[Key(key)] for key in range(8))
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("doctor", ["on", "off"])
+def test_pairs_that_hold_no_crop_are_left_out(pair_folder: Path, tmp_path: Path, cached: bool, doctor: str) -> None:
+    pairs = Path(shutil.copytree(pair_folder, tmp_path / "pairs"))
+    for path in pairs.rglob("*/coffee.png"):
+        Image.open(path).crop((0, 0, 300, 1)).save(path)
+    leaves = {"test_data": ("leaves",), "doctor": doctor, "cache": tmp_path / "cache" if cached else None}
+    settings = config(tmp_path / "o", str(pairs), **leaves)
+    data = data_of(settings.but(skip_bad=1))
+    (told,) = data.left_out
+    assert "coffee.png: the image is" in told
+    assert "smaller than the crop of 32 px (patch_size)" in told
+    assert "coffee.png" not in {data.train.name_of(key) for key in range(50)}
+    if cached or doctor == "on":
+        with pytest.raises(DataError, match=r"coffee\.png"):
+            data_of(settings)
 
 
 def test_the_same_settings_mean_the_same_data(tmp_path: Path, photo_folder: Path) -> None:

@@ -27,7 +27,7 @@ import PIL
 from PIL import Image
 
 from deblur.data.hashes import Hashes
-from deblur.data.pairs import FileImage, FilePair, check_one_size, without_bad
+from deblur.data.pairs import FileImage, FilePair, check_holds_crop, check_one_size, without_bad
 from deblur.data.parallel import OnProgress, in_parallel
 from deblur.data.pixel_file import HEADER_BYTES, is_whole, mapped, open_pixels, write_pixels
 from deblur.errors import DataError, DiskFull, PhotoError, SettingError
@@ -92,7 +92,11 @@ class CachedPair:
 
 
 def cached(
-    pairs: Sequence[FilePair], folder: Path, on_progress: OnProgress | None = None, at_most: int = 0
+    pairs: Sequence[FilePair],
+    folder: Path,
+    on_progress: OnProgress | None = None,
+    at_most: int = 0,
+    crop_px: int = 0,
 ) -> tuple[list[CachedPair], list[str]]:
     """Every pair's images in the cache, those that are not there decoded now.
 
@@ -103,6 +107,7 @@ def cached(
         folder: the cache; made if it is not there, and may be shared by any number of sets and processes.
         on_progress: told how far it is.
         at_most: how many broken pairs may be left out.
+        crop_px: a pair that is smaller counts as broken.
 
     Returns:
         the whole pairs, and a sentence for each of the others, as :func:`deblur.data.pairs.whole`.
@@ -112,7 +117,7 @@ def cached(
         DataError: more than ``at_most`` pairs are broken; it names them.
     """
     made = iter(_in_cache([image for pair in pairs for image in pair.images], folder, on_progress))
-    found = [_paired(pair, next(made), next(made)) for pair in pairs]
+    found = [_paired(pair, next(made), next(made), crop_px) for pair in pairs]
     return without_bad(found, at_most, "pairs")
 
 
@@ -128,13 +133,15 @@ def disk_bytes(images: Iterable[CachedImage]) -> int:
     return sum(path.stat().st_size for path in {image.path for image in images})
 
 
-def _paired(pair: FilePair, blurry: CachedImage | str, sharp: CachedImage | str) -> CachedPair | str:
+def _paired(pair: FilePair, blurry: CachedImage | str, sharp: CachedImage | str, crop_px: int) -> CachedPair | str:
     if isinstance(blurry, str):
         return blurry
     if isinstance(sharp, str):
         return sharp
     try:
-        check_one_size(pair, open_pixels(blurry.path), open_pixels(sharp.path))
+        pixels = open_pixels(sharp.path)
+        check_one_size(pair, open_pixels(blurry.path), pixels)
+        check_holds_crop(str(sharp.files[0]), pixels.shape, crop_px)
     except DataError as error:
         return str(error)
     return CachedPair(pair.name, (blurry, sharp))

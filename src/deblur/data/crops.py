@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from deblur.errors import DataError
 from deblur.images import Rgb8
 
 
@@ -50,14 +49,8 @@ def pass_order(seed: int, number: int, count: int) -> NDArray[np.int64]:
 
 
 def random_corner(rng: np.random.Generator, shape: tuple[int, ...], side_px: int) -> tuple[int, int]:
-    """Top and left of a random square crop.
-
-    Raises:
-        DataError: the image is smaller than the crop.
-    """
+    """Top and left of a random square crop of an image that holds it."""
     height, width = shape[:2]
-    if min(height, width) < side_px:
-        raise DataError(f"the image is {width} x {height} px, smaller than the crop of {side_px} px (patch_size).")
     return int(rng.integers(height - side_px + 1)), int(rng.integers(width - side_px + 1))
 
 

@@ -12,6 +12,9 @@ from deblur.data.batches import Loaded, collate
 from deblur.data.crops import RunOrder
 from deblur.errors import DataError, DeblurError, SettingError
 
+SHARED_MEMORY = ("Bus error", "shared memory", "/torch_", "shm")
+"""How torch's messages tell that batches found no room on their way."""
+
 
 @dataclass(frozen=True)
 class Feed:
@@ -74,7 +77,11 @@ def ignore_signals(worker: int) -> None:
 
 
 def batches_of(loader: DataLoader[Loaded]) -> Iterator[Loaded]:
-    """The loader's batches; an error in a worker process comes out as itself, without the worker's traceback."""
+    """The loader's batches; an error in a worker process comes out as itself, without the worker's traceback.
+
+    Raises:
+        DataError: a process was ended from outside, or shared memory is full.
+    """
     try:
         yield from loader
     except DeblurError as error:
@@ -82,7 +89,13 @@ def batches_of(loader: DataLoader[Loaded]) -> Iterator[Loaded]:
             raise
         raise type(error)(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        told = str(error)
+        if any(sign in told for sign in SHARED_MEMORY):
+            raise DataError(
+                "The processes that load images have too little shared memory to hand batches over. In a container, "
+                "give it more (docker run --shm-size=2g, or --ipc=host), or lower num_workers; 0 needs none."
+            ) from error
+        if "DataLoader worker" not in told:
             raise
         raise DataError(
             "A process that loads images was ended from outside, most often for lack of memory. Lower num_workers."

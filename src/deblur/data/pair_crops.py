@@ -6,8 +6,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from deblur.data.crops import Sample, augment, pass_order, random_corner, to_tensor
-from deblur.data.pairs import Pair
-from deblur.errors import DataError
+from deblur.data.pairs import Pair, check_holds_crop
 
 
 class PairCrops(Dataset[Sample]):
@@ -20,14 +19,17 @@ class PairCrops(Dataset[Sample]):
         self.pairs, self.patch_px, self.seed = pairs, patch_px, seed
 
     def __getitem__(self, key: int) -> Sample:
-        """Sample ``key``, ``patch`` px a side."""
+        """Sample ``key``, ``patch`` px a side.
+
+        Raises:
+            DataError: the pair is smaller than that, or cannot be read.
+            PhotoError: it is broken.
+        """
         pair = self._pair(key)
         blurry, sharp = pair.load()
         rng = np.random.default_rng((self.seed, key))
-        try:
-            top, left = random_corner(rng, sharp.shape, self.patch_px)
-        except DataError as error:
-            raise DataError(f"{pair.name}: {error}") from error
+        check_holds_crop(pair.name, sharp.shape, self.patch_px)
+        top, left = random_corner(rng, sharp.shape, self.patch_px)
         window = np.s_[top : top + self.patch_px, left : left + self.patch_px]
         blurry, sharp = augment(rng, blurry[window], sharp[window])
         return Sample(to_tensor(blurry), to_tensor(sharp), int(key))

@@ -140,6 +140,19 @@ def check_one_size(pair: FilePair, blurry: Rgb8, sharp: Rgb8) -> None:
         raise DataError(f"{paths} differ in size ({sizes}); a pair must have one size.")
 
 
+def check_holds_crop(name: str, shape: tuple[int, ...], side_px: int) -> None:
+    """Refuse an image ``(H, W, 3)`` that is smaller than a crop.
+
+    Raises:
+        DataError: it begins with ``name``.
+    """
+    height, width = shape[:2]
+    if min(height, width) < side_px:
+        raise DataError(
+            f"{name}: the image is {width} x {height} px, smaller than the crop of {side_px} px (patch_size)."
+        )
+
+
 def find_pairs(folder: Path, blur_gamma: bool = False) -> list[PairFiles]:
     """All pairs under ``folder``, sorted by name.
 
@@ -189,8 +202,14 @@ def evenly_chosen(items: Sequence[T], count: int | None) -> list[T]:
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
-def whole(items: Sequence[Item], at_most: int, kind: str) -> tuple[list[Item], list[str]]:
+def whole(items: Sequence[Item], at_most: int, kind: str, crop_px: int = 0) -> tuple[list[Item], list[str]]:
     """Decode every pair or photo; returns the good ones, and a sentence for each of the others.
+
+    Args:
+        items: pairs or photos.
+        at_most: how many may be broken.
+        kind: what they are, in the plural.
+        crop_px: a pair that is smaller counts as broken.
 
     Raises:
         DataError: more than ``at_most`` are broken; it names them.
@@ -198,7 +217,9 @@ def whole(items: Sequence[Item], at_most: int, kind: str) -> tuple[list[Item], l
 
     def checked(item: Item) -> Item | str:
         try:
-            item.load()
+            loaded = item.load()
+            if isinstance(item, FilePair) and isinstance(loaded, tuple):
+                check_holds_crop(str(item.images[1].files[0]), loaded[1].shape, crop_px)
         except (PhotoError, DataError) as error:
             return str(error)
         return item

@@ -193,7 +193,11 @@ def find_photos(folder: Path) -> list[ImageFile]:
 
 
 def prepared(
-    sources: Sequence[Source], cache: Path | None, skip_bad: int, on_progress: OnProgress | None = None
+    sources: Sequence[Source],
+    cache: Path | None,
+    skip_bad: int,
+    on_progress: OnProgress | None = None,
+    crop_px: int = 0,
 ) -> tuple[list[Source], list[str]]:
     """The sources without broken images, decoded into ``cache`` if there is one; and a sentence for each left out.
 
@@ -202,6 +206,7 @@ def prepared(
         cache: folder of the decoded cache.
         skip_bad: how many images may be broken, in all.
         on_progress: told how far the cache is.
+        crop_px: a pair that is smaller counts as broken; photos are enlarged.
 
     Raises:
         DataError: more are broken; without a cache and with 0, broken ones are met when they are drawn.
@@ -213,8 +218,10 @@ def prepared(
     for source in sources:
         pairs, photos, bad = source.pairs, source.photos, list[str]()
         still = skip_bad - len(left_out)
-        if pairs:
-            pairs, bad = cached(pairs, cache, on_progress, still) if cache else whole(pairs, still, "pairs")
+        if pairs and cache:
+            pairs, bad = cached(pairs, cache, on_progress, still, crop_px)
+        elif pairs:
+            pairs, bad = whole(pairs, still, "pairs", crop_px)
         elif photos:
             photos, bad = cached_photos(photos, cache, on_progress, still) if cache else whole(photos, still, "photos")
         ready.append(replace(source, pairs=pairs, photos=photos))

@@ -1,5 +1,6 @@
 """What a run trains and validates on, as its settings name it: opened, examined, decoded into the cache, mixed."""
 
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,8 +30,8 @@ from deblur.training.progress import Progress
 
 CACHE_LINE_S = 5.0
 FINDINGS_TOLD = 5
-BROKEN = ("unreadable", "truncated", "unsupported", "bit_depth", "size")
-"""What skip_bad leaves out."""
+BROKEN = ("unreadable", "truncated", "unsupported", "bit_depth", "size", "too_small")
+"""What skip_bad leaves out. Of pairs that train, each ends the run when it is drawn."""
 TOLD_NOTES = ("assumed_partners",)
 
 
@@ -97,8 +98,8 @@ def open_data(
         )
     train, validate = open_sources(train_data, reading), open_sources(test_data, reading)
     if examined:
-        _examine(train, validate, patch_px, skip_bad, progress)
-    train, left_out = prepared(train, cache, skip_bad, _cache_progress(progress))
+        _examine(train, validate, reading, patch_px, skip_bad, progress)
+    train, left_out = prepared(train, cache, skip_bad, _cache_progress(progress), patch_px)
     if validate:
         validate, _ = prepared(validate, cache, 0, _cache_progress(progress))
     else:
@@ -111,7 +112,12 @@ def open_data(
 
 
 def _examine(
-    train: Sequence[Source], validate: Sequence[Source], patch_px: int, skip_bad: int, progress: Progress
+    train: Sequence[Source],
+    validate: Sequence[Source],
+    reading: Reading,
+    patch_px: int,
+    skip_bad: int,
+    progress: Progress,
 ) -> None:
     """The doctor's quick look: what is probably wrong is told, what surely is ends the run before it begins.
 
@@ -135,14 +141,34 @@ def _examine(
     for finding in told[:FINDINGS_TOLD]:
         progress.on_line(f"doctor: {_told(finding)}")
     if errors:
-        named_apart = (train, validate) if chosen else (train,)  # held back, both have one name
-        folders = [source.name.path for sources in named_apart for source in sources[:1] if source.name.path]
-        command = f"deblur doctor {' --val '.join(map(str, folders[:2]))} --patch_size {patch_px}"
-        named = "; ".join(map(_told, errors[:FINDINGS_TOLD]))
-        raise DataError(
-            f"The doctor finds {len(errors)} errors: {named}. '{command}' shows more and what to do; with doctor off "
-            "the run begins all the same."
-        )
+        named = [train, validate] if chosen else [[*train, *validate]]
+        raise DataError(_refusal(errors, named, reading, patch_px))
+
+
+def _refusal(errors: Sequence[Finding], sides: Sequence[Sequence[Source]], reading: Reading, patch_px: int) -> str:
+    """What the doctor found, the command that shows it, and the way around it where there is one.
+
+    Args:
+        errors: at least one.
+        sides: the sources that train, and those that validate where somebody chose them.
+        reading: how sources are read.
+        patch_px: side of a crop.
+    """
+    files = {Path(file) for error in errors for file in error.files}
+    folders = [[str(s.name.path) for s in side if files & s.files][:1] for side in sides]
+    arguments = [argument for folder in folders for argument in ("--val", *folder) if folder][1:]
+    arguments += ["--patch_size", str(patch_px)] if folders[0] else []
+    arguments += ["--blur_gamma"] if reading.blur_gamma else []
+    broken = [error.kind in BROKEN for error in errors]
+    if not any(broken):
+        way = "with doctor off the run begins all the same"
+    elif all(broken) and files <= {file for source in sides[0] for file in source.files}:
+        way = f"with skip_bad {len(errors)} or more the run begins without them"
+    else:
+        way = "a run cannot begin with images that are broken or too small"
+    named = "; ".join(map(_told, errors[:FINDINGS_TOLD]))
+    command = shlex.join(["deblur", "doctor", *arguments])
+    return f"The doctor finds {len(errors)} errors: {named}. '{command}' shows more and what to do; {way}."
 
 
 def _examinable(sources: Sequence[Source]) -> list[PairFiles | FramePair | ImageFile]:

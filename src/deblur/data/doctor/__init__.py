@@ -15,9 +15,11 @@ import numpy as np
 
 from deblur.data.doctor import pairs as of_pairs
 from deblur.data.doctor import splits
+from deblur.data.doctor.colours import exchanged_channels, other_colours
 from deblur.data.doctor.files import FileLook, is_empty, look_at_all, look_at_header
 from deblur.data.doctor.findings import ADVICE, Finding, Measures, Report, Severity, by_severity
 from deblur.data.doctor.listing import Item, assumed_partners, items_of, listed
+from deblur.data.doctor.registration import LEAST_SIDE_PX
 from deblur.data.frames import FramePair
 from deblur.data.pairs import ImageFile, PairFiles, evenly_chosen
 
@@ -29,6 +31,9 @@ QUICK_SEQUENCES = 3
 PATCH_PX = 256
 ROUNDING_VARIANCE = 1 / 12
 """Of levels of 255; the same limit as ``evaluation.scores.NOTHING_TO_GAIN_DB``."""
+SCORED_PX = 11
+"""The shorter side that MS-SSIM and SSIM need."""
+EXPLAINS_COLOURS = ("different_picture", "tone_curve")
 
 Tell = Callable[[int, int], None]
 """Called with (items done, items in all)."""
@@ -111,8 +116,7 @@ def _examined(
         findings += _grey_among_colour(of_part)
         findings += assumed_partners(part)
         findings += splits.duplicates(part, keys) + splits.motionless(part)
-        if part is train:
-            findings += _too_small(of_part, patch_px)
+        findings += _too_small(of_part, patch_px, trains=part is train)
     findings += splits.near_duplicates([item for item in train if not item.is_pair], keys, pictures)
     findings += splits.leaks(train, validation, neighbours, keys, pictures)
     looked_at = {
@@ -157,8 +161,15 @@ def _look_at_all(item: Item) -> Look:
     if np.square(blurry - sharp.astype(float)).mean() < ROUNDING_VARIANCE:
         text = "blurry and sharp differ by less than rounding to 8 bit does"
         return Look(item, files, findings=[*findings, _nothing_to_gain(item, text)])
+    if exchanged := exchanged_channels(item, blurry, sharp):
+        return Look(item, files, findings=[*findings, *exchanged])
+    if min(sharp.shape[:2]) < LEAST_SIDE_PX:
+        return Look(item, files, findings=findings)
     measures = of_pairs.measured(item, blurry, sharp)
-    return Look(item, files, measures, findings + of_pairs.judged(measures))
+    judged = of_pairs.judged(measures)
+    if files[0].grey == files[1].grey and not any(finding.kind in EXPLAINS_COLOURS for finding in judged):
+        judged += other_colours(item, blurry, sharp)
+    return Look(item, files, measures, findings + judged)
 
 
 def _nothing_to_gain(item: Item, text: str) -> Finding:
@@ -197,18 +208,20 @@ def _grey_among_colour(looks: Sequence[Look]) -> list[Finding]:
     return [Finding("channels", "note", files, f"{len(grey)} grey among {len(looks)}")]
 
 
-def _too_small(looks: Sequence[Look], patch_px: int | None) -> list[Finding]:
-    """Pairs smaller than the crop end a training; such photos are enlarged."""
-    limit = patch_px or PATCH_PX
-    small = [look for look in looks if look.files[-1].size_px and min(look.files[-1].size_px) < limit]
-    ends_training = any(look.item.is_pair for look in small)
-    severity: Severity = "note" if patch_px is None else "error" if ends_training else "warning"
-    return [
-        Finding("too_small", severity, (str(look.item.sharp),), f"{w} x {h}, crop {limit}", min(w, h), limit)
-        for look in small
-        if (size := look.files[-1].size_px)
-        for w, h in [size]
-    ]
+def _too_small(looks: Sequence[Look], patch_px: int | None, trains: bool) -> list[Finding]:
+    """Pairs smaller than the crop end a training, and those of a few pixels any validation; photos are enlarged."""
+    found = []
+    for look in looks:
+        if not (size := look.files[-1].size_px):
+            continue
+        is_pair = look.item.is_pair or bool(look.item.frames)
+        ends_it = is_pair and min(size) < (patch_px if patch_px and trains else SCORED_PX)
+        limit = SCORED_PX if not trains else patch_px or PATCH_PX
+        if ends_it or (trains and min(size) < limit):
+            severity: Severity = "error" if ends_it else "note" if patch_px is None else "warning"
+            text = f"{size[0]} x {size[1]}, {'crop' if trains else 'at least'} {limit}"
+            found.append(Finding("too_small", severity, (str(look.item.sharp),), text, min(size), limit))
+    return found
 
 
 def _said_once(findings: Iterable[Finding]) -> list[Finding]:

@@ -20,6 +20,7 @@ ADVICE = {
     "unsupported": "Save it as a single image with 8 bits a channel.",
     "bit_depth": "Save it with 8 bits a channel; 16-bit and float pixels are not read.",
     "channels": "Save both images of a pair as plain RGB.",
+    "colours": "Give both images of a pair the same colours: the network learns the difference as if it were blur.",
     "not_read": "Files of this kind are passed over: convert them if they belong to the set.",
     "size": "Cut or scale the two images of a pair alike.",
     "too_small": "Take a smaller patch_size, or leave the image out.",

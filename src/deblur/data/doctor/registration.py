@@ -49,7 +49,7 @@ class Offset:
 
 
 def offset_of(blurry: Image.Image, sharp: Image.Image) -> Offset:
-    """Register two grey images (mode F, levels of 255) of one size."""
+    """Register two grey images (mode F, levels of 255) of one size, ``LEAST_SIDE_PX`` or more a side."""
     factors = _factors(blurry.size)
     coarsest = factors[0]
     box = (0, 0, blurry.width // coarsest * coarsest, blurry.height // coarsest * coarsest)
@@ -81,12 +81,15 @@ def peak_px(blurry: Image.Image, sharp: Image.Image) -> float:
 
 
 def _factors(size_px: tuple[int, int]) -> list[int]:
-    """Reductions from coarse to fine; the finest leaves ``WORKING_PX`` to twice that on the longer side."""
+    """Reductions from coarse to fine; the finest leaves ``WORKING_PX`` to twice that on the longer side, as far as
+    ``LEAST_SIDE_PX`` are left on the shorter one.
+    """
     finest = 1
-    while finest < COARSEST_FACTOR and max(size_px) // (2 * finest) >= WORKING_PX:
+    most = min(COARSEST_FACTOR, min(size_px) // LEAST_SIDE_PX)
+    while 2 * finest <= most and max(size_px) // (2 * finest) >= WORKING_PX:
         finest *= 2
     factors = [finest * 2**level for level in reversed(range(LEVELS))]
-    return [factor for factor in factors if min(size_px) // factor >= LEAST_SIDE_PX] or [finest]
+    return [factor for factor in factors if min(size_px) // factor >= LEAST_SIDE_PX]
 
 
 def _refined(moving: Plane, still: Plane, start: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, float]:
