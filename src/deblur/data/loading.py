@@ -1,18 +1,20 @@
 """Processes that load: how they are started, what their errors become, and how they end."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from deblur.data.batches import Loaded, collate
-from deblur.data.crops import RunOrder
+from deblur.data.blurred import Unblurred
+from deblur.data.crops import RunOrder, Sample
 from deblur.errors import DataError, DeblurError, SettingError
 
-SHARED_MEMORY = ("Bus error", "shared memory", "/torch_", "shm")
+SHARED_MEMORY = ("Bus error", "shared memory", "</torch_")
 """How torch's messages tell that batches found no room on their way."""
 
 
@@ -65,9 +67,28 @@ def feed_of(
         pin_memory=pin_memory,
         generator=torch.Generator().manual_seed(seed),  # never torch's own, whose state is the run's
         worker_init_fn=ignore_signals,
-        collate_fn=collate,
+        collate_fn=_handed_over,
     )
     return Feed(loader, order, accumulate)
+
+
+def _handed_over(samples: Sequence[Sample | Unblurred]) -> Loaded:
+    """A batch, in shared memory where a process loads it: here a lack of it is an error that the trainer hears of.
+
+    Left to torch, a thread of its own would print it and lose the batch, and the trainer would wait for ever.
+    """
+    batch = collate(samples)
+    if get_worker_info() is not None:
+        _share(batch)
+    return batch
+
+
+def _share(part: object) -> None:
+    if isinstance(part, Tensor):
+        part.share_memory_()  # type: ignore[no-untyped-call]
+    elif isinstance(part, tuple):
+        for each in part:
+            _share(each)
 
 
 def ignore_signals(worker: int) -> None:
@@ -92,8 +113,8 @@ def batches_of(loader: DataLoader[Loaded]) -> Iterator[Loaded]:
         told = str(error)
         if any(sign in told for sign in SHARED_MEMORY):
             raise DataError(
-                "The processes that load images have too little shared memory to hand batches over. In a container, "
-                "give it more (docker run --shm-size=2g, or --ipc=host), or lower num_workers; 0 needs none."
+                "The processes that load images have too little shared memory to hand batches over. Give the container "
+                "more (docker's option shm-size, such as 2g), or lower num_workers; 0 needs none."
             ) from error
         if "DataLoader worker" not in told:
             raise
