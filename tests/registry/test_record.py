@@ -137,3 +137,32 @@ def test_a_broken_record_is_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"id": "ab')
     with pytest.raises(SettingError, match=r"run\.json is broken"):
         _ = record.run
+
+
+def shades(record: RunRecord) -> dict[tuple[str, int], int]:
+    """The grey of each panel, by folder and epoch."""
+    return {(photo, epoch): int(Image.open(path).getpixel((0, 0))) for photo, epoch, path in record.panels()}  # type: ignore[arg-type]
+
+
+def test_photos_whose_names_become_the_same_keep_folders_of_their_own(tmp_path: Path) -> None:
+    record = RunRecord.begin(tmp_path, "run", {}, {})
+    names = ("写.png", "像.png", "a/b.png", "a-b.png", "a\udcff.png", "a\udcfe.png")
+    for epoch in (0, 1):
+        for shade, name in enumerate(names):
+            record.log_panel(name, epoch, Image.new("L", (4, 4), shade))
+    folders = ("-.png", "-.png-2", "a-b.png", "a-b.png-2", "a-.png", "a-.png-2")
+    expected = {(folder, epoch): shade for shade, folder in enumerate(folders) for epoch in (0, 1)}
+    assert shades(record) == expected
+
+
+def test_a_run_from_before_keeps_its_panel_folders(tmp_path: Path) -> None:
+    """Its panels do not say whose they are: who comes first goes on with the folder."""
+    record = RunRecord.begin(tmp_path, "run", {}, {})
+    old = tmp_path / "panels" / "-.png" / "00000.png"
+    old.parent.mkdir(parents=True)
+    Image.new("L", (4, 4), 9).save(old)
+    for epoch in (1, 2):
+        for shade, name in enumerate(("写.png", "像.png")):
+            record.log_panel(name, epoch, Image.new("L", (4, 4), shade))
+    assert shades(record) == {
+        ("-.png", 0): 9, ("-.png", 1): 0, ("-.png-2", 1): 1, ("-.png", 2): 0, ("-.png-2", 2): 1}  # fmt: skip

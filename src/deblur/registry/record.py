@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from deblur.data.folders import EARLIER, PANELS, RUN_FILE
 from deblur.errors import SettingError
@@ -33,6 +34,8 @@ from deblur.files import sync, told_when_full, whole_file, write_json
 METRICS_FILE, EVENTS_FILE = "metrics.jsonl", "events.jsonl"
 SHIPPED_FILE, REGISTERED_FILE = "shipped.json", "registered.json"
 MODEL = "model"
+PHOTO = "photo"
+"""The text in a panel's PNG that names its photo."""
 BEST_PATTERN = "best_model_epoch_*_psnr_*.pth"
 STATE_FILES = ("next.pth", "last.pth", "last.json", "previous.pth", "previous.json")
 OWN_FILES = (METRICS_FILE, EVENTS_FILE, SHIPPED_FILE, REGISTERED_FILE, PANELS, MODEL, BEST_PATTERN)
@@ -119,13 +122,23 @@ class RunRecord:
 
     def log_panel(self, photo: str, epoch: int, panel: Image.Image) -> None:
         """Keep a panel of a validation photo; one that is there already stays."""
-        name = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in photo)
-        path = self.folder / PANELS / name / f"{epoch:05d}.png"
+        path = self._panel_folder(photo) / f"{epoch:05d}.png"
         if path.exists():
             return
         path.parent.mkdir(parents=True, exist_ok=True)
+        told = PngInfo()
+        told.add_itxt(PHOTO, _text(photo))
         with whole_file(path) as stream:
-            panel.save(stream, "PNG")
+            panel.save(stream, "PNG", pnginfo=told)
+
+    def _panel_folder(self, photo: str) -> Path:
+        """The photo's own folder: several names may become the same safe one. Its panels say whose it is."""
+        safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in photo)
+        for number in itertools.count(1):
+            folder = self.folder / PANELS / (safe if number == 1 else f"{safe}-{number}")
+            if _photo_of(folder) in (None, _text(photo)):
+                break
+        return folder
 
     def log_version(self, name: str, version: str) -> None:
         """Note that this run's model is registered."""
@@ -167,6 +180,21 @@ class RunRecord:
 def now_ms() -> int:
     """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000
+
+
+def _text(name: str) -> str:
+    """A photo's name; bytes of a file name that are no Unicode are written out."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _photo_of(folder: Path) -> str | None:
+    """Whose panels lie in ``folder``; None where there are none, or only some from before they said so."""
+    newest = max(folder.glob("*.png"), default=None)
+    if newest is None:
+        return None
+    with suppress(OSError), Image.open(newest) as panel:
+        return panel.info.get(PHOTO)
+    return None
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
