@@ -2,12 +2,13 @@
 
 import errno
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from deblur.errors import DiskFull
-from deblur.files import sole_user, whole_file
+from deblur.files import pasteable, sole_user, whole_file
 from tests.conftest import small_disk
 
 
@@ -99,3 +100,15 @@ def test_a_temporary_name_is_never_too_long(tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes() == b"one"
         for path in tmp_path.iterdir():
             path.unlink()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell")
+@pytest.mark.parametrize(
+    "name",
+    [b"a.jpg", b"a b.jpg", b"it's.jpg", b"a\nb'\\c\x1b[31m.jpg", b"\xff1.jpg", "à\u00a0写.jpg".encode(), b"$HOME`x`"],
+)
+def test_a_name_can_be_pasted_into_a_shell(name: bytes) -> None:
+    shown = pasteable(os.fsdecode(name))
+    assert shown.isprintable()
+    done = subprocess.run(["bash", "-c", f"printf %s {shown}"], capture_output=True, check=True)
+    assert done.stdout == name

@@ -1,4 +1,5 @@
-"""Files as the house handles them: written whole or not at all, known by their sha256, a folder used by one process.
+"""Files as the house handles them: written whole or not at all, known by their sha256, a folder used by one process,
+names that can be shown.
 
 A file is written beside its place, flushed to the disk and renamed, so that a kill leaves the old one or the new one.
 A file system that lacks one of these calls (a share, a FUSE mount) is used without it: what is written counts.
@@ -9,6 +10,8 @@ import hashlib
 import json
 import logging
 import os
+import shlex
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -156,3 +159,25 @@ def sole_user(folder: Path, taken: str, lock_file: str = LOCK_FILE, timeout_s: f
         yield
     finally:
         lock.release()
+
+
+def escaped(text: str, keep: str = "") -> str:
+    """``text`` with what is no visible character, and not in ``keep``, as its bytes in UTF-8: ``\\x0a``.
+
+    A name's byte that is no UTF-8 comes out as it is on the disk.
+    """
+    return "".join(c if c.isprintable() or c in keep else _bytes_of(c) for c in text)
+
+
+def pasteable(path: Path | str) -> str:
+    """A path as a shell takes it: quoted where it must be, in ``$'...'`` where it holds what cannot be seen."""
+    text = str(path)
+    if not text.isprintable():
+        inside = text.replace("\\", "\\\\").replace("'", "\\'")
+        return f"$'{escaped(inside)}'"
+    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
+
+
+def _bytes_of(character: str) -> str:
+    errors = "surrogateescape" if "\udc80" <= character <= "\udcff" else "surrogatepass"
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", errors))

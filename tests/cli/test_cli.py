@@ -109,6 +109,23 @@ def test_a_port_that_is_taken_is_told_before_anything_is_announced(capsys: pytes
     assert "serving on" not in said.out
 
 
+def test_the_address_of_a_service_on_ipv6_can_be_opened(model_folder: Path) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    command = [sys.executable, "-m", "deblur", "serve", "--model", str(model_folder), "--host", "::1", "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().decode().split()[2]
+        assert address.startswith("http://[::1]:")
+        wait_until_healthy(address, process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
 @contextmanager
 def server_process(model: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-m", "deblur", "serve", "--model", str(model), "--port", str(port)]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import tyro
 
 from deblur.cli.bench import BENCHES
-from deblur.cli.console import complain
+from deblur.cli.console import complain, tolerant_output
 from deblur.cli.demo import demo
 from deblur.cli.doctor import doctor
 from deblur.cli.export import export
@@ -24,6 +24,7 @@ from deblur.cli.ship import ship
 from deblur.cli.synth import synth
 from deblur.cli.train import train
 from deblur.errors import DeblurError
+from deblur.files import pasteable
 
 TRAINING_PACKAGES = ("torch", "mlflow", "skimage", "scipy", "onnx", "onnxscript", "filelock", "matplotlib")
 
@@ -31,34 +32,33 @@ TRAINING_PACKAGES = ("torch", "mlflow", "skimage", "scipy", "onnx", "onnxscript"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        if arguments[:1] == ["train"]:
-            return train(arguments[1:])
-        if arguments[:1] == ["bench"]:
-            return int(
-                tyro.extras.subcommand_cli_from_dict(
-                    BENCHES, prog="deblur bench", args=arguments[1:], use_underscores=False
-                )
-                or 0
-            )
-        return int(
-            tyro.extras.subcommand_cli_from_dict(VERBS, prog="deblur", args=arguments, use_underscores=False) or 0
-        )
-    except DeblurError as error:
-        complain(str(error))
-        return error.exit_code
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in TRAINING_PACKAGES:
-            raise
-        complain(f"{error.name} is not installed, and this needs it: pip install 'deblurkit[train]'.")
-        return 1
-    except OSError as error:
-        if error.filename is None:
-            raise
-        complain(f"{error.filename} cannot be read or written ({error.strerror}).")
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    with tolerant_output():
+        try:
+            return _run(arguments)
+        except DeblurError as error:
+            complain(str(error))
+            return error.exit_code
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in TRAINING_PACKAGES:
+                raise
+            complain(f"{error.name} is not installed, and this needs it: pip install 'deblurkit[train]'.")
+            return 1
+        except OSError as error:
+            if error.filename is None:
+                raise
+            complain(f"{pasteable(error.filename)} cannot be read or written ({error.strerror}).")
+            return 1
+        except KeyboardInterrupt:
+            return 130
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["train"]:
+        return train(arguments[1:])
+    verbs, prog = VERBS, "deblur"
+    if arguments[:1] == ["bench"]:
+        verbs, prog, arguments = BENCHES, "deblur bench", arguments[1:]
+    return int(tyro.extras.subcommand_cli_from_dict(verbs, prog=prog, args=arguments, use_underscores=False) or 0)
 
 
 def _train() -> int:

@@ -1,15 +1,99 @@
-"""The console that all verbs print on."""
+"""The console that all verbs print on. No line that cannot be printed costs any work."""
 
-from rich.console import Console
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from typing import Any, TextIO
 
-console = Console(highlight=False)
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from deblur.files import escaped
+
+
+class PlainConsole(Console):
+    """Text as it is: no markup, no emoji codes, and control characters escaped, so that no terminal obeys a name."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else escaped(text, keep="\n"), style, control)
+
+
+console = PlainConsole()
 
 
 def say(line: str) -> None:
     """A line, as it is."""
-    console.print(line, markup=False, soft_wrap=True)
+    console.print(line, soft_wrap=True)
 
 
 def complain(sentence: str) -> None:
     """An error, on stderr."""
-    Console(stderr=True, highlight=False).print(f"deblur: {sentence}", style="red", markup=False, soft_wrap=True)
+    PlainConsole(stderr=True).print(f"deblur: {sentence}", style="red", soft_wrap=True)
+
+
+class Tolerant:
+    """A stream for people whose writer goes on, whatever becomes of what is written.
+
+    What its encoding lacks is written escaped. Where nobody reads any more, or the disk is full, lines are lost and
+    the next ones are tried again; ``trouble`` is the last error. Everything else is the stream's own.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.trouble: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        encoding = self._stream.encoding or "utf-8"
+        with self._noting():
+            self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        with self._noting():
+            self._stream.flush()
+
+    def finish(self) -> None:
+        """Let go of what can still not be written: Python would try again as it ends, and exit with 120."""
+        try:
+            self._stream.flush()
+        except OSError:
+            with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.trouble = error
+
+
+@contextmanager
+def tolerant_output() -> Iterator[None]:
+    """Whatever prints meanwhile, also a library, prints on :class:`Tolerant` streams.
+
+    At the end it is told if the disk was full; who closed the pipe knows that.
+    """
+    with redirect_stdout(_tolerant(sys.stdout)), redirect_stderr(_tolerant(sys.stderr)):
+        try:
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                if isinstance(stream, Tolerant):
+                    stream.finish()
+                    if stream.trouble and not isinstance(stream.trouble, BrokenPipeError):
+                        complain(f"Lines are missing from the output, which could not be written: {stream.trouble}.")
+
+
+def _tolerant(stream: TextIO | None) -> Any:
+    """Python has no such stream where the process was started without it."""
+    return stream and Tolerant(stream)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich.markup import escape
 
-from deblur.cli.console import console
+from deblur.cli.console import console, say
 from deblur.cli.outputs import check_outputs
+from deblur.files import pasteable
 
 if TYPE_CHECKING:
     from deblur.data.doctor import Report
@@ -42,7 +43,7 @@ def doctor(
 
     check_outputs(json, picture=sheet)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(escape(path.name), total=None)
+        task = progress.add_task(escape(pasteable(path.name)), total=None)
 
         def tell(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
@@ -60,6 +61,7 @@ def doctor(
 
 def _print(report: "Report") -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from deblur.data.doctor import ADVICE
 
@@ -71,13 +73,12 @@ def _print(report: "Report") -> None:
         for (severity, kind), numbers in groups.items():
             lines = [_line(report, number) for number in numbers[:EXAMPLES]]
             lines += ["..."] if len(numbers) > EXAMPLES else []
-            style = STYLES[severity]
-            cells = (kind, str(len(numbers)), escape("\n".join(lines)), ADVICE[kind])
-            table.add_row(f"[{style}]{severity}[/]", *cells)
+            cells = (kind, str(len(numbers)), "\n".join(lines), ADVICE[kind])
+            table.add_row(Text(severity, STYLES[severity]), *cells)
         console.print(table)
     at = report.looked_at
     counts = ", ".join(f"{len(found)} {name}s" for name in STYLES if (found := report.of(name)))  # type: ignore[arg-type]
-    console.print(
+    say(
         f"{counts or 'nothing found'}; {at['items']} pairs or photos, of which {at['headers']} were opened, "
         f"{at['whole']} decoded, {at['registered']} registered."
     )
@@ -96,7 +97,7 @@ def _draw(report: "Report", picture: Path) -> None:
 
     rows = sheet_rows(report)
     if not rows:
-        console.print("No pair could be registered: there is no sheet.")
+        say("No pair could be registered: there is no sheet.")
         return
     stacked([side_by_side(images, captions) for images, captions in rows]).save(picture)
-    console.print(f"sheet: {picture}", markup=False, soft_wrap=True)
+    say(f"sheet: {pasteable(picture)}")

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import tyro
 
-from deblur.cli.console import console
+from deblur.cli.console import say
+from deblur.files import pasteable
 
 
 def export(
@@ -30,7 +31,7 @@ def export(
     from deblur.training.existing import export_weights
 
     scores = export_weights(weights, folder, name, test_data, half, freeze).scores
-    console.print(str(folder), markup=False, soft_wrap=True)
+    say(pasteable(folder))
     if scores:
-        console.print(f"scores {scores.mean('psnr_db'):.3f} dB (input {scores.mean('psnr_input_db'):.3f} dB)")
+        say(f"scores {scores.mean('psnr_db'):.3f} dB (input {scores.mean('psnr_input_db'):.3f} dB)")
     return 0

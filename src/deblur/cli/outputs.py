@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from deblur.errors import SettingError
+from deblur.files import pasteable
 
 PICTURES = (".png", ".jpg", ".jpeg")
 
@@ -19,6 +20,8 @@ def check_outputs(*files: Path | None, picture: Path | None = None) -> None:
             continue
         folder = file.absolute().parent
         if not folder.is_dir() or not os.access(folder, os.W_OK) or file.is_dir():
-            raise SettingError(f"{file} cannot be written: {folder} must be a folder that may be written to.")
+            raise SettingError(
+                f"{pasteable(file)} cannot be written: {pasteable(folder)} must be a folder that may be written to."
+            )
     if picture and picture.suffix.lower() not in PICTURES:
-        raise SettingError(f"{picture}: a picture's name ends in {', '.join(PICTURES)}.")
+        raise SettingError(f"{pasteable(picture)}: a picture's name ends in {', '.join(PICTURES)}.")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tyro
 
-from deblur.cli.console import console, say
+from deblur.cli.console import say
 
 
 def register(
@@ -22,7 +22,7 @@ def register(
     from deblur.training.existing import register_checkpoint
 
     version, scores = register_checkpoint(checkpoint, name, test_data, val_images, say)
-    console.print(
+    say(
         f"the written file scores {scores.mean('psnr_db'):.2f} dB (input {scores.mean('psnr_input_db'):.2f} dB)\n"
         f"registered: {describe_version(name, version)}"
     )

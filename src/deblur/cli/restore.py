@@ -6,9 +6,10 @@ from typing import Annotated
 import tyro
 from rich.markup import escape
 
-from deblur.cli.console import console
+from deblur.cli.console import console, say
 from deblur.cli.opening import Opened, Opening, opener
 from deblur.errors import SettingError
+from deblur.files import pasteable
 
 
 def restore(
@@ -31,23 +32,25 @@ def restore(
     from deblur.library import locate
 
     if not (photo.is_file() or photo.is_dir()):
-        raise SettingError(f"There is no file or folder {photo}.")
+        raise SettingError(f"There is no file or folder {pasteable(photo)}.")
     model = opener(opening)(locate(opening.model))
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task(escape(photo.name), total=None)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(escape(pasteable(photo.name)), total=None)
         if photo.is_file():
 
             def on_tile(done: int, total: int) -> None:
                 progress.update(task, completed=done, total=total)
 
             target = restore_file(model, photo, out, overwrite=overwrite, on_tile=on_tile)
-            progress.console.print(str(target), markup=False, soft_wrap=True)
+            say(pasteable(target))
             return 0
 
         def on_report(report: Report, total: int) -> None:
             progress.update(task, advance=1, total=total)
-            line = f"{report.photo}: {report.trouble}" if report.trouble else str(report.output)
-            progress.console.print(line, markup=False, soft_wrap=True, style="red" if report.trouble else None)
+            if report.output:
+                say(pasteable(report.output))
+            else:
+                console.print(f"{pasteable(report.photo)}: {report.trouble}", style="red", soft_wrap=True)
 
         reports = restore_folder(model, photo, out, overwrite=overwrite, on_report=on_report)
     failed = sum(report.trouble is not None for report in reports)

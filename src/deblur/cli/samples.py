@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from deblur.cli.console import console
+from deblur.cli.console import say
 from deblur.cli.outputs import check_outputs
 from deblur.errors import SettingError
+from deblur.files import pasteable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -46,9 +47,9 @@ def samples(
     crops = mixture(open_sources(sources), patch_size, seed)
     names = [crops.name_of(key) for key in range(count)]
     _sheet([crops[Key(key, strength)] for key in range(count)], names, blind).save(out)
-    console.print(f"{out}", markup=False)
+    say(pasteable(out))
     for number, name in enumerate(names):
-        console.print(f"{number + 1:4}  {name}", markup=False)
+        say(f"{number + 1:4}  {name}")
     return 0
 
 

@@ -1,6 +1,6 @@
 """``deblur serve``: the HTTP API on this machine."""
 
-from deblur.cli.console import console
+from deblur.cli.console import say
 from deblur.cli.opening import Opened, Opening, opener
 from deblur.errors import SettingError
 
@@ -30,6 +30,7 @@ def serve(opening: Opened = Opening(), host: str = "127.0.0.1", port: int = 7071
         raise SettingError(f"Nothing can listen on {host}, port {port} ({error}). Choose another --port.") from error
     with listening:
         port = listening.getsockname()[1]
-        console.print(f"serving on http://{host}:{port}  (POST /api/deblur, GET /api/health)", soft_wrap=True)
+        shown = f"[{host}]" if ":" in host else host
+        say(f"serving on http://{shown}:{port}  (POST /api/deblur, GET /api/health)")
         uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=20)).run([listening])
     return 0

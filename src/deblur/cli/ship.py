@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tyro
 
-from deblur.cli.console import console
+from deblur.cli.console import say
 
 
 def ship(run_dir: tyro.conf.Positional[Path], name: str | None = None) -> int:
@@ -17,5 +17,5 @@ def ship(run_dir: tyro.conf.Positional[Path], name: str | None = None) -> int:
     from deblur.training.registering import ship_record
 
     run_id, version = ship_record(run_dir, name)
-    console.print(f"run {run_id}" + (f", registered as version {version}" if version else ""))
+    say(f"run {run_id}" + (f", registered as version {version}" if version else ""))
     return 0

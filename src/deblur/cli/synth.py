@@ -9,8 +9,9 @@ import numpy as np
 import tyro
 from rich.markup import escape
 
-from deblur.cli.console import console
+from deblur.cli.console import console, say
 from deblur.errors import SettingError
+from deblur.files import pasteable
 from deblur.images import Rgb8
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def synth(
         settings |= {"size_px": size, "seed": seed, "severity": strength}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(escape(out.name), total=count)
+        task = progress.add_task(escape(pasteable(out.name)), total=count)
 
         def on_done(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
@@ -82,8 +83,7 @@ def synth(
         manifest = save_set(out, count, make, settings, workers or os.cpu_count() or 1, on_done)
     sizes = ", ".join(manifest["sizes"]) if len(manifest["sizes"]) < 4 else f"{len(manifest['sizes'])} sizes"
     what = " and ".join(manifest["kinds"])
-    line = f"{out}: {count} samples ({what}) of {sizes} px, fingerprint {manifest['fingerprint']}"
-    console.print(line, markup=False, soft_wrap=True)
+    say(f"{pasteable(out)}: {count} samples ({what}) of {sizes} px, fingerprint {manifest['fingerprint']}")
     return 0
 
 

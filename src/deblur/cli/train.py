@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from deblur.cli.console import console
+from deblur.cli.console import console, say
 from deblur.errors import SettingError
 
 if TYPE_CHECKING:
@@ -107,4 +107,4 @@ def _print_settings(settings: "TrainSettings") -> None:
     from deblur.training.recipe import resolve
 
     for key, value in resolve(settings).items():
-        console.print(f"{key:24}{value}", markup=False, soft_wrap=True)
+        say(f"{key:24}{value}")

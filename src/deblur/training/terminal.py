@@ -29,5 +29,5 @@ def progress_of(console: Console) -> Iterator[Progress]:
         yield Progress(
             on_start=start,
             on_images=lambda images: bar.advance(task, images),
-            on_line=lambda line: bar.console.print(line, markup=False, soft_wrap=True),
+            on_line=lambda line: bar.console.print(line, markup=False, emoji=False, soft_wrap=True),
         )
