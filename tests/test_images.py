@@ -1,17 +1,25 @@
 """Bytes to pixels and back: what survives, what is refused, and that no broken file gets through as anything else."""
 
 import json
+import os
 import struct
+import sys
+import types
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngImageFile
 
+from deblur import images
 from deblur.errors import PhotoError, PhotoTooLarge, RequestError, UnreadablePhoto, UnsupportedPhoto
-from deblur.images import DecodeLimits, Photo, decode, encode, from_rgb8, to_rgb8
+from deblur.images import ANY_SIZE, OWN_FILES, DecodeLimits, Photo, decode, encode, from_rgb8, image_files, to_rgb8
 from tests.conftest import SHARED
 
 RNG = np.random.default_rng(5)
@@ -47,6 +55,13 @@ def png_claiming(width: int, height: int) -> bytes:
 
 def png_of_16_bit_colour() -> bytes:
     return png_of(2, 2, 16, (b"\0" + bytes(range(12))) * 2)
+
+
+def test_every_name_of_a_jpeg_counts_as_an_image(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.JPEG", "c.jpe", "d.JFIF"):
+        Image.fromarray(RGB).save(tmp_path / name, "JPEG")
+    (tmp_path / "._a.jpg").write_bytes(b"")
+    assert [path.name for path in image_files(tmp_path)] == ["a.jpg", "b.JPEG", "c.jpe", "d.JFIF"]
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP", "TIFF", "BMP"])
@@ -244,9 +259,13 @@ def test_what_follows_the_end_of_a_jpeg_and_its_thumbnail_are_not_counted() -> N
     assert decode(saved(Image.fromarray(RGB), "JPEG", exif=exif.tobytes() + b"\xff\xda" * 500)).format == "JPEG"
 
 
-def test_webp_has_a_longest_side() -> None:
-    with pytest.raises(RequestError, match="16383"):
-        encode(Photo(np.zeros((1, 16_384, 3), np.uint8)), "webp")
+def test_webp_and_jpeg_have_a_longest_side() -> None:
+    for output_format, side_px in (("webp", 16_383), ("jpeg", 65_500)):
+        assert (
+            decode(encode(Photo(np.zeros((1, side_px, 3), np.uint8)), output_format), OWN_FILES).rgb.shape[1] == side_px
+        )
+        with pytest.raises(RequestError, match=str(side_px)):
+            encode(Photo(np.zeros((1, side_px + 1, 3), np.uint8)), output_format)
 
 
 def test_limits_are_the_callers() -> None:
@@ -262,8 +281,112 @@ def test_unknown_output_is_a_request_error() -> None:
         encode(photo, "jpeg", 101)
 
 
+def box(*brands: bytes) -> bytes:
+    """The first bytes of HEIC, AVIF, CR3 and of films."""
+    return (8 + 4 * len(brands)).to_bytes(4) + b"ftyp" + b"".join(brands)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (box(b"heic", bytes(4), b"mif1", b"heic"), "HEIC"),
+        (box(b"mif1", bytes(4), b"miaf", b"avif"), "AVIF"),
+        (b"\xff\x0a\xfa\x1f", "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (box(b"crx ", bytes(4)), "RAW"),
+        (b"FUJIFILMCCD-RAW 0201", "RAW"),
+        (saved(Image.fromarray(RGB), "TIFF", tiffinfo={254: 1}), "RAW"),
+        (saved(Image.fromarray(RGB), "TIFF", tiffinfo={50706: b"\1\4\0\0"}), "RAW"),
+    ],
+)
+def test_images_of_other_kinds_are_told_by_what_they_are(data: bytes, kind: str) -> None:
+    """A RAW file's first TIFF image is a preview, which must not be restored in its place."""
+    with pytest.raises(UnsupportedPhoto, match=kind):
+        decode(data)
+    with pytest.raises(UnreadablePhoto, match="not an image"):
+        decode(box(b"isom", bytes(4), b"mp42"), OWN_FILES)
+
+
+def test_avif_of_ones_own_is_read_and_becomes_jpeg_or_png() -> None:
+    flat = np.full((20, 30, 4), (200, 100, 50, 255), np.uint8)
+    data = saved(Image.fromarray(flat[..., :3]), "AVIF", quality=100)
+    photo = decode(data, OWN_FILES)
+    assert photo.format == "JPEG"
+    assert np.abs(photo.rgb.astype(int) - flat[..., :3]).max() < 8
+    flat[:, 15:, 3] = 0
+    assert decode(saved(Image.fromarray(flat), "AVIF"), OWN_FILES).format == "PNG"
+    with pytest.raises(UnsupportedPhoto, match="AVIF"):
+        decode(data)
+    with pytest.raises(UnreadablePhoto, match="AVIF image is broken"):
+        decode(data[:40], OWN_FILES)
+
+
+def test_heic_of_ones_own_is_read_where_pillow_heif_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = box(b"heic", bytes(4), b"mif1", b"heic")
+
+    class Heif(PngImageFile):
+        format = "HEIF"
+
+        def _open(self) -> None:
+            self.fp = BytesIO(self.fp.read()[len(start) :])
+            super()._open()
+
+    plugin = types.ModuleType("pillow_heif")
+    plugin.register_heif_opener = (
+        lambda: monkeypatch.setitem(  # type: ignore[attr-defined]
+            Image.OPEN, "HEIF", (Heif, lambda prefix: prefix.startswith(start[:8]))
+        )
+    )
+    data = start + saved(Image.fromarray(RGB), "PNG")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(UnsupportedPhoto, match="pip install pillow-heif"):
+        decode(data, OWN_FILES)
+    with pytest.raises(UnreadablePhoto, match="not an image"):
+        decode(b"hello", OWN_FILES)
+    monkeypatch.setitem(sys.modules, "pillow_heif", plugin)
+    photo = decode(data, OWN_FILES)
+    assert photo.format == "JPEG"
+    assert np.array_equal(photo.rgb, RGB)
+    with pytest.raises(UnsupportedPhoto, match=r"HEIC.*JPEG"):
+        decode(data)
+
+
+def test_ones_own_photo_may_be_as_large_as_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved(Image.new("RGB", (20_000, 40)), "PNG")
+    assert decode(data, OWN_FILES).rgb.shape == (40, 20_000, 3)
+    monkeypatch.setattr(images, "available_memory", lambda: 9e6)
+    with pytest.raises(PhotoTooLarge, match=r"20000 x 40.*about 0\.01 GB.*0\.01 GB are available"):
+        decode(data, OWN_FILES)
+    assert decode(data, ANY_SIZE).rgb.shape == (40, 20_000, 3)
+    monkeypatch.setattr(images, "available_memory", lambda: 10e6)
+    assert decode(data, OWN_FILES).rgb.shape == (40, 20_000, 3)
+    with pytest.raises(PhotoTooLarge, match=r"100000 x 100000.*about 120\.00 GB"):
+        decode(png_claiming(100_000, 100_000), OWN_FILES)
+    with pytest.raises(UnreadablePhoto):  # Pillow's own limit is not asked
+        decode(png_claiming(20_000, 10_000), ANY_SIZE)
+
+
+def test_the_memory_that_is_available_is_known_on_linux_and_macos() -> None:
+    if os.name != "nt":
+        assert 1e7 < images.available_memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def test_pillow_warns_nobody_and_gets_its_settings_back() -> None:
+    """A phone's JPEG whose second picture is miscounted: Pillow warns, with paths of its own files."""
+    count = struct.pack("<HHII", 0xB001, 4, 1, 2)
+    data = saved(Image.fromarray(RGB), "MPO", save_all=True, append_images=[Image.fromarray(RGB)])
+    wrong = data.replace(count, count[:-4] + struct.pack("<I", 3))
+    assert wrong != data
+    with pytest.raises(UserWarning, match="MPO"), Image.open(BytesIO(wrong)):
+        pass
+    before = list(warnings.filters), Image.MAX_IMAGE_PIXELS
+    with ThreadPoolExecutor(4) as pool:
+        assert {photo.format for photo in pool.map(decode, [wrong, data] * 20)} == {"JPEG"}
+    assert (list(warnings.filters), Image.MAX_IMAGE_PIXELS) == before
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data is not beside this clone")
-@pytest.mark.filterwarnings("ignore")  # Pillow warns of what it reads around
 def test_no_hostile_file_gets_through_as_anything_but_a_photo_or_a_photo_error() -> None:
     """Every file of the set in seconds: a photo, or a PhotoError; none that must be refused gets through."""
     lines = (SHARED / "bad" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()

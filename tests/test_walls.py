@@ -12,7 +12,7 @@ SOURCE = ROOT / "src" / "deblur"
 
 ORDER = (
     ("errors", "project", "addresses", "files"),
-    ("colour", "metadata"),
+    ("colour", "metadata", "image_kinds"),
     ("images",),
     ("inference",),
     ("serving",),

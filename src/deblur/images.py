@@ -5,10 +5,14 @@ and one place where any exception of a decoder becomes a sentence. What must sur
 pixels: alpha, greyness, format, what the colours mean (``colour``) and what the photo says of itself (``metadata``).
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
+from math import inf
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +22,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from deblur import colour, metadata
 from deblur.errors import DeblurError, PhotoTooLarge, RequestError, UnreadablePhoto, UnsupportedPhoto
+from deblur.files import pasteable
+from deblur.image_kinds import RAW, own_format
 
 Pixels = NDArray[np.float32]
 """``(H, W, 3)`` float32, sRGB, in ``[0, 1]``: what networks and metrics see."""
@@ -25,34 +31,54 @@ Pixels = NDArray[np.float32]
 Rgb8 = NDArray[np.uint8]
 """``(H, W, 3)`` uint8, sRGB: the same pixels as files hold them, and as they lie between decoding and encoding."""
 
-DECODE_BYTES_PER_PIXEL = {"JPEG": 10, "MPO": 10, "PNG": 4, "WEBP": 18, "TIFF": 8, "BMP": 4, "GIF": 4}
+DECODE_BYTES_PER_PIXEL = {
+    **{"JPEG": 10, "MPO": 10, "PNG": 4, "WEBP": 18, "TIFF": 8, "BMP": 4, "GIF": 4},
+    **{"AVIF": 12, "HEIF": 12},
+}
 """The formats that are decoded, with the peak memory Pillow was seen to take for each."""
+RESTORE_BYTES_PER_PIXEL = 8  # the decoded photo while it is restored and encoded
 
 OUTPUT_FORMATS = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tiff": "TIFF", "jpg": "JPEG"}
 OPENED = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")  # an MPO, two JPEGs in a file as phones write it, opens as JPEG
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF": "image/tiff", "BMP": "image/bmp"}
-WEBP_SIDE_PX = 16_383
+SIDE_PX = {"WEBP": 16_383, "JPEG": 65_500}  # the longest that the format, or its library, writes
 STRIP_PX = 256
 BITS_PER_SAMPLE, TILE_WIDTH, TILE_LENGTH = 258, 322, 323  # TIFF's tags
 LOSSLESS_TIFF = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "raw")
 LOSSLESS_WEBP: dict[str, object] = {"lossless": True, "exact": True, "quality": 25}  # quality is effort here
+SUBFILE_TYPE, DNG_VERSION = 254, 50706
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")
 
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """What a photo may cost before it is decoded."""
+    """What a photo may cost before it is decoded.
+
+    Args:
+        megapixels: to decode.
+        side_px: of the longer side.
+        decode_mb: that decoding takes.
+        jpeg_scans: of a progressive JPEG.
+        jpeg_scan_pixels: scans x pixels.
+        own: a file of the person at the keyboard: HEIC and AVIF are read, too.
+        in_memory: what decoding and restoring take must be available.
+    """
 
     megapixels: float = 40.0
-    side_px: int = 16_384
-    decode_mb: int = 800
-    jpeg_scans: int = 100
+    side_px: float = 16_384
+    decode_mb: float = 800
+    jpeg_scans: float = 100
     jpeg_scan_pixels: float = 2e9
+    own: bool = False
+    in_memory: bool = False
 
 
-OWN_FILES = DecodeLimits(megapixels=170, decode_mb=4000)
-"""Limits for files of the person at the keyboard."""
+OWN_FILES = DecodeLimits(inf, inf, inf, jpeg_scan_pixels=inf, own=True, in_memory=True)
+"""Files of the person at the keyboard: what this machine can hold."""
+
+ANY_SIZE = replace(OWN_FILES, jpeg_scans=inf, in_memory=False)
+"""The same, where the person says that it is all right."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +119,10 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
     """
     if not data:
         raise UnreadablePhoto("The image is empty (0 bytes). Send the bytes of a JPEG, PNG, WebP, TIFF, BMP or GIF.")
+    own = own_format(data, limits.own)
     _check_scans_of_jpeg(data, limits)
     try:
-        with Image.open(BytesIO(data), formats=OPENED) as image:
+        with quiet(), Image.open(BytesIO(data), formats=(own,) if own else OPENED) as image:
             _check_header(image, data, limits)
             if image.format == "PNG":
                 image.load()  # it may say more behind its pixels
@@ -107,11 +134,11 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
             return replace(_photo_from(_upright(image), said, space), packing=packing)
     except DeblurError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PhotoTooLarge(
-            f"The image is larger than the {limits.megapixels:g} megapixels that are allowed."
-        ) from error
+    except MemoryError as error:
+        raise PhotoTooLarge("The image does not fit into memory. Scale it down.") from error
     except UnidentifiedImageError as error:
+        if own:
+            raise UnreadablePhoto(f"The {own} image is broken or cut short. Send it again.") from error
         raise UnreadablePhoto(
             "These bytes are not an image that can be read. Allowed are JPEG, PNG, WebP, TIFF, BMP and GIF."
         ) from error
@@ -119,12 +146,41 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
         raise UnreadablePhoto(f"The image is broken or cut short ({type(error).__name__}). Send it again.") from error
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Pillow warns nobody, and leaves it to ``DecodeLimits`` what is too large.
+
+    Both belong to the process: the first thread that decodes sets them, the last one puts back what was there.
+    """
+    with _Quiet.lock:
+        if not _Quiet.users:
+            _Quiet.before.enter_context(warnings.catch_warnings(action="ignore"))
+            _Quiet.before.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+            Image.MAX_IMAGE_PIXELS = None
+        _Quiet.users += 1
+    try:
+        yield
+    finally:
+        with _Quiet.lock:
+            _Quiet.users -= 1
+            if not _Quiet.users:
+                _Quiet.before.close()
+
+
+class _Quiet:
+    """How many threads are in :func:`quiet`, and what it puts back."""
+
+    lock = threading.Lock()
+    users = 0
+    before = ExitStack()
+
+
 def read(path: Path) -> Photo:
     """Decode the file at ``path``, one's own and therefore with wide limits; errors name it."""
     try:
         return decode(path.read_bytes(), OWN_FILES)
     except DeblurError as error:
-        raise type(error)(f"{path}: {error}") from error
+        raise type(error)(f"{pasteable(path)}: {error}") from error
 
 
 def read_rgb8(path: Path) -> Rgb8:
@@ -154,8 +210,8 @@ def write(photo: Photo, stream: BinaryIO, output_format: str | None = None, qual
     if quality is not None and not 1 <= quality <= 100:
         raise RequestError(f"quality is {quality}; allowed are 1 to 100.")
     target = OUTPUT_FORMATS[output_format] if output_format else photo.format
-    if target == "WEBP" and max(photo.rgb.shape[:2]) > WEBP_SIDE_PX:
-        raise RequestError(f"WebP holds at most {WEBP_SIDE_PX} px a side; take another format.")
+    if max(photo.rgb.shape[:2]) > SIDE_PX.get(target, inf):
+        raise RequestError(f"A {target} holds at most {SIDE_PX[target]} px a side; take another format.")
     image = _image_of(photo, with_alpha=target != "JPEG" and target != "BMP")
     profile = colour.fitting(photo.icc_profile, grey=photo.grey and target != "WEBP")  # WebP has no grey
     options = _packing_of(photo, target, quality)
@@ -189,12 +245,14 @@ def photo_of(image: Image.Image) -> Photo:
     if image.mode not in MODES:
         raise UnsupportedPhoto(f"An image of mode {image.mode} is not restored. Convert it to RGB, RGBA or L.")
     try:
-        image.load()
+        with quiet():
+            image.load()
     except Exception as error:  # decoders' errors share no base
         raise UnreadablePhoto(f"The image is broken or cut short ({type(error).__name__}).") from error
-    said, upright = metadata.read(image), image
-    with suppress(Exception):  # broken metadata: it is copied as it lies
-        upright = ImageOps.exif_transpose(image)
+    with quiet():
+        said, upright = metadata.read(image), image
+        with suppress(Exception):  # broken metadata: it is copied as it lies
+            upright = ImageOps.exif_transpose(image)
     return _photo_from(upright, said, colour.space_of_info(image))
 
 
@@ -215,6 +273,16 @@ def to_rgb8(pixels: Pixels) -> Rgb8:
 def from_rgb8(rgb: Rgb8) -> Pixels:
     """8 bit -> ``[0, 1]`` float32."""
     return rgb.astype(np.float32) / np.float32(255.0)
+
+
+def available_memory() -> float:
+    """Bytes of memory that are free to use, or all there are where only that is known; inf where nothing is."""
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1])
+    with suppress(AttributeError, OSError, ValueError):  # Windows has no sysconf
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return inf
 
 
 def _check_scans_of_jpeg(data: bytes, limits: DecodeLimits) -> None:
@@ -248,6 +316,8 @@ def _check_header(image: Image.Image, data: bytes, limits: DecodeLimits) -> None
     name = image.format or ""
     if image.format not in DECODE_BYTES_PER_PIXEL:
         raise UnsupportedPhoto(f"{name or 'This format'} is not read; allowed are JPEG, PNG, WebP, TIFF, BMP and GIF.")
+    if image.format == "TIFF" and _is_raw(image, data):
+        raise UnsupportedPhoto(RAW)
     if (bits := bits_a_channel(image, data)) > 8:
         raise UnsupportedPhoto(
             f"A {name} with {bits} bits a channel (mode {image.mode}) is not restored. Save it with 8 bits a channel."
@@ -259,10 +329,22 @@ def _check_header(image: Image.Image, data: bytes, limits: DecodeLimits) -> None
     if megapixels > limits.megapixels or max(width, height) > limits.side_px or memory_mb > limits.decode_mb:
         raise PhotoTooLarge(
             f"The image is {width} x {height} ({megapixels:.1f} megapixels to decode); allowed are "
-            f"{limits.megapixels:g} megapixels and {limits.side_px} px a side. Scale it down."
+            f"{limits.megapixels:g} megapixels and {limits.side_px:g} px a side. Scale it down."
+        )
+    needed = megapixels * 1e6 * (DECODE_BYTES_PER_PIXEL[name] + RESTORE_BYTES_PER_PIXEL)
+    if limits.in_memory and needed > (available := available_memory()):
+        raise PhotoTooLarge(
+            f"The image is {width} x {height}. To decode and restore it takes about {needed / 1e9:.2f} GB of memory; "
+            f"{available / 1e9:.2f} GB are available. Scale it down, or end other programs."
         )
     if image.format != "MPO" and getattr(image, "is_animated", False):
         raise UnsupportedPhoto("Animations and files with several pages are not restored. Send a single frame.")
+
+
+def _is_raw(image: Image.Image, data: bytes) -> bool:
+    """Whether a TIFF is a camera's RAW file: its first image is a preview, and would be restored in its place."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    return DNG_VERSION in tags or bool(tags.get(SUBFILE_TYPE, 0) & 1) or data[8:10] == b"CR"
 
 
 def _tile_pixels(image: Image.Image) -> int:
@@ -300,10 +382,11 @@ def _photo_from(upright: Image.Image, said: metadata.Metadata, space: colour.Spa
         upright = upright.convert("RGBA")
         alpha = np.asarray(upright.getchannel("A"))
     rgb = _rgb8_of(upright)
-    if palette or file_format == "GIF" or (file_format == "BMP" and alpha is not None):
-        output_format = "PNG"  # their own format cannot hold what is restored
+    own = file_format in ("AVIF", "HEIF")
+    if palette or file_format == "GIF" or (alpha is not None and (own or file_format == "BMP")):
+        output_format = "PNG"  # their own format cannot hold what is restored, or is not written
     else:
-        output_format = "JPEG" if file_format == "MPO" else str(file_format)
+        output_format = "JPEG" if own or file_format == "MPO" else str(file_format)
     return Photo(rgb, output_format, grey, alpha, icc_profile, said)
 
 
