@@ -73,7 +73,8 @@ def restore(
         strength: 0 to 1; the result is ``blurry + strength * (restored - blurry)``.
 
     Returns:
-        The same kind: bytes in the same format, an array of the same shape, a PIL image; of a path a PIL image.
+        The same kind: bytes in the same format (of HEIC, AVIF and GIF another: JPEG or PNG), an array of the same
+        shape, a PIL image; of a path a PIL image.
         Images are upright: an EXIF orientation is applied.
 
     Raises:

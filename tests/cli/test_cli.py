@@ -50,9 +50,27 @@ def test_restore_a_photo_and_a_folder(
     (tmp_path / "in" / "broken.jpg").write_bytes(b"no")
     assert main(["restore", str(tmp_path / "in"), str(tmp_path / "out")]) == 1
     out = capsys.readouterr().out
-    assert "2 restored, 1 not" in out
-    assert "broken.jpg" in out
+    assert "2 restored, 1 not: broken.jpg." in out
+    assert out.count(str(tmp_path / "in" / "broken.jpg")) == 1
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"a b.png", "a b.deblurred.png"}
+    assert main(["restore", str(photo), f"{tmp_path}/new/"]) == 0
+    assert (tmp_path / "new" / "a b.png").is_file()
+    assert main(["restore", str(tmp_path / "in" / "broken.jpg")]) == 1
+    assert capsys.readouterr().err.count("broken.jpg") == 1
+    (tmp_path / "empty").mkdir()
+    assert main(["restore", str(tmp_path / "empty")]) == 1
+    assert "holds no photos" in capsys.readouterr().err
+
+
+def test_what_may_not_fit_into_memory_needs_a_flag(
+    tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DEBLUR_MODEL", str(model_folder))
+    monkeypatch.setattr("deblur.images.available_memory", lambda: 1000.0)
+    (tmp_path / "a.png").write_bytes(png())
+    assert main(["restore", str(tmp_path / "a.png")]) == 1
+    assert "large" in capsys.readouterr().err
+    assert main(["restore", str(tmp_path / "a.png"), "--large"]) == 0
 
 
 @pytest.mark.parametrize(

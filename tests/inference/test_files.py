@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblur.errors import RequestError, SettingError
+from deblur import images
+from deblur.errors import PhotoTooLarge, RequestError, SettingError
 from deblur.inference.files import restore_file, restore_folder
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import Model, read_info
@@ -56,6 +57,43 @@ def test_the_suffix_decides_the_format(photo: Path, tmp_path: Path) -> None:
         restore_file(MODEL, photo, tmp_path / "out.xyz")
 
 
+@pytest.mark.parametrize("folder", ["there", "new/deep/"])
+def test_one_photo_goes_into_a_folder_under_its_own_name(photo: Path, tmp_path: Path, folder: str) -> None:
+    (tmp_path / "there").mkdir()
+    output = restore_file(MODEL, photo, f"{tmp_path}/{folder}")
+    assert output == tmp_path / folder / "my photo.png"
+    assert np.array_equal(read(output), 255 - RGB)
+    with pytest.raises(SettingError, match="photo itself"):
+        restore_file(MODEL, photo, tmp_path, overwrite=True)
+
+
+def test_a_result_is_called_what_it_is(tmp_path: Path) -> None:
+    for name, image_format in (
+        ("a.jpg", "WEBP"),
+        ("b.png", "JPEG"),
+        ("c.JFIF", "JPEG"),
+        ("d.jpe", "JPEG"),
+        ("e", "BMP"),
+    ):
+        Image.fromarray(RGB).save(tmp_path / name, image_format)
+        output = restore_file(MODEL, tmp_path / name, f"{tmp_path}/out/")
+        with Image.open(output) as image:
+            assert image.format == {"e": "PNG"}.get(name, image_format)
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["a.jpg.webp", "b.png.jpg", "c.JFIF", "d.jpe", "e.png"]
+
+
+def test_what_may_not_fit_into_memory_is_tried_if_allowed(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "available_memory", lambda: 1000.0)
+    with pytest.raises(PhotoTooLarge, match=r"^'.*/my photo.png': The image is 40 x 30.* \(large\)\.$"):
+        restore_file(MODEL, photo)
+    (report,) = restore_folder(MODEL, photo.parent)
+    assert "(large)" in (report.trouble or "")
+    (report,) = restore_folder(MODEL, photo.parent, large=True)
+    assert report.trouble is None
+    assert np.array_equal(read(restore_file(MODEL, photo, large=True)), 255 - RGB)
+
+
 def test_a_photo_that_the_format_cannot_hold_leaves_nothing_behind(tmp_path: Path) -> None:
     photo = tmp_path / "wide.png"
     Image.new("RGB", (16_384, 1)).save(photo)
@@ -83,5 +121,26 @@ def test_a_folder_is_restored_around_its_bad_files(tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("not a photo")
     reports = restore_folder(MODEL, folder)
     assert [r.photo.name for r in reports if r.trouble] == ["broken.jpg"]
+    assert "broken.jpg" not in (reports[-1].trouble or ""), "the report has its name already"
     assert sorted(p.name for p in (tmp_path / "photos.deblurred").iterdir()) == ["a.gif.png", "a.png", "a.webp"]
     assert all("exists" in (r.trouble or "") or r.photo.name == "broken.jpg" for r in restore_folder(MODEL, folder))
+
+
+def test_no_photo_of_a_folder_is_passed_over_without_a_word(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("not a photo")
+    with pytest.raises(SettingError, match=r"photos holds no photos \(\.jpg, "):
+        restore_folder(MODEL, folder)
+    assert not (tmp_path / "photos.deblurred").exists()
+    for name, image_format in (("a.jfif", "JPEG"), ("b.JPE", "JPEG"), ("c.avif", "AVIF"), ("e.nef", "TIFF")):
+        Image.fromarray(RGB).save(folder / name, image_format)
+    (folder / "d.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    (folder / "f.jxl").write_bytes(b"\xff\x0a")
+    reports = restore_folder(MODEL, folder)
+    assert [r.output.name for r in reports if r.output] == ["a.jfif", "b.JPE", "c.avif.jpg"]
+    troubles = {r.photo.name: r.trouble for r in reports if r.trouble}
+    assert list(troubles) == ["d.HEIC", "e.nef", "f.jxl"]
+    assert "HEIC" in str(troubles["d.HEIC"])
+    assert "RAW" in str(troubles["e.nef"])
+    assert "JPEG XL" in str(troubles["f.jxl"])

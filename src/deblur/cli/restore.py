@@ -11,20 +11,26 @@ from deblur.cli.opening import Opened, Opening, opener
 from deblur.errors import SettingError
 from deblur.files import pasteable
 
+NAMED = 20
+"""Photos that the summary names; the lines before it name all."""
+
 
 def restore(
     photo: tyro.conf.Positional[Path],
-    out: tyro.conf.Positional[Path | None] = None,
+    out: tyro.conf.Positional[str | None] = None,
     opening: Opened = Opening(),
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    large: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
     """Restore a photo, or every photo in a folder.
 
     Args:
         photo: A photo, or a folder of photos.
-        out: Where to; by default PHOTO.deblurred.EXT, or the folder FOLDER.deblurred.
+        out: Where to, a file or a folder; by default PHOTO.deblurred.EXT, or the folder FOLDER.deblurred. A new folder
+            for one photo ends in a slash.
         opening: Model and engine.
         overwrite: Replace files that exist.
+        large: Try photos that are likely not to fit into memory.
     """
     from rich.progress import Progress
 
@@ -41,8 +47,7 @@ def restore(
             def on_tile(done: int, total: int) -> None:
                 progress.update(task, completed=done, total=total)
 
-            target = restore_file(model, photo, out, overwrite=overwrite, on_tile=on_tile)
-            say(pasteable(target))
+            say(pasteable(restore_file(model, photo, out, overwrite=overwrite, large=large, on_tile=on_tile)))
             return 0
 
         def on_report(report: Report, total: int) -> None:
@@ -52,7 +57,9 @@ def restore(
             else:
                 console.print(f"{pasteable(report.photo)}: {report.trouble}", style="red", soft_wrap=True)
 
-        reports = restore_folder(model, photo, out, overwrite=overwrite, on_report=on_report)
-    failed = sum(report.trouble is not None for report in reports)
-    console.print(f"{len(reports) - failed} restored, {failed} not.")
-    return 1 if failed or not reports else 0
+        target = Path(out) if out else None
+        reports = restore_folder(model, photo, target, overwrite=overwrite, large=large, on_report=on_report)
+    failed = [pasteable(report.photo.name) for report in reports if report.trouble]
+    names = ", ".join(failed[:NAMED] + ["..."] * (len(failed) > NAMED))
+    say(f"{len(reports) - len(failed)} restored, {len(failed)} not{': ' if failed else ''}{names}.")
+    return 1 if failed else 0

@@ -1,12 +1,14 @@
 """Restore photos on disk: nothing is overwritten unasked, nothing is half-written, one bad file stops no other."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from deblur import images
-from deblur.errors import DeblurError, SettingError
-from deblur.files import whole_file
+from deblur.errors import DeblurError, PhotoTooLarge, SettingError, UnsupportedPhoto
+from deblur.files import pasteable, whole_file
+from deblur.image_kinds import RAW
 from deblur.inference.model_folder import Model
 from deblur.inference.photo import restore_photo
 from deblur.inference.restorer import OnTile, ignore
@@ -14,17 +16,25 @@ from deblur.inference.restorer import OnTile, ignore
 FORMAT_OF_SUFFIX = {
     ".jpg": "jpeg",
     ".jpeg": "jpeg",
+    ".jpe": "jpeg",
+    ".jfif": "jpeg",
     ".png": "png",
     ".webp": "webp",
     ".tif": "tiff",
     ".tiff": "tiff",
 }
-READABLE = (*images.SUFFIXES, ".gif")
+READABLE = (*images.SUFFIXES, ".gif", ".avif", ".heic", ".heif", ".hif")
+RAW_SUFFIXES = (
+    *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mef", ".mrw", ".nef", ".nrw"),
+    *(".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
+)
+TOLD = (*RAW_SUFFIXES, ".jxl", ".jp2", ".jxr", ".psd", ".exr", ".hdr", ".ppm", ".pgm", ".tga")
+"""Photos that are not read. They count as photos all the same, so that none is passed over without a word."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of one file: ``output``, or the ``trouble`` that kept it from being restored."""
+    """What became of one file: ``output``, or the ``trouble`` (without its name) that kept it from being restored."""
 
     photo: Path
     output: Path | None = None
@@ -34,9 +44,10 @@ class Report:
 def restore_file(
     model: Model,
     photo: Path,
-    output: Path | None = None,
+    output: Path | str | None = None,
     *,
     overwrite: bool = False,
+    large: bool = False,
     on_tile: OnTile = ignore,
 ) -> Path:
     """Restore one photo; returns where it lies.
@@ -44,23 +55,21 @@ def restore_file(
     Args:
         model: restores it.
         photo: the blurry file.
-        output: where to; by default ``NAME.deblurred.EXT`` beside it. Its suffix decides the format.
+        output: where to; by default ``NAME.deblurred.EXT`` beside it. A folder, which is there or whose name ends in a
+            slash, gets it under its own name; of a file the suffix decides the format.
         overwrite: whether an existing ``output`` may be replaced.
+        large: whether to try what is likely not to fit into memory.
         on_tile: told (tiles done, tiles in all).
 
     Raises:
         SettingError: ``output`` exists, is the photo itself, or has an unknown suffix; or a file cannot be accessed.
         PhotoError: the photo cannot be restored.
     """
-    if output is not None and output.suffix.lower() not in FORMAT_OF_SUFFIX:
-        raise SettingError(f"{output}: the suffix decides the format; allowed are {', '.join(FORMAT_OF_SUFFIX)}.")
-    return _restore(
-        model,
-        photo,
-        lambda photo_format: output or photo.with_name(output_name(photo, photo_format, ".deblurred")),
-        overwrite,
-        on_tile,
-    )
+    place = _place_of(photo, output)
+    try:
+        return _restore(model, photo, place, overwrite, large, on_tile)
+    except DeblurError as error:
+        raise type(error)(f"{pasteable(photo)}: {error}") from error
 
 
 def restore_folder(
@@ -69,68 +78,112 @@ def restore_folder(
     output: Path | None = None,
     *,
     overwrite: bool = False,
+    large: bool = False,
     on_report: Callable[[Report, int], None] = lambda report, total: None,
 ) -> list[Report]:
     """Restore every photo directly in ``folder`` into ``output`` (by default ``FOLDER.deblurred``), names kept.
 
     Raises:
-        SettingError: ``folder`` cannot be read, or ``output`` is no other folder, or cannot be made.
+        SettingError: ``folder`` cannot be read or holds no photos, or ``output`` is no other folder or cannot be made.
     """
     folder = folder.resolve()
     target = output or folder.parent / f"{folder.name}.deblurred"
     if target.resolve() == folder:
-        raise SettingError(f"{target} is the folder of the photos; name another output.")
+        raise SettingError(f"{pasteable(target)} is the folder of the photos; name another output.")
     try:
-        photos = images.image_files(folder, suffixes=READABLE)
+        photos = images.image_files(folder, suffixes=(*READABLE, *TOLD))
+        if not photos:
+            raise SettingError(
+                f"{pasteable(folder)} holds no photos ({', '.join(READABLE)}). Folders in it do not count."
+            )
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SettingError(f"{error.filename or target} cannot be used as a folder ({error.strerror}).") from error
+        at = pasteable(error.filename or target)
+        raise SettingError(f"{at} cannot be used as a folder ({error.strerror}).") from error
     reports: list[Report] = []
     for photo in photos:
-        report = _report_of(model, photo, target, overwrite, {r.output for r in reports if r.output})
+        taken = {report.output for report in reports if report.output}
+        report = _report_of(model, photo, _places_in(target, photo, taken=taken), overwrite, large)
         reports.append(report)
         on_report(report, len(photos))
     return reports
 
 
-def _report_of(model: Model, photo: Path, folder: Path, overwrite: bool, taken: set[Path]) -> Report:
-    """One file of a folder; whatever happens to it stays with it."""
+Place = Callable[[str], Path]
+"""Says where the result goes, once the photo's format is known."""
 
+
+def _place_of(photo: Path, output: Path | str | None) -> Place:
+    """Where one photo goes."""
+    if output is None:
+        return _places_in(photo.parent, photo, ".deblurred")
+    file = Path(output)
+    if file.is_dir() or str(output).endswith(("/", os.sep)):
+        return _places_in(file, photo)
+    if file.suffix.lower() not in FORMAT_OF_SUFFIX:
+        raise SettingError(
+            f"{pasteable(output)}: the suffix decides the format; allowed are {', '.join(FORMAT_OF_SUFFIX)}. A folder "
+            "must be there, or end in a slash."
+        )
+    return lambda photo_format: file
+
+
+def _places_in(folder: Path, photo: Path, marker: str = "", taken: Collection[Path] = ()) -> Place:
     def place(photo_format: str) -> Path:
-        target = folder / output_name(photo, photo_format)
+        target = folder / output_name(photo, photo_format, marker)
         if target in taken:
-            raise SettingError(f"{target} is the result of another photo of this folder; rename one.")
+            raise SettingError(f"{pasteable(target)} is the result of another photo of this folder; rename one.")
         return target
 
+    return place
+
+
+def _report_of(model: Model, photo: Path, place: Place, overwrite: bool, large: bool) -> Report:
+    """One file of a folder; whatever happens to it stays with it."""
     try:
-        return Report(photo, _restore(model, photo, place, overwrite, ignore))
+        return Report(photo, _restore(model, photo, place, overwrite, large, ignore))
     except DeblurError as error:
         return Report(photo, trouble=str(error))
 
 
-def _restore(model: Model, photo: Path, place: Callable[[str], Path], overwrite: bool, on_tile: OnTile) -> Path:
-    """``place`` says where the result goes, once the photo's format is known."""
+def _restore(model: Model, photo: Path, place: Place, overwrite: bool, large: bool, on_tile: OnTile) -> Path:
+    """The result's path; errors do not name the photo."""
+    data = _read(photo, large)
+    target = place(data.format)
     try:
-        data = images.read(photo)
-        target = place(data.format)
         _check_target(photo, target, overwrite)
         restore_photo(model, data, on_tile=on_tile)
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(target) as stream:  # a killed program leaves no half photo under the final name
             images.write(data, stream, FORMAT_OF_SUFFIX.get(target.suffix.lower()))
     except OSError as error:
-        raise SettingError(f"{error.filename or photo} cannot be read or written ({error.strerror}).") from error
+        raise SettingError(f"{pasteable(error.filename or target)} cannot be written ({error.strerror}).") from error
     return target
 
 
+def _read(photo: Path, large: bool) -> images.Photo:
+    if photo.suffix.lower() in RAW_SUFFIXES:
+        raise UnsupportedPhoto(RAW)
+    try:
+        return images.decode(photo.read_bytes(), images.ANY_SIZE if large else images.OWN_FILES)
+    except PhotoTooLarge as error:
+        raise PhotoTooLarge(
+            str(error) if large else f"{error} Or allow it to be tried all the same (large)."
+        ) from error
+    except OSError as error:
+        raise SettingError(f"It cannot be read ({error.strerror}).") from error
+
+
 def output_name(photo: Path, photo_format: str, marker: str = "") -> str:
-    """``a.jpg`` -> ``a{marker}.jpg``; where the format changes (``a.gif`` becomes PNG) -> ``a.gif{marker}.png``."""
-    same = FORMAT_OF_SUFFIX.get(photo.suffix.lower(), "").upper() == photo_format
-    return f"{photo.stem}{marker}{photo.suffix}" if same else f"{photo.name}{marker}.png"
+    """``a.jpg`` -> ``a{marker}.jpg``; where that is not the format (a GIF becomes PNG) -> ``a.gif{marker}.png``."""
+    if FORMAT_OF_SUFFIX.get(photo.suffix.lower(), "").upper() == photo_format:
+        return f"{photo.stem}{marker}{photo.suffix}"
+    suffixes = (suffix for suffix, name in FORMAT_OF_SUFFIX.items() if name.upper() == photo_format)
+    return f"{photo.name}{marker}{next(suffixes, '.png')}"
 
 
 def _check_target(photo: Path, target: Path, overwrite: bool) -> None:
     if target.exists() and target.samefile(photo):
-        raise SettingError(f"{target} is the photo itself; name another output.")
+        raise SettingError(f"{pasteable(target)} is the photo itself; name another output.")
     if target.exists() and not overwrite:
-        raise SettingError(f"{target} exists. Name another output, or allow it to be replaced (overwrite).")
+        raise SettingError(f"{pasteable(target)} exists. Name another output, or allow it to be replaced (overwrite).")
