@@ -78,7 +78,7 @@ OWN_FILES = DecodeLimits(inf, inf, inf, jpeg_scan_pixels=inf, own=True, in_memor
 """Files of the person at the keyboard: what this machine can hold."""
 
 ANY_SIZE = replace(OWN_FILES, jpeg_scans=inf, in_memory=False)
-"""The same, where the person says that it is all right."""
+"""The same, whatever it costs: where the person says so, and in training, which must not depend on what else runs."""
 
 
 @dataclass(frozen=True)
@@ -175,17 +175,17 @@ class _Quiet:
     before = ExitStack()
 
 
-def read(path: Path) -> Photo:
+def read(path: Path, limits: DecodeLimits = OWN_FILES) -> Photo:
     """Decode the file at ``path``, one's own and therefore with wide limits; errors name it."""
     try:
-        return decode(path.read_bytes(), OWN_FILES)
+        return decode(path.read_bytes(), limits)
     except DeblurError as error:
         raise type(error)(f"{pasteable(path)}: {error}") from error
 
 
 def read_rgb8(path: Path) -> Rgb8:
     """The file's pixels as ``(H, W, 3)`` uint8: what training and evaluation read, through the server's decoder."""
-    return read(path).rgb
+    return read(path, ANY_SIZE).rgb
 
 
 def encode(photo: Photo, output_format: str | None = None, quality: int | None = None) -> bytes:

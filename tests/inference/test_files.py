@@ -94,6 +94,17 @@ def test_what_may_not_fit_into_memory_is_tried_if_allowed(photo: Path, monkeypat
     assert np.array_equal(read(restore_file(MODEL, photo, large=True)), 255 - RGB)
 
 
+def test_a_photo_for_which_memory_ends_stops_no_other(photo: Path) -> None:
+    def out_of_memory(tiles: np.ndarray) -> np.ndarray:
+        raise MemoryError
+
+    model = Model(MODEL.info, Restorer(out_of_memory, Tiling(64, 16)))
+    Image.fromarray(RGB).save(photo.with_name("other.png"))
+    troubles = [report.trouble or "" for report in restore_folder(model, photo.parent)]
+    assert ["memory" in trouble for trouble in troubles] == [True, True]
+    assert not any((photo.parent.parent / f"{photo.parent.name}.deblurred").iterdir())
+
+
 def test_a_photo_that_the_format_cannot_hold_leaves_nothing_behind(tmp_path: Path) -> None:
     photo = tmp_path / "wide.png"
     Image.new("RGB", (16_384, 1)).save(photo)

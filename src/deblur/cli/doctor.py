@@ -86,7 +86,7 @@ def _print(report: "Report") -> None:
 
 def _line(report: "Report", number: int) -> str:
     finding = report.findings[number]
-    names = [Path(file).name for file in finding.files[:2]]
+    names = [pasteable(Path(file).name) for file in finding.files[:2]]
     names = list(dict.fromkeys(names)) + (["..."] if len(finding.files) > 2 else [])
     return f"{' '.join(names)}: {finding.text}" if names else finding.text
 

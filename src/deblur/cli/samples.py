@@ -8,7 +8,7 @@ import tyro
 from deblur.cli.console import say
 from deblur.cli.outputs import check_outputs
 from deblur.errors import SettingError
-from deblur.files import pasteable
+from deblur.files import escaped, pasteable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,7 +49,7 @@ def samples(
     _sheet([crops[Key(key, strength)] for key in range(count)], names, blind).save(out)
     say(pasteable(out))
     for number, name in enumerate(names):
-        say(f"{number + 1:4}  {name}")
+        say(f"{number + 1:4}  {escaped(name)}")
     return 0
 
 

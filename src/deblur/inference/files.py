@@ -156,6 +156,10 @@ def _restore(model: Model, photo: Path, place: Place, overwrite: bool, large: bo
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(target) as stream:  # a killed program leaves no half photo under the final name
             images.write(data, stream, FORMAT_OF_SUFFIX.get(target.suffix.lower()))
+    except MemoryError as error:
+        raise PhotoTooLarge(
+            "There is not enough memory to restore it. Scale it down, or end other programs."
+        ) from error
     except OSError as error:
         raise SettingError(f"{pasteable(error.filename or target)} cannot be written ({error.strerror}).") from error
     return target
