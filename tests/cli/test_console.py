@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 def restore(folder: Path, model: Path, **options: object) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "deblur", "restore", str(folder), "--model", str(model)]
-    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONUNBUFFERED": ""}  # as in most shells
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload]
 
 
