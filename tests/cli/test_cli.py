@@ -52,7 +52,7 @@ def test_restore_a_photo_and_a_folder(
     out = capsys.readouterr().out
     assert "2 restored, 1 not: broken.jpg." in out
     assert out.count(str(tmp_path / "in" / "broken.jpg")) == 1
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"a b.png", "a b.deblurred.png"}
+    assert {p.name for p in (tmp_path / "out").glob("[!.]*")} == {"a b.png", "a b.deblurred.png"}
     assert main(["restore", str(photo), f"{tmp_path}/new/"]) == 0
     assert (tmp_path / "new" / "a b.png").is_file()
     assert main(["restore", str(tmp_path / "in" / "broken.jpg")]) == 1

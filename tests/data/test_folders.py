@@ -17,6 +17,9 @@ from deblur.data.pairs import find_pairs
 from deblur.data.saved import save_set
 from deblur.data.sources import SourceName, find_photos
 from deblur.errors import DataError
+from deblur.inference.files import restore_folder
+from deblur.inference.model_folder import open_model
+from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.registry.record import RunRecord
 
 RNG = np.random.default_rng(0)
@@ -158,6 +161,30 @@ def test_results_of_a_restore_are_no_data(source: tuple[Path, Read]) -> None:
     for place in [path for path in root.rglob("*") if path.is_dir()]:
         picture(place / "a.deblurred.jpg")
     assert read(root) == before
+
+
+def test_results_in_a_folder_of_any_name_are_no_data(source: tuple[Path, Read], model_folder: Path) -> None:
+    root, read = source
+    before = read(root)
+    photos = root.with_name("photos to restore")
+    picture(photos / "1.png")
+    for place in [path for path in root.rglob("*") if path.is_dir()]:
+        restore_folder(open_model(model_folder, OnnxEngine), photos, place / "sharper")
+        assert (place / "sharper" / "1.png").is_file()
+    assert read(root) == before
+
+
+@pytest.mark.parametrize(
+    ("blurry", "sharp"),
+    [("1_blur.png", "1_sharp.png"), ("Input-07.png", "Target-07.png"), ("a b lq.png", "a b gt.png")],
+)
+def test_both_sides_of_pairs_in_one_folder_are_no_photos(tmp_path: Path, blurry: str, sharp: str) -> None:
+    for name in (blurry, sharp, "other.png", "blurry_cat.png"):
+        picture(tmp_path / name)
+    with pytest.raises(DataError, match=f"both sides of pairs in one folder, such as {blurry} and {sharp}"):
+        find_photos(tmp_path)
+    (tmp_path / sharp).unlink()
+    assert len(find_photos(tmp_path)) == 3
 
 
 def test_only_what_was_passed_over_is_told(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_result_is_called_what_it_is(tmp_path: Path) -> None:
         output = restore_file(MODEL, tmp_path / name, f"{tmp_path}/out/")
         with Image.open(output) as image:
             assert image.format == {"e": "PNG"}.get(name, image_format)
-    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    names = sorted(path.name for path in (tmp_path / "out").glob("[!.]*"))
     assert names == ["a.jpg.webp", "b.png.jpg", "c.JFIF", "d.jpe", "e.png"]
 
 

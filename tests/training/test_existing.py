@@ -1,15 +1,24 @@
 """``deblur export``: the weights, their tile and their score, whatever they lie in."""
 
+import shutil
 from pathlib import Path
 
 import onnx
 import pytest
+from PIL import Image
 
 from deblur import cli
+from deblur.data.photos import SharpPhoto
+from deblur.errors import SettingError
 from deblur.export.onnx import export_model
 from deblur.inference.model_folder import read_info
 from deblur.inference.tiling import Tiling
 from deblur.models.checkpoint import save_checkpoint
+from deblur.registry.record import RunRecord
+from deblur.training.existing import register_checkpoint
+from deblur.training.progress import Progress
+from deblur.training.recipe import run
+from deblur.training.settings import TrainSettings
 from tests.conftest import sharpening_network
 from tests.quick_export import quick_exports
 
@@ -61,3 +70,51 @@ def test_frozen_over_other_sources(weights: Path, pair_folder: Path, tmp_path: P
     assert read_info(out).psnr_db is not None
     assert not any("over_group" in tensor.name for tensor in onnx.load(out / "model.onnx").graph.initializer)
     assert cli.main(["export", str(out), str(tmp_path / "again"), "--freeze", "leaves"]) == 1
+
+
+def trained(output: Path, *sources: str, **more: object) -> tuple[Path, list[str]]:
+    """A plain network after two steps: its checkpoint, and what the run said."""
+    lines: list[str] = []
+    small = {"width": 8, "patch_size": 32, "batch_size": 2, "epoch_images": 4, "num_epochs": 1, "tile_size": 128}
+    rest = {"val_images": 2, "num_workers": 0, "tracking": "off", "doctor": "off", "output_dir": output}
+    settings = TrainSettings().but(**(small | rest | {"train_data": sources} | more)).resolved()
+    result = run(settings, progress=Progress(on_line=lines.append))
+    assert result is not None
+    assert result.record.best_checkpoint is not None
+    return result.record.best_checkpoint, [line for line in lines if "GroupNorm" in line]
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_register_decides_over_the_crops_of_the_training(tmp_path: Path, photos: dict[str, SharpPhoto]) -> None:
+    """The photo that was held back to validate has no say in the statistics."""
+    (tmp_path / "photos").mkdir()
+    for name in ("astronaut", "coffee", "chelsea"):
+        Image.fromarray(photos[name].pixels[:300, :400]).save(tmp_path / "photos" / f"{name}.png")
+    checkpoint, then = trained(tmp_path / "o", f"photos:{tmp_path / 'photos'}")
+    now: list[str] = []
+    register_checkpoint(checkpoint, "again", on_line=now.append)
+    assert len(then) == 1
+    assert now == then
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_register_leaves_out_what_the_training_left_out(tmp_path: Path, pair_folder: Path) -> None:
+    pairs = Path(shutil.copytree(pair_folder, tmp_path / "pairs"))
+    broken = pairs / "blur" / "coffee.png"
+    broken.write_bytes(broken.read_bytes()[:1500])
+    checkpoint, then = trained(tmp_path / "o", str(pairs), test_data=(str(pair_folder),), skip_bad=1)
+    now: list[str] = []
+    register_checkpoint(checkpoint, "again", on_line=now.append)
+    assert now == then
+    shutil.rmtree(pairs)
+    register_checkpoint(checkpoint, "again", on_line=now.append)
+    assert now[-1].startswith("exported as trained, GroupNorm is not frozen")
+
+
+def test_what_cannot_work_is_refused_before_an_earlier_run_is_set_aside(tmp_path: Path, pair_folder: Path) -> None:
+    record = RunRecord.begin(tmp_path, "precious", {}, {})
+    for wrong in ({"network": "FastUNet", "tile_size": 128}, {"batch_size": 8}):
+        with pytest.raises(SettingError, match=r"FastUNet needs at least|less than one batch"):
+            trained(tmp_path, str(pair_folder), test_data=(str(pair_folder),), **wrong)
+    assert record.run["name"] == "precious"
+    assert not (tmp_path / "earlier").exists()

@@ -12,6 +12,7 @@ from pathlib import Path
 from deblur.data.saved import is_saved_set
 from deblur.errors import DataError
 from deblur.images import image_files
+from deblur.inference.files import RESULTS_MARK
 
 SYSTEM_FOLDERS = ("@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 """Of network drives, of archives made on macOS, of Windows and of Linux; those of others begin with a dot."""
@@ -73,4 +74,5 @@ def _inside(folder: Path) -> list[Path]:
 def _is_own(folder: Path) -> bool:
     """Whether this program wrote what is in it."""
     of_a_run = folder.name in (PANELS, EARLIER) and (folder.parent / RUN_FILE).is_file()
-    return of_a_run or folder.name in TRACKED or folder.name.endswith(RESTORED) or is_saved_set(folder)
+    restored = folder.name.endswith(RESTORED) or (folder / RESULTS_MARK).is_file()
+    return of_a_run or folder.name in TRACKED or restored or is_saved_set(folder)

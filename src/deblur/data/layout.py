@@ -4,6 +4,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from deblur.data.folders import folders_of, images_in
@@ -126,3 +127,16 @@ def _marks(own: str, other: str) -> tuple[str, str]:
         at -= 1
     ends = own[at:], other[at:]
     return ends if at and not any(c.isdigit() for c in "".join(ends)) else ("", "")
+
+
+def sides_in_names(paths: Sequence[Path]) -> tuple[Path, Path] | None:
+    """The first (blurry, sharp) of one folder whose names differ by words of :data:`SIDES` only, such as ``1_blur.png``
+    and ``1_sharp.png``."""
+    by_place = {(path.parent, shown_stem(path).lower()): path for path in paths}
+    for (folder, stem), path in by_place.items():
+        for (blurry, sharp), mark in product(SIDES, SEPARATORS):
+            suffixed, prefixed = stem.removesuffix(mark + blurry), stem.removeprefix(blurry + mark)
+            for rest, name in ((suffixed, suffixed + mark + sharp), (prefixed, sharp + mark + prefixed)):
+                if rest != stem and (folder, name) in by_place:
+                    return path, by_place[folder, name]
+    return None

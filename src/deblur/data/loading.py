@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from deblur.data.batches import Loaded, collate
 from deblur.data.blurred import Unblurred
 from deblur.data.crops import RunOrder, Sample
-from deblur.errors import DataError, DeblurError, SettingError
+from deblur.errors import DataError, DeblurError
 
 SHARED_MEMORY = ("Bus error", "shared memory", "</torch_")
 """How torch's messages tell that batches found no room on their way."""
@@ -49,15 +49,7 @@ def feed_of(
         workers: processes that load; 0 loads in this one.
         pin_memory: for a GPU.
         seed: of torch's generators in the workers.
-
-    Raises:
-        SettingError: an epoch has not even one step.
     """
-    if not order.steps:
-        raise SettingError(
-            f"An epoch has {order.epoch_images} crops, less than one batch of {order.batch_size}. "
-            "Raise epoch_images or lower batch_size."
-        )
     loader = DataLoader[Loaded](
         samples,
         batch_size=order.batch_size // order.processes // accumulate,

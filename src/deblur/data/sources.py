@@ -23,7 +23,7 @@ from deblur.data.cache import cached, cached_photos
 from deblur.data.crops import Key, Sample
 from deblur.data.folders import PASSED_OVER, images_below, images_in
 from deblur.data.frames import find_frames
-from deblur.data.layout import sides_of
+from deblur.data.layout import sides_in_names, sides_of
 from deblur.data.pair_crops import PairCrops
 from deblur.data.pairs import FileImage, FilePair, ImageFile, Pair, evenly_chosen, find_pairs, fingerprint, whole
 from deblur.data.parallel import OnProgress
@@ -180,13 +180,19 @@ def find_photos(folder: Path) -> list[ImageFile]:
     """Photos in ``folder`` and below it, sorted by path.
 
     Raises:
-        DataError: no such folder, none in it, or pairs.
+        DataError: no such folder, none in it, or pairs, also where their names alone tell them.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder. Give one that holds photos.")
     if (folder / "blur").is_dir():
         raise DataError(f"{folder} holds pairs, and blurry images are no sharp photos. Give {folder / 'sharp'}.")
     paths = images_below(folder)
+    if sides := sides_in_names(paths):
+        blurry, sharp = sides
+        raise DataError(
+            f"{folder} holds both sides of pairs in one folder, such as {blurry.name} and {sharp.name}. Move them into "
+            "folders blur/ and sharp/."
+        )
     if not paths:
         raise DataError(f"{folder} holds no photos ({', '.join(SUFFIXES)}). {PASSED_OVER}.")
     return [ImageFile(path.relative_to(folder).as_posix(), path) for path in paths]

@@ -31,6 +31,9 @@ RAW_SUFFIXES = (
 TOLD = (*RAW_SUFFIXES, ".jxl", ".jp2", ".jxr", ".psd", ".exr", ".hdr", ".ppm", ".pgm", ".tga")
 """Photos that are not read. They count as photos all the same, so that none is passed over without a word."""
 
+RESULTS_MARK = ".deblurred"
+"""A hidden file in a folder that was made for results: they are no training data, wherever the folder lies."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -96,7 +99,10 @@ def restore_folder(
             raise SettingError(
                 f"{pasteable(folder)} holds no photos ({', '.join(READABLE)}). Folders in it do not count."
             )
-        target.mkdir(parents=True, exist_ok=True)
+        if not target.is_dir():
+            target.mkdir(parents=True)
+            if output:  # the usual name tells what it is
+                (target / RESULTS_MARK).touch()
     except OSError as error:
         at = pasteable(error.filename or target)
         raise SettingError(f"{at} cannot be used as a folder ({error.strerror}).") from error

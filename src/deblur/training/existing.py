@@ -1,7 +1,7 @@
 """Weights that exist already: export them as a model folder, or register them. A recipe of its own, like ``recipe``."""
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,8 @@ from torch import Tensor
 from deblur import project
 from deblur.data.batches import first_crops
 from deblur.data.pairs import fingerprint
-from deblur.data.sources import hold_back, mixture, open_sources, validation_pairs
-from deblur.errors import DataError, SettingError
+from deblur.data.sources import Source, hold_back, mixture, open_sources, prepared, validation_pairs
+from deblur.errors import DataError, PhotoError, SettingError
 from deblur.evaluation.scores import EvaluationSet, Scores
 from deblur.export.verified import Exported, Freeze, export_verified
 from deblur.inference.model_folder import read_info
@@ -67,7 +67,7 @@ def export_weights(
         name=name,
         half=half,
         freeze="always" if freeze_over else "off",
-        crops=_crops(made, freeze_over, lambda: None) if freeze_over else (),
+        crops=_crops(made, open_sources(freeze_over, made.reading), lambda: None) if freeze_over else (),
     )
 
 
@@ -143,17 +143,20 @@ def _validation_pairs(made: TrainSettings, test_data: Sequence[str], val_images:
 def _freezing(
     made: TrainSettings, can_freeze: bool, check: Callable[[], None], on_line: Callable[[str], None]
 ) -> tuple[Freeze, Iterable[Tensor]]:
-    """The decision that the training would have made, where its data is still there."""
+    """The decision that the training made, over the same crops, where its data is still there and whole."""
     if not can_freeze or made.run.freeze == "off" or not made.run.train_data:
         return "off", ()
     try:
-        return "auto", _crops(made, made.run.train_data, check)
-    except (DataError, SettingError) as error:
+        opened = open_sources(made.run.train_data, made.reading)
+        sources, _ = prepared(opened, None, made.run.skip_bad, crop_px=made.data.patch_size)
+        sources = sources if made.run.test_data else hold_back(sources)[0]
+        return "auto", list(_crops(made, sources, check))
+    except (DataError, PhotoError, SettingError) as error:
         on_line(f"exported as trained, GroupNorm is not frozen: {error}")
         return "off", ()
 
 
-def _crops(made: TrainSettings, named: Sequence[str], check: Callable[[], None]) -> Iterable[Tensor]:
+def _crops(made: TrainSettings, sources: Sequence[Source], check: Callable[[], None]) -> Iterator[Tensor]:
     """Training crops as the weights saw them, of other sources perhaps."""
-    samples = mixture(open_sources(named, made.reading), made.data.patch_size, made.data.seed, made.ranges)
+    samples = mixture(sources, made.data.patch_size, made.data.seed, made.ranges)
     return first_crops(samples, FREEZING_CROPS, made.blur.strength, check)

@@ -17,6 +17,7 @@ from deblur.data.batches import first_crops
 from deblur.data.crops import RunOrder
 from deblur.data.loading import feed_of
 from deblur.data.sources import SourceName
+from deblur.errors import SettingError
 from deblur.evaluation.scores import Scores
 from deblur.export.verified import Exported, export_verified
 from deblur.models import build, parameter_count
@@ -130,9 +131,11 @@ def _begun(settings: TrainSettings, data: Data, processes: Processes) -> tuple[N
     where, fresh = settings.run.output_dir, settings.run.fresh
     unfilled = None if fresh else earlier_network(RunRecord(where), settings.network.init)
     network = unfilled or _network(settings)
+    settings.network.tiling(network)  # what cannot work is refused before an earlier run is set aside
+    _order(settings, data, processes)
     opened = open_run(
         where,
-        settings.run.registered_model_name or _run_name(settings),
+        settings.run.registered_model_name or _run_name(settings, network),
         settings_of(settings, data, network, processes.device),
         _tags(data, processes),
         TrainSettings().but(network=network.architecture["name"]).decisive(),
@@ -155,7 +158,7 @@ def _train(
     progress: Progress,
 ) -> Counters:
     # The feed: which samples each step takes, and the processes that load them.
-    order = RunOrder(data.epoch_images, settings.schedule.batch_size, processes.rank, processes.count)
+    order = _order(settings, data, processes)
     feed = feed_of(
         data.train,
         order,
@@ -238,7 +241,8 @@ def data_of(settings: TrainSettings, progress: Progress = Progress()) -> Data:
 def settings_of(settings: TrainSettings, data: Data, network: Network, device: torch.device) -> dict[str, Any]:
     """Every setting, resolved: what the data, init and this machine decide is filled in."""
     architecture = dict(network.architecture)
-    return settings.flat() | {
+    chosen = {name: value for name, value in settings.flat().items() if name not in settings.network.options}
+    return chosen | {
         "network": architecture.pop("name"),
         **architecture,
         "epoch_images": data.epoch_images,
@@ -256,7 +260,9 @@ def resolve(settings: TrainSettings) -> dict[str, Any]:
     if not named or not all(name.path is None or name.path.is_dir() for name in named):
         return settings.flat() | {"device": str(device)}
     quickly = settings.but(doctor="off", cache=None, skip_bad=0)
-    return settings_of(settings, data_of(quickly), _network(settings), device)
+    network = _network(settings)
+    settings.network.tiling(network)
+    return settings_of(settings, data_of(quickly), network, device)
 
 
 def closing_lines(
@@ -298,8 +304,18 @@ def _network(settings: TrainSettings) -> Network:
     return network_from(Path(init))
 
 
-def _run_name(settings: TrainSettings) -> str:
-    sizes = [f"{name} {value}" for name, value in settings.network.options.items() if not isinstance(value, bool)]
+def _order(settings: TrainSettings, data: Data, processes: Processes) -> RunOrder:
+    order = RunOrder(data.epoch_images, settings.schedule.batch_size, processes.rank, processes.count)
+    if not order.steps:
+        raise SettingError(
+            f"An epoch has {order.epoch_images} crops, less than one batch of {order.batch_size}. "
+            "Raise epoch_images or lower batch_size."
+        )
+    return order
+
+
+def _run_name(settings: TrainSettings, network: Network) -> str:
+    sizes = [f"{name} {value}" for name, value in network.architecture.items() if type(value) in (int, float)]
     return " ".join([settings.run.preset, *sizes])
 
 
