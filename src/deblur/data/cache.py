@@ -14,7 +14,6 @@ The folder may be deleted whenever no training reads from it.
 """
 
 import hashlib
-import os
 import shutil
 import time
 import uuid
@@ -31,8 +30,8 @@ from deblur.data.pairs import FileImage, FilePair, check_holds_crop, check_one_s
 from deblur.data.parallel import OnProgress, in_parallel
 from deblur.data.pixel_file import HEADER_BYTES, is_whole, mapped, open_pixels, write_pixels
 from deblur.errors import DataError, DiskFull, PhotoError, SettingError
-from deblur.files import whole_file
-from deblur.images import OPENED, Rgb8
+from deblur.files import replace, whole_file
+from deblur.images import OPENED, Rgb8, quiet
 
 DECODER = f"1 Pillow {PIL.__version__}"
 """Part of every key: pixels may change with the decoder."""
@@ -195,7 +194,7 @@ def _build(missing: dict[str, FileImage], folder: Path, hashes: Hashes, tell: On
         part = folder / PARTS / f"{uuid.uuid4().hex}.npy"
         with whole_file(part) as stream:
             write_pixels(stream, pixels)
-        os.replace(part, path)
+        replace(part, path)
 
     keys, broken = list(missing), {}
     order = [keys[i] for i in np.random.default_rng().permutation(len(keys))]  # so that two builders share the work
@@ -223,7 +222,7 @@ def _check_room(folder: Path, images: Iterable[FileImage]) -> None:
 def _pixel_bytes(file: Path) -> int:
     """What the file takes decoded, in whole blocks; 0 if it is no image, which decoding will say better."""
     try:
-        with Image.open(file, formats=OPENED) as image:
+        with quiet(), Image.open(file, formats=OPENED) as image:
             width, height = image.size
     except Exception:  # as many kinds as there are decoders
         return 0

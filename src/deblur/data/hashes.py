@@ -10,7 +10,7 @@ from typing import Any
 
 from deblur.data.parallel import OnProgress, in_parallel
 from deblur.errors import DataError
-from deblur.files import sha256_of, whole_file
+from deblur.files import replace, sha256_of, whole_file
 
 SAVE_INDEX_S = 30.0
 YOUNG_NS = 2_000_000_000
@@ -89,7 +89,7 @@ class Hashes:
         part = self.parts / f"{uuid.uuid4().hex}.json"
         with whole_file(part) as stream:
             stream.write(json.dumps(self.known).encode())
-        os.replace(part, self.index)
+        replace(part, self.index)
 
 
 def _state(file: Path) -> FileState:

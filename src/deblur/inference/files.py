@@ -1,5 +1,6 @@
 """Restore photos on disk: nothing is overwritten unasked, nothing is half-written, one bad file stops no other."""
 
+import logging
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from deblur.image_kinds import RAW
 from deblur.inference.model_folder import Model
 from deblur.inference.photo import restore_photo
 from deblur.inference.restorer import OnTile, ignore
+
+logger = logging.getLogger("deblur.inference")
 
 FORMAT_OF_SUFFIX = {
     ".jpg": "jpeg",
@@ -168,6 +171,8 @@ def _restore(model: Model, photo: Path, place: Place, overwrite: bool, large: bo
         ) from error
     except OSError as error:
         raise SettingError(f"{pasteable(error.filename or target)} cannot be written ({error.strerror}).") from error
+    if data.said.more_pictures:
+        logger.warning("%s: the file's other pictures, such as a gain map, are left out.", pasteable(photo))
     return target
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from deblur.data.doctor.findings import Finding
 from deblur.errors import DeblurError, UnsupportedPhoto
-from deblur.images import MODES, OPENED, OWN_FILES, Rgb8, bits_a_channel, decode
+from deblur.images import MODES, OPENED, OWN_FILES, Rgb8, bits_a_channel, decode, quiet
 
 ORIENTATION = 0x0112
 TAIL_BYTES = 4096
@@ -95,7 +95,7 @@ def ends_in_filling(data: bytes, rgb: Rgb8) -> bool:
     end = data.rfind(b"\xff\xd9")
     stuffed = data[:end] + bytes(range(1, 129)) * 4 + data[end:]
     try:
-        with Image.open(BytesIO(data)) as image, Image.open(BytesIO(stuffed)) as other:
+        with quiet(), Image.open(BytesIO(data)) as image, Image.open(BytesIO(stuffed)) as other:
             return image.tobytes() != other.tobytes()
     except (OSError, SyntaxError, ValueError):
         return True
@@ -128,7 +128,7 @@ def _header(path: Path, stream: BinaryIO) -> FileLook:
     start = stream.read(32)
     stream.seek(0)
     try:
-        with Image.open(stream, formats=OPENED) as image:
+        with quiet(), Image.open(stream, formats=OPENED) as image:
             return _described(path, image, start)
     except Exception:  # decoders raise anything on broken headers
         return _troubled(path, "unreadable", "not an image that can be read" if start else "the file is empty")
