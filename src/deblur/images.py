@@ -124,10 +124,7 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
     try:
         with quiet(), Image.open(BytesIO(data), formats=(own,) if own else OPENED) as image:
             _check_header(image, data, limits)
-            if image.format == "PNG":
-                image.load()  # it may say more behind its pixels
-            said = metadata.read(image)
-            image.load()  # Pillow turns a TIFF upright here
+            said = _loaded(image)
             space = colour.space_in_png(image, data) if image.format == "PNG" else None
             packing = _packing_in(image, data)
             del data  # as large as two photos, for a PNG of a hundred megapixels
@@ -246,13 +243,12 @@ def photo_of(image: Image.Image) -> Photo:
         raise UnsupportedPhoto(f"An image of mode {image.mode} is not restored. Convert it to RGB, RGBA or L.")
     try:
         with quiet():
-            image.load()
+            said = _loaded(image)
     except Exception as error:  # decoders' errors share no base
         raise UnreadablePhoto(f"The image is broken or cut short ({type(error).__name__}).") from error
-    with quiet():
-        said, upright = metadata.read(image), image
-        with suppress(Exception):  # broken metadata: it is copied as it lies
-            upright = ImageOps.exif_transpose(image)
+    upright = image
+    with quiet(), suppress(Exception):  # broken metadata: it is copied as it lies
+        upright = ImageOps.exif_transpose(image)
     return _photo_from(upright, said, colour.space_of_info(image))
 
 
@@ -399,6 +395,15 @@ def _packing_in(image: Image.Image, data: bytes) -> str | None:
         size = int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8 + size + size % 2
     return "lossless" if kind == b"VP8L" else None
+
+
+def _loaded(image: Image.Image) -> metadata.Metadata:
+    """Read the image whole, and what it says of itself: a PNG when all is read, a TIFF before Pillow turns it."""
+    if image.format == "PNG":
+        image.load()
+    said = metadata.read(image)
+    image.load()
+    return said
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -86,7 +86,7 @@ def test_a_preset_sets_defaults_and_flags_win(capsys: pytest.CaptureFixture[str]
         ({"val_images": 0}, "at least 1"),
         ({"ema_decay": 1.0}, "below 1"),
         ({"skip_bad": -1}, "0 or more"),
-        ({"registered_model_name": "a/b"}, "without / and :"),
+        ({"registered_model_name": "a/b"}, "without / :"),
         ({"batch_size": 8, "accumulate": 3}, "divide into 3 micro-batches"),
         ({"resume": True, "fresh": True}, "one of them"),
         ({"tracking": "off", "registered_model_name": "x"}, "deblur ship"),
