@@ -160,7 +160,7 @@ def read(image: Image.Image) -> Metadata:
         interop if interop in ("R98", "R03") else None,
         (dpi[1], dpi[0]) if dpi and turned else dpi,
         {} if orientation in range(2, 9) else _panorama(image),
-        "mp" in image.info,
+        image.format == "MPO",
     )
 
 
