@@ -12,7 +12,7 @@ from pathlib import Path
 from deblur.data.saved import is_saved_set
 from deblur.errors import DataError
 from deblur.images import image_files
-from deblur.inference.files import RESULTS_MARK
+from deblur.inference.files import RESTORED
 
 SYSTEM_FOLDERS = ("@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 """Of network drives, of archives made on macOS, of Windows and of Linux; those of others begin with a dot."""
@@ -20,8 +20,6 @@ RUN_FILE, PANELS, EARLIER, DEMO_PICTURE = "run.json", "panels", "earlier", "befo
 """Of a run's folder: what tells it, and where pictures lie."""
 TRACKED = ("mlruns", "mlartifacts")
 """Where MLflow keeps copies of panels."""
-RESTORED = ".deblurred"
-"""In the names that a restore gives to photos (``a.deblurred.jpg``) and to folders."""
 PASSED_OVER = "Hidden and system folders, and what this program wrote, are passed over"
 
 
@@ -74,5 +72,5 @@ def _inside(folder: Path) -> list[Path]:
 def _is_own(folder: Path) -> bool:
     """Whether this program wrote what is in it."""
     of_a_run = folder.name in (PANELS, EARLIER) and (folder.parent / RUN_FILE).is_file()
-    restored = folder.name.endswith(RESTORED) or (folder / RESULTS_MARK).is_file()
+    restored = folder.name.endswith(RESTORED) or (folder / RESTORED).is_file()
     return of_a_run or folder.name in TRACKED or restored or is_saved_set(folder)

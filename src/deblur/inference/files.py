@@ -34,8 +34,9 @@ RAW_SUFFIXES = (
 TOLD = (*RAW_SUFFIXES, ".jxl", ".jp2", ".jxr", ".psd", ".exr", ".hdr", ".ppm", ".pgm", ".tga")
 """Photos that are not read. They count as photos all the same, so that none is passed over without a word."""
 
-RESULTS_MARK = ".deblurred"
-"""A hidden file in a folder that was made for results: they are no training data, wherever the folder lies."""
+RESTORED = ".deblurred"
+"""Marks results, which are no training data: in the usual names of photos (``a.deblurred.jpg``) and folders, and as the
+name of a hidden file in other folders that were made for results."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def restore_folder(
         SettingError: ``folder`` cannot be read or holds no photos, or ``output`` is no other folder or cannot be made.
     """
     folder = folder.resolve()
-    target = output or folder.parent / f"{folder.name}.deblurred"
+    target = output or folder.parent / f"{folder.name}{RESTORED}"
     if target.resolve() == folder:
         raise SettingError(f"{pasteable(target)} is the folder of the photos; name another output.")
     try:
@@ -105,7 +106,7 @@ def restore_folder(
         if not target.is_dir():
             target.mkdir(parents=True)
             if output:  # the usual name tells what it is
-                (target / RESULTS_MARK).touch()
+                (target / RESTORED).touch()
     except OSError as error:
         at = pasteable(error.filename or target)
         raise SettingError(f"{at} cannot be used as a folder ({error.strerror}).") from error
@@ -125,7 +126,7 @@ Place = Callable[[str], Path]
 def _place_of(photo: Path, output: Path | str | None) -> Place:
     """Where one photo goes."""
     if output is None:
-        return _places_in(photo.parent, photo, ".deblurred")
+        return _places_in(photo.parent, photo, RESTORED)
     file = Path(output)
     if file.is_dir() or str(output).endswith(("/", os.sep)):
         return _places_in(file, photo)
