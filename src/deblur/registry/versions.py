@@ -217,10 +217,11 @@ def _read_copies(cache: Path) -> dict[str, str]:
 
 
 def _note_copy(uri: str, copy: Path) -> None:
-    copies = _read_copies(copy.parent)
-    copies.pop(uri, None)
-    with suppress(OSError, DeblurError):  # a convenience for worse days
-        write_json(_copies(copy.parent), copies | {uri: copy.name})
+    before = list(_read_copies(copy.parent).items())
+    now = [*(pair for pair in before if pair[0] != uri), (uri, copy.name)]
+    if now != before:
+        with suppress(OSError, DeblurError):  # a convenience for worse days
+            write_json(_copies(copy.parent), dict(now))
 
 
 def _last_copy(ending: str) -> Path | None:
