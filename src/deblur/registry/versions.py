@@ -51,9 +51,7 @@ def register(folder: Path, network: "Network", name: str, run_id: str) -> str:
     ).info  # sha256, contract and golden input: what is registered is what was verified
     if info.psnr_db is None or info.psnr_input_db is None:
         raise RegistrationError(f"{folder} was exported but never verified; nothing unverified is registered.")
-    command = f"deblur ship {shlex.quote(str(folder.parent))} --name {shlex.quote(name)}"
-    later = f"The verified model is in {folder}; '{command}' registers it later."
-    with tracker_trouble(RegistrationError, f"{name} could not be registered", later):
+    with tracker_trouble(RegistrationError, f"{name} could not be registered", registered_later(folder, name)):
         client = connect()
         run = client.get_run(run_id).info
         try:
@@ -63,6 +61,12 @@ def register(folder: Path, network: "Network", name: str, run_id: str) -> str:
         if SHA256 not in client.get_model_version(name, version).tags:
             _complete(client, name, version, info.psnr_db, info.psnr_input_db, info.sha256)
     return version
+
+
+def registered_later(folder: Path, name: str) -> str:
+    """What to do where the verified model in ``folder`` could not be registered."""
+    command = f"deblur ship {shlex.quote(str(folder.parent))} --name {shlex.quote(name)}"
+    return f"The verified model is in {folder}; '{command}' registers it later."
 
 
 def _log_version(folder: Path, network: "Network", name: str, run_id: str) -> str:

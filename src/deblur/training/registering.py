@@ -1,6 +1,5 @@
 """Register the verified model of a recorded run, and send records to the tracker."""
 
-import shlex
 from pathlib import Path
 
 from deblur.errors import RegistrationError, SettingError, TrackerError
@@ -70,8 +69,8 @@ def ship_record(folder: Path, name: str | None = None) -> tuple[str, str | None]
 
 
 def _not_registered(record: RunRecord, name: str, why: str) -> RegistrationError:
-    command = f"deblur ship {shlex.quote(str(record.folder))} --name {shlex.quote(name)}"
+    from deblur.registry.versions import registered_later
+
     return RegistrationError(
-        f"{name} is not registered. {why.rstrip('.')}. The verified model is in {record.model_folder}; '{command}' "
-        "registers it later."
+        f"{name} is not registered. {why.rstrip('.')}. {registered_later(record.model_folder, name)}"
     )
