@@ -19,6 +19,12 @@ def git_state() -> tuple[str | None, bool]:
         return None, False
 
 
+def git_tags() -> dict[str, str]:
+    """The same as tags of a run."""
+    commit, dirty = git_state()
+    return {"git_commit": commit or "unknown", "git_dirty": str(dirty).lower()}
+
+
 def _git(*arguments: str) -> str:
     return subprocess.run(
         ["git", *arguments], cwd=root(), capture_output=True, text=True, check=True, timeout=10

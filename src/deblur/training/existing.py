@@ -21,6 +21,7 @@ from deblur.registry.record import FINISHED, RunRecord
 from deblur.training.ending import closing
 from deblur.training.recipe import FREEZING_CROPS
 from deblur.training.registering import LAST_SHIPMENT_S, register_record
+from deblur.training.resuming import DATA
 from deblur.training.settings import TrainSettings
 from deblur.training.shipping import Shipping, shipper
 from deblur.training.validation import told, verified_metrics
@@ -95,11 +96,9 @@ def register_checkpoint(
     state = load_checkpoint(checkpoint)
     made, network = TrainSettings.recorded(state.get("settings", {})), network_of(state)
     images = EvaluationSet(_validation_pairs(made, test_data, val_images))
-    commit, dirty = project.git_state()
     tags = {
-        "data_fingerprint": fingerprint(images.pairs),
-        "git_commit": commit or "unknown",
-        "git_dirty": str(dirty).lower(),
+        DATA: fingerprint(images.pairs),
+        **project.git_tags(),
         "registered_from": checkpoint.name,
     }
     folder = checkpoint.resolve().parent / "registered" / checkpoint.stem

@@ -321,11 +321,9 @@ def _run_name(settings: TrainSettings, network: Network) -> str:
 
 def _tags(data: Data, processes: Processes) -> dict[str, str]:
     """What a run was made with, besides its settings."""
-    commit, dirty = project.git_state()
     return {
         DATA: data.fingerprint,
-        "git_commit": commit or "unknown",
-        "git_dirty": str(dirty).lower(),
+        **project.git_tags(),
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         "threads": str(torch.get_num_threads()),
