@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 from scipy.ndimage import convolve
 
-from deblur.data.photos import HELD_BACK, SharpPhoto, blur, photos_in, shaken, shrink
+from deblur.data.photos import HELD_BACK, SharpPhoto, photos_in, shaken, shrink
 from deblur.demo import split_installed, split_own
 from deblur.errors import DataError
 from deblur.images import from_rgb8
 from deblur.metrics import psnr_db
 from deblur.synthesis.kernels import shake_kernel
-from deblur.synthesis.light import to_linear, to_srgb
+from deblur.synthesis.light import blur, to_linear, to_srgb
 
 RNG = np.random.default_rng(3)
 

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.signal import oaconvolve
 
 from deblur.data.folders import images_in
 from deblur.data.pairs import PairPixels, evenly_chosen
 from deblur.errors import DataError
-from deblur.images import SUFFIXES, Pixels, Rgb8, from_rgb8, read_rgb8, to_rgb8
+from deblur.images import SUFFIXES, Rgb8, from_rgb8, read_rgb8, to_rgb8
 from deblur.synthesis.kernels import shake_kernel
-from deblur.synthesis.light import to_linear, to_srgb
+from deblur.synthesis.light import blur
 
 HELD_BACK = ("astronaut", "coins", "coffee", "rocket", "camera", "china", "flower", "grace_hopper")
 INSTALLED = {
@@ -74,14 +73,6 @@ def shaken(photo: SharpPhoto, rng: np.random.Generator, extent_px: float) -> Pai
     margin = kernel.shape[0] // 2
     sharp = photo.pixels[margin:-margin, margin:-margin]
     return PairPixels(photo.name, to_rgb8(blur(from_rgb8(photo.pixels), kernel)), sharp)
-
-
-def blur(sharp: Pixels, kernel: NDArray[np.float32]) -> Pixels:
-    """Convolve ``(H, W, 3)`` sRGB with a ``(k, k)`` kernel in linear light -> ``(H - k + 1, W - k + 1, 3)`` sRGB.
-
-    Only pixels whose whole neighbourhood is real are returned; no border is made up.
-    """
-    return to_srgb(oaconvolve(to_linear(sharp), kernel[..., None], mode="valid", axes=(0, 1)))
 
 
 def shrink(rgb: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
