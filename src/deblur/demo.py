@@ -28,10 +28,10 @@ from deblur.data.pairs import PairPixels, evenly_chosen, fingerprint
 from deblur.data.photos import HELD_BACK, SharpPhoto, installed_photos, photos_in, shaken
 from deblur.data.sources import Mixture
 from deblur.errors import DataError, ModelError
-from deblur.evaluation.panels import centre_crop, side_by_side, stacked
+from deblur.evaluation.panels import side_by_side, stacked
 from deblur.evaluation.scores import EvaluationSet
 from deblur.evaluation.statistics import Interval, mean_interval
-from deblur.images import Photo, Rgb8, decode, encode
+from deblur.images import Photo, Rgb8, centre_crop, decode, encode
 from deblur.metrics import psnr_db
 from deblur.models import build, parameter_count
 from deblur.synthesis.draw import BlurRanges

@@ -103,6 +103,14 @@ class Photo:
         return from_rgb8(self.rgb)
 
 
+def centre_crop(image: Rgb8, side_px: int) -> Rgb8:
+    """The middle of an image, at most ``side_px`` a side."""
+    height, width = image.shape[:2]
+    h, w = min(side_px, height), min(side_px, width)
+    top, left = (height - h) // 2, (width - w) // 2
+    return image[top : top + h, left : left + w]
+
+
 def image_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
     """The images directly in ``folder``, sorted; hidden files (macOS's ``._NAME``) are none."""
     found = (p for p in folder.glob("*") if p.suffix.lower() in suffixes and not p.name.startswith("."))

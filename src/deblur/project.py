@@ -1,5 +1,6 @@
-"""Where things lie: the checkout that this package runs from, and what git says about it."""
+"""Where things lie: the checkout that this package runs from, what git says about it, and the processor."""
 
+import platform
 import subprocess
 from pathlib import Path
 
@@ -23,6 +24,14 @@ def git_tags() -> dict[str, str]:
     """The same as tags of a run."""
     commit, dirty = git_state()
     return {"git_commit": commit or "unknown", "git_dirty": str(dirty).lower()}
+
+
+def processor() -> str:
+    """The processor's name; Linux keeps it in ``/proc/cpuinfo``."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
 
 
 def _git(*arguments: str) -> str:

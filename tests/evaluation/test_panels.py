@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from deblur.evaluation.panels import CAPTION_PX, GAP_PX, centre_crop, side_by_side, stacked
+from deblur.evaluation.panels import CAPTION_PX, GAP_PX, side_by_side, stacked
+from deblur.images import centre_crop
 
 IMAGES = [np.full((20, 30, 3), value, np.uint8) for value in (10, 120, 250)]
 

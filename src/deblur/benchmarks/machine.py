@@ -3,16 +3,17 @@
 import os
 import platform
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from deblur import project
 
 
 def describe_machine(device: torch.device | str = "cpu") -> dict[str, Any]:
     """Processor (and accelerator), cores, threads, versions: what a reader needs beside a figure."""
     described = {
-        "processor": _processor(),
+        "processor": project.processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
@@ -50,11 +51,3 @@ def synchronize(device: torch.device) -> None:
     """Wait until an accelerator has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _processor() -> str:
-    """The processor's name; Linux keeps it in ``/proc/cpuinfo``."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from deblur.errors import SettingError
+from deblur.evaluation.footprint import peak_mb
 from deblur.images import Photo, Rgb8, from_rgb8, read, to_rgb8, write
 from deblur.inference.engine import Precision, Tiles
 from deblur.inference.engines import EngineName, open_engine
@@ -122,17 +123,6 @@ WAYS: dict[str, Callable[[Path], Restore]] = {
     "ours, OpenVINO bf16": ours("openvino", "bf16"),
     "ours": ours("auto", "auto"),
 }
-
-
-def peak_mb() -> float:
-    """The most memory this process has had, MB (1e6 bytes)."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # getrusage would count the parent's, too
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def measure(way: str, folder: Path, photo_file: Path, started_s: float) -> dict[str, Any]:

@@ -18,12 +18,12 @@ from deblur.data.pairs import find_pairs
 from deblur.data.photos import HELD_BACK, installed_photos, shaken
 from deblur.errors import ModelError
 from deblur.evaluation.alignment import align
-from deblur.evaluation.panels import centre_crop, side_by_side, stacked
+from deblur.evaluation.panels import side_by_side, stacked
 from deblur.evaluation.references import REFERENCES
 from deblur.evaluation.scores import EvaluationSet, Scored, Scores
 from deblur.evaluation.statistics import bootstrap, scene_of
 from deblur.files import write_json
-from deblur.images import Pixels, from_rgb8, to_rgb8
+from deblur.images import Pixels, centre_crop, from_rgb8, to_rgb8
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import open_model
 from deblur.metrics import psnr_db

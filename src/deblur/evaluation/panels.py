@@ -32,11 +32,3 @@ def stacked(panels: Sequence[Image.Image]) -> Image.Image:
         sheet.paste(panel, (0, top))
         top += panel.height
     return sheet
-
-
-def centre_crop(image: Rgb8, side_px: int) -> Rgb8:
-    """The middle of an image, at most ``side_px`` a side."""
-    height, width = image.shape[:2]
-    h, w = min(side_px, height), min(side_px, width)
-    top, left = (height - h) // 2, (width - w) // 2
-    return image[top : top + h, left : left + w]

@@ -8,9 +8,9 @@ import torch
 from deblur.data.batches import Batch
 from deblur.data.pairs import evenly_chosen
 from deblur.errors import ModelError, NonFiniteTraining
-from deblur.evaluation.panels import centre_crop, side_by_side
+from deblur.evaluation.panels import side_by_side
 from deblur.evaluation.scores import EvaluationSet, Scored, Scores
-from deblur.images import Pixels, from_rgb8
+from deblur.images import Pixels, centre_crop, from_rgb8
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.models.engine import TorchEngine

@@ -1,0 +1,37 @@
+"""A model as a person names it: a folder, a registered version, a checkpoint, or the bundled one."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deblur.errors import ModelError
+
+if TYPE_CHECKING:
+    from deblur.inference.model_folder import Model
+
+BUNDLED = "bundled"
+CHECKPOINT = ".pth"
+
+
+def open_named(text: str) -> "Model":
+    """Open ``bundled``, a model folder, ``models:/NAME@ALIAS``, or a checkpoint, which is exported first.
+
+    Raises:
+        ModelError: it cannot be found or opened.
+    """
+    from deblur.inference.locating import bundled_model
+    from deblur.library import open_model
+
+    if text == BUNDLED:
+        folder = bundled_model()
+        if folder is None:
+            raise ModelError("No model comes with this installation. Name a model folder or models:/NAME@champion.")
+        return open_model(folder)
+    file = Path(text)
+    if file.suffix != CHECKPOINT or not file.is_file():
+        return open_model(text)
+    from deblur.training.existing import export_weights
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        export_weights(file, Path(scratch), file.stem)
+        return open_model(scratch)

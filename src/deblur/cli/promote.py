@@ -1,0 +1,65 @@
+"""``deblur promote``: the challenger takes the champion's place where it is better, with evidence, or does not."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from rich.progress import Progress
+from rich.table import Table
+
+from deblur.cli.console import console, say
+from deblur.cli.outputs import check_outputs
+from deblur.errors import SettingError
+
+if TYPE_CHECKING:
+    from deblur.evaluation.contest import Verdict
+
+Off = tyro.conf.FlagCreatePairsOff
+
+
+def promote(
+    name: tyro.conf.Positional[str],
+    data: tuple[str, ...] = (),
+    version: str | None = None,
+    scenes: Path | None = None,
+    margin: float = 0.05,
+    by_image: Annotated[bool, Off] = False,
+    allow_slower: Annotated[bool, Off] = False,
+    new_sets: Annotated[bool, Off] = False,
+    dry_run: Annotated[bool, Off] = False,
+    rollback: Annotated[bool, Off] = False,
+    html: Path | None = None,
+) -> int:
+    """Score challenger and champion on data that selected neither, and move @champion only where the challenger wins.
+
+    It wins where the lower bound of the paired difference (95 %, by scene) is above the margin, no group (weak blur,
+    sharp photographs, each set) loses more than 0.1 dB, and it is not more than 1.1 times as slow. A first champion
+    must surely gain over the blurry input. Decision, figures and report are kept in MLflow. Exit code 0: it wins, or
+    was rolled back; 1: it does not.
+
+    Args:
+        name: The registered model.
+        data: Folders of pairs (20 in all, or more), frames:FOLDER, promotion:FOLDER, photos:FOLDER for sharp
+            photographs.
+        version: Let this version try; by default the challenger.
+        scenes: A table of NAME,SCENE lines; by default a folder or the stem of a name is the scene.
+        margin: What the lower bound must exceed, dB.
+        by_image: Draw images, not scenes. Too sure of itself where images are alike.
+        allow_slower: Let it win although it is slower.
+        new_sets: Decide on other sets than the last time.
+        dry_run: Tell the decision; move and keep nothing.
+        rollback: Give @champion back to the version that had it before.
+        html: Write the report to this file, too.
+    """
+    from deblur.registry.promotion import Contestants, contestants, roll_back
+
+    check_outputs(html)
+    if rollback:
+        lost, has = roll_back(name)
+        say(f"{name}: version {has} is champion again, version {lost} no longer")
+        return 0
+    if not data:
+        raise SettingError("--data is needed: pairs that selected neither model, 20 or more.")
+    who: Contestants = contestants(name, version)
+    raise NotImplementedError

@@ -1,0 +1,177 @@
+"""The sets that figures are reported on: pairs, or sharp photographs, with their scenes and a fingerprint."""
+
+import csv
+import hashlib
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from deblur.data.pairs import FileImage, Pair, fingerprint
+from deblur.data.scenes import scene_of
+from deblur.errors import DataError, SettingError
+from deblur.images import Rgb8, centre_crop
+from deblur.synthesis.frozen import degraded, frozen_kernel
+
+
+@dataclass(frozen=True)
+class PhotoPair:
+    """A sharp photograph beside itself, or beside what a frozen kernel and noise make of it.
+
+    Args:
+        photo: the photograph.
+        side_px: its middle, at most so many px a side; None takes all of it.
+        kernel: number of a frozen kernel.
+        noise_levels: standard deviation, in levels of 255.
+        seed: of the noise.
+    """
+
+    photo: FileImage
+    side_px: int | None = None
+    kernel: int | None = None
+    noise_levels: float = 0.0
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """The photograph's."""
+        return self.photo.name
+
+    @property
+    def degradation(self) -> str:
+        """In words; "" where nothing is done."""
+        said = [f"kernel {self.kernel}"] * (self.kernel is not None)
+        said += [f"noise {self.noise_levels:g}"] * (self.noise_levels > 0)
+        return ", ".join(said + [f"{self.side_px} px"] * (self.side_px is not None))
+
+    def load(self) -> tuple[Rgb8, Rgb8]:
+        """(degraded, sharp)"""
+        sharp = self.photo.load()
+        if self.side_px is not None:
+            sharp = centre_crop(sharp, self.side_px)
+        return degraded(sharp, self.kernel, self.noise_levels, self.seed), sharp
+
+
+@dataclass(frozen=True)
+class ReportSet:
+    """A fixed set of pairs.
+
+    Args:
+        name: short, as tables show it.
+        pairs: in their order.
+        scenes: of each pair.
+        sharp: whether both pictures of a pair are one sharp photograph, which a model should leave as it is.
+    """
+
+    name: str
+    pairs: Sequence[Pair]
+    scenes: Sequence[str]
+    sharp: bool = False
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits that change with any image, and with what is done to it."""
+        images = fingerprint([pair.photo if isinstance(pair, PhotoPair) else pair for pair in self.pairs])
+        said = {pair.degradation for pair in self.pairs if isinstance(pair, PhotoPair)} - {""}
+        return hashlib.sha256(" ".join([images, *sorted(said)]).encode()).hexdigest()[:16] if said else images
+
+
+def open_report_sets(sources: Sequence[str], scenes_file: Path | None = None) -> list[ReportSet]:
+    """What a command line names: folders of pairs or frames, and ``photos:FOLDER``, which are sharp.
+
+    Args:
+        sources: as in :meth:`SourceName.parse`.
+        scenes_file: a table of ``name,scene`` lines; without one the names tell the scenes.
+
+    Raises:
+        SettingError: no source, or one that holds no fixed images.
+        DataError: a source that cannot be opened, or a name that the table of scenes lacks.
+    """
+    if not sources:
+        raise SettingError("data is needed: folders of pairs, or photos:FOLDER for sharp photographs.")
+    table = _scenes_in(scenes_file) if scenes_file else None
+    sets = [_opened(text, table) for text in sources]
+    short = Counter(each.name for each in sets)
+    long = [
+        replace(each, name=text) if short[each.name] > 1 else each for each, text in zip(sets, sources, strict=True)
+    ]
+    if twice := [text for text, count in Counter(each.name for each in long).items() if count > 1]:
+        raise SettingError(f"{', '.join(twice)} is named twice. Name each set once.")
+    return long
+
+
+def grid_of(sets: Sequence[ReportSet], wanted: str) -> list[ReportSet]:
+    """Every combination of what ``wanted`` lists, such as ``noise=5,20 kernel=8,12 size=256``, as a set of its own.
+
+    Args:
+        sets: of sharp photographs.
+        wanted: ``noise`` in levels of 255, ``kernel`` by its number, ``size`` in px.
+
+    Raises:
+        SettingError: sets of pairs, another word, no such kernel, or a value that is no number in its range.
+    """
+    if pairs := [each.name for each in sets if not each.sharp]:
+        raise SettingError(f"degrade blurs sharp photographs; {pairs[0]} holds pairs. Give photos:FOLDER.")
+    lists: dict[str, list[float]] = {"kernel": [], "noise": [], "size": []}
+    for part in wanted.split():
+        key, _, values = part.partition("=")
+        try:
+            lists[key] += [float(value) for value in values.split(",")]
+        except (KeyError, ValueError) as error:
+            raise SettingError(
+                f"degrade has {part!r}; give lists of numbers, such as noise=5,20 kernel=8,12 size=256,512."
+            ) from error
+    wrong = [x for key in ("kernel", "size") for x in lists[key] if x != int(x)] + [x for x in lists["size"] if x < 11]
+    if wrong:
+        raise SettingError(f"degrade has {wrong[0]:g}; kernels and sizes are whole numbers, sizes 11 px and more.")
+    for kernel in lists["kernel"]:
+        frozen_kernel(int(kernel))
+    combinations = itertools.product(*(lists[key] or [None] for key in ("kernel", "noise", "size")))
+    return [_degraded(each, *combination, len(sets) > 1) for combination in combinations for each in sets]
+
+
+def _degraded(
+    photos: ReportSet, kernel: float | None, noise: float | None, size: float | None, named: bool
+) -> ReportSet:
+    pairs = [
+        PhotoPair(pair.photo, size and int(size), None if kernel is None else int(kernel), noise or 0.0, seed)
+        for seed, pair in enumerate(photos.pairs)
+        if isinstance(pair, PhotoPair)
+    ]
+    said = pairs[0].degradation or "sharp"
+    return ReportSet(
+        f"{photos.name}: {said}" if named else said, pairs, photos.scenes, sharp=kernel is None and not noise
+    )
+
+
+def _opened(text: str, table: Mapping[str, str] | None) -> ReportSet:
+    from deblur.data.sources import Reading, SourceName, open_source  # brings torch, which scoring does not need
+
+    source = open_source(SourceName.parse(text), Reading())
+    if not source.images_on_disk:
+        raise SettingError(f"{text} holds no fixed images. 'deblur synth {text} FOLDER' saves a set of them.")
+    pairs: list[Pair] = [*source.pairs, *(PhotoPair(photo) for photo in source.photos)]
+    missing = [pair.name for pair in pairs if table is not None and pair.name not in table]
+    if missing:
+        raise DataError(
+            f"The table of scenes lacks {len(missing)} of {len(pairs)} images, such as {missing[0]}. Give each image "
+            "a line: NAME,SCENE."
+        )
+    scenes = [scene_of(pair.name) if table is None else table[pair.name] for pair in pairs]
+    path = source.name.path
+    return ReportSet("/".join(path.parts[-2:]) if path else text, pairs, scenes, sharp=bool(source.photos))
+
+
+def _scenes_in(file: Path) -> dict[str, str]:
+    """``NAME,SCENE`` lines; a first line ``name,scene`` is a heading."""
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            rows = [row for row in csv.reader(stream) if row]
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{file} cannot be read as a table of scenes ({error}). Give lines of NAME,SCENE.") from error
+    wrong = next((row for row in rows if len(row) != 2), None)
+    if wrong:
+        raise DataError(f"{file} has a line {','.join(wrong)!r}; give lines of NAME,SCENE.")
+    return {name.strip(): scene.strip() for name, scene in rows}

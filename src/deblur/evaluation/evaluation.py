@@ -1,0 +1,219 @@
+"""Models and references on the sets that figures are reported on: everything measured, and what it says together."""
+
+import math
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from deblur import project
+from deblur.data.report_sets import ReportSet
+from deblur.evaluation.measuring import Distance, Measured, OnImage, measure
+from deblur.evaluation.summary import Bins, Difference, Kept, Summary, bins, difference, kept, summary, worst
+from deblur.evaluation.ways import Tiled, Way, tiled_against_whole
+from deblur.files import write_json
+from deblur.metrics import SsimConvention
+
+FORMAT = 1
+CONVENTIONS: dict[SsimConvention, str] = {
+    "rgb": "scikit-image, gaussian weights, sigma 1.5, data range 255, mean of R, G and B",
+    "y": "scikit-image, gaussian weights, sigma 1.5, data range 255, Y of BT.601",
+    "matlab": "ssim_index.m of Wang et al. 2004 on Y of BT.601, without downsampling, inner pixels",
+}
+
+
+@dataclass(frozen=True)
+class SetFacts:
+    """What a set is: its fingerprint, images and scenes, and whether they are sharp photographs."""
+
+    name: str
+    fingerprint: str
+    images: int
+    scenes: int
+    sharp: bool
+
+
+@dataclass(frozen=True)
+class WayFacts:
+    """What restores: a model with the sha256 of its file, or a reference, which has none."""
+
+    name: str
+    sha256: str | None
+    precision: str | None
+
+
+@dataclass(frozen=True)
+class TiledFacts:
+    """What a model's tiles change in the largest image of a set."""
+
+    set: str
+    way: str
+    name: str
+    tiled: Tiled
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything measured, in the order of sets, images and ways. What is said of it is computed from ``images``."""
+
+    sets: list[SetFacts]
+    ways: list[WayFacts]
+    images: list[Measured]
+    tiled: list[TiledFacts]
+    convention: SsimConvention
+    machine: dict[str, Any]
+
+    def rows(self, set_name: str | None, way: str) -> list[Measured]:
+        """Of one way on one set, or on all sets of pairs."""
+        pairs = {facts.name for facts in self.sets if not facts.sharp}
+        return [row for row in self.images if row.way == way and row.set in ({set_name} if set_name else pairs)]
+
+    @cached_property
+    def summaries(self) -> list[Summary]:
+        """Each way on each set of pairs on which something can be gained."""
+        found = (summary(self.rows(each.name, way.name)) for each in self._pair_sets for way in self.ways)
+        return [each for each in found if each]
+
+    @cached_property
+    def kept(self) -> list[Kept]:
+        """Each way on each set of sharp photographs."""
+        sharp = [each for each in self.sets if each.sharp]
+        return [kept(self.rows(each.name, way.name)) for each in sharp for way in self.ways]
+
+    @cached_property
+    def differences(self) -> list[Difference]:
+        """The first model against each of the others, on each set of pairs."""
+        models = [way.name for way in self.ways if way.sha256]
+        return [
+            difference(self.rows(each.name, models[0]), self.rows(each.name, other))
+            for each in self._pair_sets
+            for other in models[1:]
+        ]
+
+    @cached_property
+    def bins(self) -> list[Bins]:
+        """Each way's gains by blur strength, size and scene, over all sets of pairs."""
+        found = [self.rows(None, way.name) for way in self.ways]
+        return [each for rows in found if any(row.can_gain for row in rows) for each in bins(rows)]
+
+    def worst(self, way: str) -> list[Measured]:
+        """The ten pairs of all sets that a way gains least on."""
+        return worst(self.rows(None, way))
+
+    @property
+    def _pair_sets(self) -> list[SetFacts]:
+        return [each for each in self.sets if not each.sharp]
+
+    def as_json(self) -> dict[str, Any]:
+        """Sets, ways, one flat entry an image and way, and what they say together; infinite bounds are null."""
+        told = {
+            "format": FORMAT,
+            "machine": self.machine,
+            "ssim": f"{self.convention}: {CONVENTIONS[self.convention]}",
+            "sets": [asdict(each) for each in self.sets],
+            "ways": [asdict(each) for each in self.ways],
+            "images": [_flat(row) for row in self.images],
+            "summaries": [asdict(each) for each in self.summaries],
+            "sharp_photographs": [asdict(each) for each in self.kept],
+            "differences": [asdict(each) for each in self.differences],
+            "bins": [asdict(each) for each in self.bins],
+            "worst": {way.name: [_flat(row) for row in self.worst(way.name)] for way in self.ways},
+            "tiled": [asdict(each) for each in self.tiled],
+        }
+        return dict(_finite(told))
+
+
+OnPart = Callable[[ReportSet, int], None]
+"""Told each image's number when it is done."""
+
+
+def evaluate(
+    sets: Sequence[ReportSet],
+    ways: Sequence[Way],
+    *,
+    convention: SsimConvention = "rgb",
+    lpips: Distance | None = None,
+    on_done: OnPart = lambda report_set, number: None,
+    on_images: Callable[[ReportSet], OnImage] | None = None,
+) -> Evaluation:
+    """Restore every image of every set in every way, and score it.
+
+    Args:
+        sets: opened.
+        ways: models first, then references.
+        convention: of SSIM.
+        lpips: the distance by a network, where its weights are at hand.
+        on_done: told how far it is.
+        on_images: gives what is told the pictures of a set, where somebody wants them.
+
+    Raises:
+        DataError: an image that cannot be read, or is too small for SSIM.
+    """
+    images: list[Measured] = []
+    tiled: list[TiledFacts] = []
+    for each in sets:
+        told = on_images(each) if on_images else lambda index, blurry, restored, sharp: None
+        measured = measure(each, ways, convention=convention, lpips=lpips, on_image=told)
+        by_image = []
+        for number, rows in enumerate(measured, 1):
+            by_image.append(rows)
+            on_done(each, number)
+        images += [row for rows in by_image for row in rows]
+        tiled += _tiled(each, ways, [rows[0] for rows in by_image])
+    facts = [SetFacts(s.name, s.fingerprint, len(s.pairs), len(set(s.scenes)), s.sharp) for s in sets]
+    return Evaluation(facts, [_facts_of(way) for way in ways], images, tiled, convention, machine_facts())
+
+
+def _tiled(report_set: ReportSet, ways: Sequence[Way], rows: Sequence[Measured]) -> Iterator[TiledFacts]:
+    largest = max(range(len(rows)), key=lambda index: rows[index].megapixels)
+    blurry, _ = report_set.pairs[largest].load()
+    for way in ways:
+        if way.model:
+            yield TiledFacts(report_set.name, way.name, rows[largest].name, tiled_against_whole(way.model, blurry))
+
+
+def _facts_of(way: Way) -> WayFacts:
+    engine = way.model.restorer.engine if way.model else None
+    return WayFacts(
+        way.name, way.model.info.sha256 if way.model else None, getattr(engine, "precision", "f32") if engine else None
+    )
+
+
+def machine_facts() -> dict[str, Any]:
+    """Where figures were measured, and with which code."""
+    return {
+        "processor": project.processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        **project.git_tags(),
+    }
+
+
+def write_evaluation(evaluation: Evaluation, file: Path) -> None:
+    """As JSON."""
+    write_json(file, evaluation.as_json())
+
+
+def _flat(row: Measured) -> dict[str, Any]:
+    """One level of keys: those of the restored image, and of its input with ``_input``."""
+    about = {key: value for key, value in asdict(row).items() if key not in ("restored", "blurry")}
+    restored, blurry = asdict(row.restored), asdict(row.blurry)
+    inputs = {_input_key(key): value for key, value in blurry.items()}
+    return about | restored | inputs
+
+
+def _input_key(key: str) -> str:
+    """``psnr_db`` -> ``psnr_input_db``, ``ssim`` -> ``ssim_input``: the unit stays last."""
+    stem, underscore, unit = key.rpartition("_")
+    return f"{stem}_input_{unit}" if underscore and unit in ("db", "px") else f"{key}_input"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

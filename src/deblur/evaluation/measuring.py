@@ -1,0 +1,145 @@
+"""Whole images restored in several ways and scored, each beside doing nothing."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from deblur.data.pairs import Pair
+from deblur.data.report_sets import ReportSet
+from deblur.errors import DataError
+from deblur.evaluation.alignment import Aligned, align
+from deblur.evaluation.blur_strength import blur_sigma_px
+from deblur.evaluation.scores import NOTHING_TO_GAIN_DB
+from deblur.evaluation.ways import Way
+from deblur.images import Rgb8
+from deblur.metrics import SsimConvention, ms_ssim, psnr_db, scales_that_fit, ssim
+
+MOST_SHIFT_PX = 6
+Distance = Callable[[Rgb8, Rgb8], float]
+"""Of an image from its reference: LPIPS."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """An image against its sharp reference, both in 8 bit.
+
+    Args:
+        psnr_db: as it comes.
+        ssim: in the evaluation's convention.
+        ms_ssim: over as many scales as fit.
+        shifted_psnr_db: after the best global shift, of the pixels inside for every allowed one; None: too small.
+        shift_px: how far that was.
+        lpips: None: nobody named its weights.
+    """
+
+    psnr_db: float
+    ssim: float
+    ms_ssim: float
+    shifted_psnr_db: float | None
+    shift_px: float | None
+    lpips: float | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One image of one set, restored in one way, beside its blurry input."""
+
+    set: str
+    way: str
+    name: str
+    scene: str
+    width_px: int
+    height_px: int
+    blur_px: float
+    restored: Figures
+    blurry: Figures
+    seconds: float
+
+    @property
+    def gain_db(self) -> float:
+        """PSNR over the input's, as it comes."""
+        return self.restored.psnr_db - self.blurry.psnr_db
+
+    @property
+    def shifted_gain_db(self) -> float | None:
+        """The same, both after their best global shift."""
+        after, before = self.restored.shifted_psnr_db, self.blurry.shifted_psnr_db
+        return None if after is None or before is None else after - before
+
+    @property
+    def can_gain(self) -> bool:
+        """Whether the input is far enough from the reference to become better."""
+        return self.blurry.psnr_db < NOTHING_TO_GAIN_DB
+
+    @property
+    def megapixels(self) -> float:
+        """Of the image."""
+        return self.width_px * self.height_px / 1e6
+
+
+class OnImage(Protocol):
+    """Told each image when it has been restored in all ways."""
+
+    def __call__(self, index: int, blurry: Rgb8, restored: Sequence[Rgb8], sharp: Rgb8) -> None: ...
+
+
+def measure(
+    report_set: ReportSet,
+    ways: Sequence[Way],
+    *,
+    convention: SsimConvention = "rgb",
+    lpips: Distance | None = None,
+    on_image: OnImage = lambda index, blurry, restored, sharp: None,
+) -> Iterator[list[Measured]]:
+    """For each image in turn, its figures in every way. Ways take turns in going first, so that none has all the warm
+    caches; they are timed alone, and scored side by side.
+
+    Raises:
+        DataError: an image too small for SSIM.
+    """
+    with ThreadPoolExecutor() as pool:
+        for index, (pair, scene) in enumerate(zip(report_set.pairs, report_set.scenes, strict=True)):
+            blurry, sharp = pair.load()
+            _check_size(pair, sharp)
+            order = [(index + turn) % len(ways) for turn in range(len(ways))]
+            by_way = {way: ways[way].restore(blurry) for way in order}
+            restored = [by_way[way] for way in range(len(ways))]
+
+            def figures(image: Rgb8, sharp: Rgb8 = sharp) -> Figures:
+                return _figures(image, sharp, convention, lpips)
+
+            before, *after = pool.map(figures, [blurry, *(image for image, _ in restored)])
+            on_image(index, blurry, [image for image, _ in restored], sharp)
+            height, width = sharp.shape[:2]
+            about = (pair.name, scene, width, height, blur_sigma_px(blurry, sharp))
+            yield [
+                Measured(report_set.name, way.name, *about, found, before, seconds)
+                for way, found, (_, seconds) in zip(ways, after, restored, strict=True)
+            ]
+
+
+def _check_size(pair: Pair, sharp: Rgb8) -> None:
+    try:
+        scales_that_fit(min(sharp.shape[:2]))
+    except ValueError as error:
+        raise DataError(f"{pair.name}: {error}") from error
+
+
+def _figures(image: Rgb8, sharp: Rgb8, convention: SsimConvention, lpips: Distance | None) -> Figures:
+    shifted = _shifted(image, sharp)
+    return Figures(
+        psnr_db(image, sharp),
+        ssim(image, sharp, convention),
+        ms_ssim(image, sharp),
+        shifted and shifted.psnr_db,
+        shifted and (shifted.dy_px**2 + shifted.dx_px**2) ** 0.5,
+        lpips(image, sharp) if lpips else None,
+    )
+
+
+def _shifted(image: Rgb8, sharp: Rgb8) -> Aligned | None:
+    try:
+        return align(image, sharp, MOST_SHIFT_PX)
+    except DataError:
+        return None

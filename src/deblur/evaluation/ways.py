@@ -1,0 +1,89 @@
+"""A way to restore an image that is scored: a model on the shipped path, or what a user would try first."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from deblur.evaluation.references import REFERENCES
+from deblur.evaluation.seams import drift_levels, seam_ratio
+from deblur.images import Photo, Pixels, Rgb8, centre_crop, from_rgb8, to_rgb8
+from deblur.inference.model_folder import Model
+from deblur.inference.photo import restore_photo
+from deblur.inference.restorer import Restorer
+from deblur.inference.tiling import Tiling
+from deblur.metrics import psnr_db
+
+WHOLE_SIDE_PX = 1600
+"""What an image has at most a side when it is restored as one tile, to compare: memory grows with it."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A named way; ``restore`` takes ``(H, W, 3)`` uint8 and gives (a restored copy, seconds)."""
+
+    name: str
+    restore: Callable[[Rgb8], tuple[Rgb8, float]]
+    model: Model | None = None
+
+
+@dataclass(frozen=True)
+class Tiled:
+    """One image restored in tiles, against the same restored as one tile.
+
+    Args:
+        tiles: that it was cut into; with one there is nothing to compare.
+        psnr_db: of one against the other; 100 where they are equal.
+        seam_ratio: 1 where nothing can be seen.
+        drift_levels: the largest mean difference of a tile's colour, of 255.
+    """
+
+    tiles: int
+    psnr_db: float
+    seam_ratio: float
+    drift_levels: float
+
+
+def model_ways(models: Sequence[tuple[str, Model]]) -> list[Way]:
+    """Models, as a photo goes through them everywhere: fitted tiles, 8 bit out. Equal names get numbers."""
+    names = [model.info.label for _, model in models]
+    told = [
+        name if names.count(name) == 1 else f"{name} ({text})" for name, (text, _) in zip(names, models, strict=True)
+    ]
+    return [Way(name, _through(model), model) for name, (_, model) in zip(told, models, strict=True)]
+
+
+def reference_ways() -> list[Way]:
+    """What a user would try first."""
+    return [Way(name, _timed(restore)) for name, restore in REFERENCES.items()]
+
+
+def tiled_against_whole(model: Model, blurry: Rgb8) -> Tiled:
+    """What the model's tiles change in an image, of which at most 1600 px a side are looked at."""
+    part = centre_crop(blurry, WHOLE_SIDE_PX)
+    rule = model.restorer.tiling.rule
+    one_tile = Tiling(rule.fit(max(part.shape[:2])), 0, rule)
+    tiled, whole = part.copy(), part.copy()
+    plan = model.restorer.in_place(tiled)
+    if len(plan) > 1:
+        Restorer(model.restorer.engine, one_tile).in_place(whole)
+    else:
+        whole = tiled
+    figures = psnr_db(tiled, whole), seam_ratio(tiled, whole, plan), drift_levels(tiled, whole, plan)
+    return Tiled(len(plan), *figures)
+
+
+def _through(model: Model) -> Callable[[Rgb8], tuple[Rgb8, float]]:
+    def restore(blurry: Rgb8) -> tuple[Rgb8, float]:
+        photo, outcome = restore_photo(model, Photo(blurry.copy()))
+        return photo.rgb, outcome.seconds["restore"]
+
+    return restore
+
+
+def _timed(reference: Callable[[Pixels], Pixels]) -> Callable[[Rgb8], tuple[Rgb8, float]]:
+    def restore(blurry: Rgb8) -> tuple[Rgb8, float]:
+        started = time.perf_counter()
+        restored = to_rgb8(reference(from_rgb8(blurry)))
+        return restored, time.perf_counter() - started
+
+    return restore
