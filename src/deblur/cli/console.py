@@ -2,15 +2,21 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.markup import escape
+from rich.progress import Progress
 from rich.segment import Segment
 
 from deblur.files import escaped
+
+if TYPE_CHECKING:
+    from deblur.data.report_sets import ReportSet
+    from deblur.evaluation.evaluation import OnPart
 
 
 class PlainConsole(Console):
@@ -35,6 +41,14 @@ def say(line: str) -> None:
 def complain(sentence: str) -> None:
     """An error, on stderr."""
     PlainConsole(stderr=True).print(f"deblur: {sentence}", style="red", soft_wrap=True)
+
+
+@contextmanager
+def counted(sets: "Sequence[ReportSet]") -> Iterator["OnPart"]:
+    """A bar for each set that is measured; gives what is told each image."""
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        tasks = {each.name: progress.add_task(escape(each.name), total=len(each.pairs)) for each in sets}
+        yield lambda report_set, number: progress.update(tasks[report_set.name], completed=number)
 
 
 class Tolerant:

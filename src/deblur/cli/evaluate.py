@@ -1,15 +1,22 @@
 """``deblur evaluate``: what models do for images, beside doing nothing and what a user would try first."""
 
+import tempfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from rich.progress import Progress
 
-from deblur.cli.console import console, say
+from deblur.cli.console import console, counted, say
 from deblur.cli.named import open_named
 from deblur.cli.outputs import check_outputs
 from deblur.errors import SettingError
+
+if TYPE_CHECKING:
+    from deblur.evaluation.evaluation import Evaluation
+    from deblur.evaluation.measuring import Distance
+    from deblur.inference.model_folder import Model
 
 
 def evaluate(
@@ -17,7 +24,7 @@ def evaluate(
     data: tuple[str, ...],
     scenes: Path | None = None,
     degrade: str | None = None,
-    references: Annotated[bool, tyro.conf.FlagConversionOff] = True,
+    no_references: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     ssim: Literal["rgb", "y", "matlab"] = "rgb",
     lpips: tuple[Path, ...] = (),
     price: float | None = None,
@@ -30,46 +37,77 @@ def evaluate(
     """Restore whole images through the path that users get, and score them with intervals by scene.
 
     Every figure stands beside doing nothing and beside what a user would try first, and is told twice: as the images
-    come, and after the best shift of the whole image.
+    come, and after the best shift of the whole image, which tells displacement from damage.
 
     Args:
         models: Model folders, models:/NAME@champion, checkpoints, or bundled.
         data: Folders of pairs, frames:FOLDER, or photos:FOLDER for sharp photographs, which a model should leave alone.
         scenes: A table of NAME,SCENE lines; by default a folder or the stem of a name is the scene.
-        degrade: Blur the photographs instead, such as "noise=5,20 kernel=8,12,17 size=128,256,512": every combination
-            is a set of its own.
-        references: Also unsharp mask, Polyblur, Wiener and Richardson-Lucy.
-        ssim: The convention: rgb is scikit-image's with gaussian weights over R, G and B; y the same on luma; matlab
-            the published script's on luma.
+        degrade: Blur the photographs, such as "noise=5,20 kernel=8,12,17 size=128,256,512": every combination of noise
+            (levels of 255), kernel (of a fixed list) and size (px) is a set of its own.
+        no_references: Leave out unsharp mask, Polyblur, Wiener and Richardson-Lucy.
+        ssim: The convention: rgb is scikit-image's with gaussian weights, the mean of R, G and B; y the same on luma;
+            matlab that of the published script, on luma.
         lpips: Files of LPIPS's published weights (AlexNet, version 0.1): one, or trunk and heads.
         price: Of a GB-second, to tell the cost of 1000 images.
         memory_gb: Of the machine that is paid for.
         json: Write every figure to this file.
-        html: Write a report with plots and pictures, in one file that needs nothing else.
-        pictures: Write a before / after / reference picture of every image into this folder.
-        tracking: Log figures and files to MLflow, and the gains as tags on versions that come from there.
+        html: Write a report with plots and pictures to this file, which needs nothing else.
+        pictures: Write a picture of each image at every stage into this new folder.
+        tracking: Log figures and report to MLflow, and tell the gains on versions that come from there.
     """
-    from deblur.data.report_sets import open_report_sets
+    from deblur.data.report_sets import grid_of, open_report_sets
     from deblur.evaluation.evaluation import evaluate as measured
+    from deblur.evaluation.evaluation import write_evaluation
+    from deblur.evaluation.pictures import check_empty, into
+    from deblur.evaluation.report import write_report
     from deblur.evaluation.tables import tables_of
     from deblur.evaluation.ways import model_ways, reference_ways
 
     check_outputs(json, html)
     if not models:
         raise SettingError("Name at least one model: a folder, models:/NAME@champion, a checkpoint, or bundled.")
+    if pictures:
+        check_empty(pictures)
     sets = open_report_sets(data, scenes)
-    ways = model_ways([(text, open_named(text)) for text in models]) + (reference_ways() if references else [])
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        tasks = {each.name: progress.add_task(each.name, total=len(each.pairs)) for each in sets}
-        evaluation = measured(
-            sets,
-            ways,
-            convention=ssim,
-            on_done=lambda report_set, number: progress.update(tasks[report_set.name], completed=number),
-        )
+    sets = grid_of(sets, degrade) if degrade else sets
+    distance = _distance(lpips)
+    opened = [(text, open_named(text)) for text in models]
+    ways = model_ways(opened) + ([] if no_references else reference_ways())
+    draw = partial(into, pictures, ways=ways) if pictures else None
+    with counted(sets) as on_done:
+        evaluation = measured(sets, ways, convention=ssim, lpips=distance, on_done=on_done, on_images=draw)
     for each in tables_of(evaluation, price, memory_gb):
         if isinstance(each, str):
             say(each)
         else:
             console.print(each)
+    with tempfile.TemporaryDirectory() as scratch:
+        report, figures = html or Path(scratch) / "evaluation.html", json or Path(scratch) / "evaluation.json"
+        write_evaluation(evaluation, figures)
+        if html or tracking:
+            write_report(report, evaluation, sets, ways, price=price, memory_gb=memory_gb)
+        if tracking:
+            say(_tracked(evaluation, [model for _, model in opened], [report, figures]))
     return 0
+
+
+def _distance(files: Sequence[Path]) -> "Distance | None":
+    if not files:
+        return None
+    from deblur.losses.lpips import load_lpips, lpips_distance
+
+    return partial(lpips_distance, load_lpips(files))
+
+
+def _tracked(evaluation: "Evaluation", models: "Sequence[Model]", files: Sequence[Path]) -> str:
+    """Logs; returns what to tell."""
+    from deblur.registry.benchmarks import log_benchmark
+    from deblur.registry.versions import tell_gains
+
+    names = ", ".join(model.info.label for model in models)
+    run_id = log_benchmark(f"evaluate {names}", evaluation.figures, files)
+    for model in models:
+        if model.info.version:
+            tell_gains(model.info, evaluation, run_id)
+    return f"logged to MLflow, run {run_id}"

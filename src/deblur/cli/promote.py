@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from rich.progress import Progress
-from rich.table import Table
 
-from deblur.cli.console import console, say
+from deblur.cli.console import console, counted, say
 from deblur.cli.outputs import check_outputs
 from deblur.errors import SettingError
 
 if TYPE_CHECKING:
     from deblur.evaluation.contest import Verdict
+    from deblur.registry.promotion import Contestants
 
 Off = tyro.conf.FlagCreatePairsOff
 
@@ -52,14 +51,46 @@ def promote(
         rollback: Give @champion back to the version that had it before.
         html: Write the report to this file, too.
     """
-    from deblur.registry.promotion import Contestants, contestants, roll_back
+    from deblur.data.report_sets import open_report_sets
+    from deblur.evaluation.contest import Rules
+    from deblur.evaluation.evaluation import write_evaluation
+    from deblur.evaluation.report import write_report
+    from deblur.evaluation.tables import table_of_verdict
+    from deblur.registry.promotion import carry_out, check_sets, contestants, judge, roll_back
 
     check_outputs(html)
     if rollback:
         lost, has = roll_back(name)
-        say(f"{name}: version {has} is champion again, version {lost} no longer")
+        say(f"{name}: version {has} is champion again, version {lost} no longer.")
         return 0
     if not data:
         raise SettingError("--data is needed: pairs that selected neither model, 20 or more.")
-    who: Contestants = contestants(name, version)
-    raise NotImplementedError
+    who = contestants(name, version)
+    folders, sets = who.fetched(), open_report_sets(data, scenes)
+    check_sets(name, folders, sets, new_sets=new_sets)
+    with counted(sets) as on_done:
+        judgement = judge(folders, sets, Rules(margin, by_image, allow_slower), on_done)
+    verdict = judgement.verdict
+    console.print(table_of_verdict(verdict, judgement.memory_mb))
+    with tempfile.TemporaryDirectory() as scratch:
+        files = [Path(scratch) / "evaluation.json", Path(scratch) / "evaluation.html"]
+        write_evaluation(judgement.evaluation, files[0])
+        write_report(files[1], judgement.evaluation, sets, judgement.ways, verdict=verdict)
+        if html:
+            html.write_bytes(files[1].read_bytes())
+        if not dry_run:
+            run_id = carry_out(who, judgement, sets, files)
+            say(f"the decision is kept in MLflow, run {run_id}")
+    say(_said(who, verdict, dry_run))
+    if verdict.wins and judgement.beaten_bundled is None:
+        say("the bundled model is not surely worse on this data, so a plain 'deblur restore' goes on with it")
+    return 0 if verdict.wins else 1
+
+
+def _said(who: "Contestants", verdict: "Verdict", dry_run: bool) -> str:
+    stays = f"version {who.champion} stays champion" if who.champion else "there is no champion"
+    if not verdict.wins:
+        return f"{who.name} version {who.challenger} does not win; {stays}: {'; '.join(verdict.reasons)}."
+    if dry_run:
+        return f"{who.name} version {who.challenger} would become champion; nothing was moved."
+    return f"{who.name} version {who.challenger} is champion now."

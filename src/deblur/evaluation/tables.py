@@ -1,10 +1,11 @@
 """An evaluation in words and tables, for a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.console import RenderableType
 from rich.table import Table
 
+from deblur.evaluation.contest import Verdict
 from deblur.evaluation.evaluation import Evaluation, TiledFacts
 from deblur.evaluation.statistics import Interval
 from deblur.evaluation.summary import Bins, Difference, Kept, Summary
@@ -103,6 +104,25 @@ def _tiled(facts: TiledFacts) -> str:
     return (
         f"{told}{tiled.tiles} tiles, {same}, seam ratio {tiled.seam_ratio:.3f}, drift {tiled.drift_levels:.2f} levels"
     )
+
+
+def table_of_verdict(verdict: Verdict, memory_mb: Mapping[str, float]) -> Table:
+    """The decision, and the groups that it rests on."""
+    title = f"{verdict.challenger} against {verdict.against}, {verdict.images} pairs"
+    table = Table("", "PSNR dB, challenger minus champion", title=title, title_justify="left")
+    drawn = f"all pairs, 95 % over {verdict.difference_db.groups} {verdict.difference_db.by}"
+    table.add_row(drawn, f"{verdict.difference_db.mean:+.3f} {_bounds(verdict.difference_db)}", style="bold")
+    for each in verdict.groups:
+        table.add_row(f"{each.name} ({each.images})", f"{each.psnr_db:+.3f}")
+    if verdict.slowness:
+        table.add_row("seconds, challenger over champion", f"{verdict.slowness.mean:.3f} {_bounds(verdict.slowness)}")
+    for name, value in memory_mb.items():
+        table.add_row(f"peak memory of {name}, MB", f"{value:.0f}")
+    return table
+
+
+def _bounds(interval: Interval) -> str:
+    return f"[{interval.low:.3f}, {interval.high:.3f}]"
 
 
 def _or_dash(interval: Interval | None) -> str:

@@ -1,7 +1,6 @@
 """``@champion`` moves only with evidence: challenger, champion and the bundled model on one frozen set, and what came
 of it, kept where the versions are."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from deblur.data.report_sets import ReportSet
 from deblur.errors import ModelError, RegistrationError, SettingError
-from deblur.evaluation.contest import Rules, Verdict
+from deblur.evaluation.contest import Rules, Verdict, beats, decide
+from deblur.evaluation.evaluation import Evaluation, OnPart, evaluate
+from deblur.evaluation.footprint import footprint_mb
+from deblur.evaluation.ways import Way, model_ways
+from deblur.images import Rgb8
+from deblur.inference.locating import bundled_model
+from deblur.inference.model_folder import open_model, read_info
 from deblur.registry.benchmarks import log_benchmark
 from deblur.registry.tracking import connect, tracker_trouble
 from deblur.registry.versions import BEATS_BUNDLED, CHALLENGER, CHAMPION, fetch
@@ -33,9 +38,10 @@ class Contestants:
     challenger: str
     champion: str | None
 
-    def uri(self, version: str) -> str:
-        """As ``fetch`` takes it."""
-        return f"models:/{self.name}/{version}"
+    def fetched(self) -> list[Path]:
+        """The folders of challenger and champion."""
+        versions = [self.challenger, *([self.champion] if self.champion else [])]
+        return [fetch(f"models:/{self.name}/{version}") for version in versions]
 
 
 def contestants(name: str, challenger: str | None = None) -> Contestants:
@@ -73,8 +79,6 @@ def check_sets(name: str, folders: Sequence[Path], sets: Sequence[ReportSet], *,
         SettingError: it says which set, and why.
         ModelError: the registry fails.
     """
-    from deblur.inference.model_folder import read_info
-
     selected = {read_info(folder).scored_on for folder in folders}
     for each in sets:
         if each.fingerprint in selected:
@@ -86,8 +90,8 @@ def check_sets(name: str, folders: Sequence[Path], sets: Sequence[ReportSet], *,
         earlier = connect(create=False).get_registered_model(name).tags.get(SETS)
     if earlier and earlier != fingerprints(sets) and not new_sets:
         raise SettingError(
-            f"The last decision on {name} was made on the sets {earlier}; these are {fingerprints(sets)}. Name the same "
-            "data, or set new_sets if a new measure begins."
+            f"The last decision on {name} was made on the sets {earlier}; these are {fingerprints(sets)}. Name the "
+            "same data, or set new_sets if a new measure begins."
         )
 
 
@@ -96,31 +100,83 @@ def fingerprints(sets: Sequence[ReportSet]) -> str:
     return " ".join(sorted(each.fingerprint for each in sets))
 
 
-def carry_out(
-    who: Contestants,
-    verdict: Verdict,
+@dataclass(frozen=True)
+class Judgement:
+    """A decision with everything it rests on.
+
+    Args:
+        evaluation: challenger, champion and bundled model on the sets.
+        ways: the same, opened, in the same order.
+        verdict: of the challenger.
+        beaten_bundled: sha256 of the bundled model, where who is champion afterwards surely beats it.
+        memory_mb: peak of a process that restores the largest image, by way; of challenger and champion.
+    """
+
+    evaluation: Evaluation
+    ways: list[Way]
+    verdict: Verdict
+    beaten_bundled: str | None
+    memory_mb: dict[str, float]
+
+
+def judge(
+    folders: Sequence[Path],
     sets: Sequence[ReportSet],
-    figures: dict[str, Any],
-    files: Sequence[Path],
-    bundled_sha256: str | None,
-) -> str:
+    rules: Rules = Rules(),
+    on_done: OnPart = lambda report_set, number: None,
+) -> Judgement:
+    """Score the contestants and the bundled model side by side, and decide.
+
+    Args:
+        folders: of the challenger and, where there is one, the champion.
+        sets: on which they are compared.
+        rules: what the challenger must do.
+        on_done: told each image.
+
+    Raises:
+        DataError: too few pairs, or some that cannot be read.
+        SettingError: too few scenes.
+    """
+    bundled = bundled_model()
+    others = [bundled] if bundled else []
+    opened = [(str(folder), open_model(folder)) for folder in (*folders, *others)]
+    ways = model_ways(opened)
+    names = [way.name for way in ways]
+    challenger, champion = names[0], names[1] if len(folders) > 1 else None
+    evaluation = evaluate(sets, ways, on_done=on_done)
+    verdict = decide(evaluation, challenger, champion, rules)
+    serving = challenger if verdict.wins else champion
+    beaten = None
+    if bundled and serving and beats(evaluation, serving, names[-1], rules):
+        beaten = opened[-1][1].info.sha256
+    pixels = _largest(sets)
+    memory_mb = {name: footprint_mb(folder, pixels) for name, folder in zip(names, folders, strict=False)}
+    return Judgement(evaluation, ways, verdict, beaten, memory_mb)
+
+
+def _largest(sets: Sequence[ReportSet]) -> Rgb8:
+    """The blurry picture of the first pair with the most pixels, of each set's first."""
+    return max((each.pairs[0].load()[0] for each in sets), key=lambda pixels: pixels.size)
+
+
+def carry_out(who: Contestants, judgement: Judgement, sets: Sequence[ReportSet], files: Sequence[Path]) -> str:
     """Move the alias where the challenger wins, and keep decision, figures and files in the registry; returns the run.
 
     The alias moves last: what it rests on is there already.
 
     Args:
         who: challenger and champion.
-        verdict: the decision.
+        judgement: the decision.
         sets: it rests on.
-        figures: of the run.
-        files: its artifacts.
-        bundled_sha256: of the bundled model, where the new champion, or the one that stays, is surely better.
+        files: artifacts of the run.
 
     Raises:
         RegistrationError: the registry refused or did not answer.
     """
+    verdict = judgement.verdict
     told = "wins" if verdict.wins else "does not win"
-    run_id = log_benchmark(f"promote {who.name} {who.challenger}: {told}", figures | {"verdict": _flat(verdict)}, files)
+    figures = judgement.evaluation.figures | {"verdict": _flat(verdict), "memory_mb": judgement.memory_mb}
+    run_id = log_benchmark(f"promote {who.name} {who.challenger}: {told}", figures, files)
     with tracker_trouble(RegistrationError, f"The decision on {who.name} could not be kept in the registry"):
         client = connect()
         client.set_registered_model_tag(who.name, SETS, fingerprints(sets))
@@ -129,8 +185,8 @@ def carry_out(
         client.set_model_version_tag(who.name, who.challenger, DECISION, said)
         client.set_model_version_tag(who.name, who.challenger, f"{DECISION}_run", run_id)
         serving = who.challenger if verdict.wins else who.champion
-        if serving and bundled_sha256:
-            client.set_model_version_tag(who.name, serving, BEATS_BUNDLED, bundled_sha256)
+        if serving and judgement.beaten_bundled:
+            client.set_model_version_tag(who.name, serving, BEATS_BUNDLED, judgement.beaten_bundled)
         if verdict.wins:
             _crown(client, who.name, who.challenger, who.champion)
     return run_id
@@ -164,14 +220,3 @@ def _crown(client: "MlflowClient", name: str, version: str, former: str | None) 
 def _flat(verdict: Verdict) -> dict[str, Any]:
     groups = {each.name: each.psnr_db for each in verdict.groups}
     return asdict(verdict) | {"groups": groups, "reasons": "; ".join(verdict.reasons) or "none"}
-
-
-def open_contestants(who: Contestants) -> list[Path]:
-    """The folders of challenger and champion, fetched."""
-    versions = [who.challenger, *([who.champion] if who.champion else [])]
-    return [fetch(who.uri(version)) for version in versions]
-
-
-def promote_command(name: str) -> str:
-    """What a person gives to let the challenger try."""
-    return f"deblur promote {shlex.quote(name)} --data SET"
