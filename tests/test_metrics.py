@@ -1,11 +1,16 @@
 """Reported figures, against their definitions."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
+from scipy.signal import convolve2d
+from skimage.metrics import structural_similarity
 
+from deblur.data.photos import SharpPhoto
 from deblur.losses.ms_ssim import ms_ssim as ms_ssim_in_torch
-from deblur.metrics import PSNR_OF_EQUAL_DB, ms_ssim, psnr_db, ssim
+from deblur.metrics import PSNR_OF_EQUAL_DB, SsimConvention, ms_ssim, psnr_db, ssim
 
 RNG = np.random.default_rng(0)
 SHARP = RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -20,6 +25,52 @@ def test_psnr_is_its_definition() -> None:
 def test_equal_images_get_figures_that_can_be_averaged() -> None:
     assert psnr_db(SHARP, SHARP) == PSNR_OF_EQUAL_DB
     assert ssim(SHARP, SHARP) == pytest.approx(1)
+
+
+def wang(image: np.ndarray, sharp: np.ndarray) -> float:
+    """ssim_index.m (Wang et al. 2004) on two planes of codes up to 255, as it is written."""
+    y, x = np.mgrid[-5:6, -5:6]
+    window = np.exp(-(x**2 + y**2) / (2 * 1.5**2))
+    window /= window.sum()
+    a, b, aa, bb, ab = (
+        convolve2d(plane, window, mode="valid") for plane in (image, sharp, image * image, sharp * sharp, image * sharp)
+    )
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    numerator = (2 * a * b + c1) * (2 * (ab - a * b) + c2)
+    return float((numerator / ((a * a + b * b + c1) * (aa - a * a + bb - b * b + c2))).mean())
+
+
+def luma(rgb: np.ndarray) -> np.ndarray:
+    """BT.601 in studio range: 16 is black, 235 white."""
+    red, green, blue = rgb.astype(float).transpose(2, 0, 1)
+    return 16 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255
+
+
+def test_ssim_is_its_definition_by_each_convention(photos: dict[str, SharpPhoto]) -> None:
+    sharp = photos["coffee"].pixels[50:121, 200:303]
+    noisy = np.clip(sharp + np.random.default_rng(1).normal(0, 12, sharp.shape), 0, 255).astype(np.uint8)
+    channels = [wang(noisy[..., c].astype(float), sharp[..., c].astype(float)) for c in range(3)]
+    assert ssim(noisy, sharp) == pytest.approx(np.mean(channels), abs=1e-9)
+    assert ssim(noisy, sharp, "y") == pytest.approx(wang(luma(noisy), luma(sharp)), abs=1e-9)
+    rounded = (np.floor(luma(rgb) + 0.5) for rgb in (noisy, sharp))
+    assert ssim(noisy, sharp, "matlab") == pytest.approx(wang(*rounded), abs=1e-9)
+    assert len({ssim(noisy, sharp, convention) for convention in get_args(SsimConvention)}) == 3
+
+
+def test_ssim_by_rgb_is_to_the_bit_what_it_was() -> None:
+    noisy = np.clip(SHARP.astype(int) + RNG.integers(-9, 10, SHARP.shape), 0, 255).astype(np.uint8)
+    known = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    assert ssim(noisy, SHARP) == structural_similarity(SHARP, noisy, data_range=255, channel_axis=2, **known)
+
+
+@pytest.mark.parametrize("convention", get_args(SsimConvention))
+def test_ssim_of_what_is_equal_inverted_or_flat(convention: SsimConvention) -> None:
+    assert ssim(SHARP, SHARP, convention) == pytest.approx(1)
+    assert ssim(255 - SHARP, SHARP, convention) < -0.8
+    black, white = np.zeros_like(SHARP), np.full_like(SHARP, 255)
+    low, high = (0, 255) if convention == "rgb" else (16, 235)
+    c1 = (0.01 * 255) ** 2
+    assert ssim(black, white, convention) == pytest.approx((2 * low * high + c1) / (low**2 + high**2 + c1))
 
 
 @pytest.mark.parametrize("shape", [(176, 190), (101, 203), (40, 50), (11, 300)])

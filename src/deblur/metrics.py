@@ -4,9 +4,12 @@ Simoncelli and Bovik 2003. PSNR and SSIM are scikit-image's.
 PSNR of equal images is reported as 100 dB: a number that can be averaged and stored.
 """
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
+from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 PSNR_OF_EQUAL_DB = 100.0
@@ -16,6 +19,7 @@ C1, C2 = 0.01**2, 0.03**2
 TERM_FLOOR = 1e-4
 """MS-SSIM's terms can be negative, and are raised to fractional powers."""
 
+SsimConvention = Literal["rgb", "y", "matlab"]
 Floats = NDArray[np.float32]
 
 
@@ -26,13 +30,28 @@ def psnr_db(image: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
     return float(peak_signal_noise_ratio(sharp, image, data_range=255))
 
 
-def ssim(image: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
-    """Structural similarity of two ``(H, W, 3)`` uint8 images (both sides at least 11 px)."""
+def ssim(image: NDArray[np.uint8], sharp: NDArray[np.uint8], convention: SsimConvention = "rgb") -> float:
+    """Structural similarity of two ``(H, W, 3)`` uint8 images (both sides at least 11 px).
+
+    Each window is a Gaussian of 11x11 px and sigma 1.5, wholly inside; variances are those of the population, the range
+    is 255: Wang's ``ssim_index.m``. The automatic downsampling of his later ``ssim.m`` is not applied.
+
+    Args:
+        image: what is compared.
+        sharp: with what.
+        convention: papers give it different planes. ``rgb``: each channel, and the mean of the three. ``y``: luma as
+            BT.601 codes it, 16 to 235, not rounded, as restoration papers compute it in Python. ``matlab``: that luma
+            rounded, as MATLAB's ``rgb2ycbcr`` returns it.
+    """
+    planes = [sharp, image]
+    if convention != "rgb":
+        planes = [rgb2ycbcr(rgb)[..., 0] for rgb in planes]
+    if convention == "matlab":
+        planes = [np.rint(plane) for plane in planes]
     value = structural_similarity(
-        sharp,
-        image,
+        *planes,
         data_range=255,
-        channel_axis=2,
+        channel_axis=2 if convention == "rgb" else None,
         gaussian_weights=True,
         sigma=SIGMA_PX,
         use_sample_covariance=False,
