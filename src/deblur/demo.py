@@ -30,7 +30,7 @@ from deblur.data.sources import Mixture
 from deblur.errors import DataError, ModelError
 from deblur.evaluation.panels import side_by_side, stacked
 from deblur.evaluation.scores import EvaluationSet
-from deblur.evaluation.statistics import Interval, mean_interval
+from deblur.evaluation.statistics import Interval, bootstrap
 from deblur.images import Photo, Rgb8, centre_crop, decode, encode
 from deblur.metrics import psnr_db
 from deblur.models import build, parameter_count
@@ -261,14 +261,14 @@ def report(restored: Sequence[Restored], result: Result, picture: Path, console:
         before, after = (float(np.mean([getattr(i, f) for i in items])) for f in ("psnr_input_db", "psnr_db"))
         gains.append(after - before)
         table.add_row(name, f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f}")
-    gain = mean_interval(gains)
+    gain = bootstrap(gains, names)
     before, after = (float(np.mean([getattr(i, f) for i in restored])) for f in ("psnr_input_db", "psnr_db"))
     console.print("4/4 Result, measured on what the service answered:")
     console.print(table)
     verdict = "above zero" if gain.above_zero else "NOT above zero"
     console.print(
-        f"blurry {before:.2f} dB, restored {after:.2f} dB, gain {gain} dB "
-        f"(95 % interval over {len(names)} photos, {verdict})\n"
+        f"blurry {before:.2f} dB, restored {after:.2f} dB, gain {gain.mean:+.2f} dB "
+        f"[{gain.low:+.2f}, {gain.high:+.2f}] (95 % interval over {len(names)} photos, {verdict})\n"
         f"picture: {picture}\n"
         f"run: {result.run_id}   model: {NAME} version {result.version}\n\n"
         f"Try next, in {project.root()}:\n"

@@ -72,12 +72,12 @@ def bench(
 
 
 def report(figures: Mapping[str, Any], console: Console) -> None:
-    """A row a set: doing nothing, and the gain of each mixture with its 95 % interval over images."""
+    """A row a set: doing nothing, and the gain of each mixture with its 95 % interval by scene."""
     names = list(figures["mixtures"])
     table = Table("set", "images", "blurry dB", *names, title=f"gain in dB after {figures['crops']} crops")
     for set_name, by_mixture in figures["sets"].items():
         first = next(iter(by_mixture.values()))
-        gains = [f"{by_mixture[n]['gain_db']:+.2f} ± {by_mixture[n]['gain_interval_db']:.2f}" for n in names]
+        gains = ["{gain_db:+.2f} [{gain_low_db:+.2f}, {gain_high_db:+.2f}]".format(**by_mixture[n]) for n in names]
         table.add_row(set_name, str(first["images"]), f"{first['input_db']:.2f}", *gains)
     console.print(table)
 
@@ -110,7 +110,8 @@ def _figures(scores: Scores) -> dict[str, float]:
         "input_db": scores.mean("psnr_input_db"),
         "psnr_db": scores.mean("psnr_db"),
         "gain_db": gain.mean,
-        "gain_interval_db": gain.half_width,
+        "gain_low_db": gain.low,
+        "gain_high_db": gain.high,
         "ssim_input": scores.mean("ssim_input"),
         "ssim": scores.mean("ssim"),
     }

@@ -96,7 +96,7 @@ def _print(
     for name, scores in found.items():
         scenes = [scene_of(image.name) for image in scores.images]
         gains = [image.psnr_db - image.psnr_input_db for image in scores.images]
-        gain = bootstrap(gains, scenes)
+        gain = scores.gain_db
         after = str(bootstrap(shifted[name], scenes)) if name in shifted else ""
         decibels = [f"{scores.mean(field):.2f}" for field in ("psnr_input_db", "psnr_db")]
         similar = f"{scores.mean('ssim_input'):.4f} -> {scores.mean('ssim'):.4f}"

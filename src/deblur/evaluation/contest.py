@@ -12,7 +12,7 @@ from deblur.errors import DataError, SettingError
 from deblur.evaluation.evaluation import Evaluation
 from deblur.evaluation.measuring import Measured
 from deblur.evaluation.scores import NOTHING_TO_GAIN_DB
-from deblur.evaluation.statistics import SCENES_AT_LEAST, Interval, bootstrap
+from deblur.evaluation.statistics import GROUPS_AT_LEAST, Interval, bootstrap
 from deblur.evaluation.summary import WEAK, weak_blur
 
 MARGIN_DB, HARM_DB, SLOWER_AT_MOST = 0.05, 0.1, 1.10
@@ -110,9 +110,9 @@ def _check_enough(evaluation: Evaluation, pairs: Sequence[Measured], by_image: b
             f"{IMAGES_AT_LEAST}. Name more data."
         )
     scenes = {(row.set, row.scene) for row in pairs}
-    if len(scenes) < SCENES_AT_LEAST and not by_image:
+    if len(scenes) < GROUPS_AT_LEAST and not by_image:
         raise SettingError(
-            f"The {len(pairs)} pairs are of {len(scenes)} scenes; an interval by scene needs {SCENES_AT_LEAST}. Name "
+            f"The {len(pairs)} pairs are of {len(scenes)} scenes; an interval by scene needs {GROUPS_AT_LEAST}. Name "
             "data of more scenes, give a table of scenes, or set by_image: the interval is then over images, and too "
             "narrow if they are alike."
         )

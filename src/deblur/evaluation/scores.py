@@ -8,7 +8,7 @@ import numpy as np
 
 from deblur.data.pairs import Pair
 from deblur.errors import DataError
-from deblur.evaluation.statistics import Interval, mean_interval
+from deblur.evaluation.statistics import Interval, bootstrap, scene_of
 from deblur.images import Pixels, Rgb8, from_rgb8, to_rgb8
 from deblur.metrics import ms_ssim, psnr_db, scales_that_fit, ssim
 
@@ -68,8 +68,9 @@ class Scores:
 
     @property
     def gain_db(self) -> Interval:
-        """Mean PSNR gain over the blurry input, with its 95 % interval over images. Raises as :meth:`mean` does."""
-        return mean_interval([score.psnr_db - score.psnr_input_db for score in self._some])
+        """Mean PSNR gain over the blurry input, with its 95 % interval by scene. Raises as :meth:`mean` does."""
+        gains = [score.psnr_db - score.psnr_input_db for score in self._some]
+        return bootstrap(gains, [scene_of(score.name) for score in self._some])
 
     @property
     def _some(self) -> list[Score]:

@@ -1,4 +1,4 @@
-"""How sure a mean is: Student's interval over images, and the bootstrap by scene.
+"""How sure a mean is: the bootstrap by scene, with percentiles that are honest for few scenes.
 
 Frames of one scene are alike: they say less than as many scenes would. So scenes are drawn again, not images (Efron and
 Tibshirani 1993); where there are fewer than five of them, images are, and the interval says so.
@@ -7,42 +7,21 @@ Tibshirani 1993); where there are fewer than five of them, images are, and the i
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, sqrt
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
 from scipy.stats import t as student_t
+
+DRAWS, SEED = 10_000, 2026
+GROUPS_AT_LEAST = 5
+"""No draw goes beyond the least value: four images that gain by chance all four, once in 16, would look sure."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the half-width of its 95 % confidence interval (Student's t over images)."""
-
-    mean: float
-    half_width: float
-
-    @property
-    def above_zero(self) -> bool:
-        """Whether the whole interval lies above zero."""
-        return self.mean - self.half_width > 0
-
-    def __str__(self) -> str:
-        return f"{self.mean:+.2f} +- {self.half_width:.2f}"
-
-
-def mean_interval(values: list[float]) -> Interval:
-    """Mean with its 95 % interval; of a single value the interval is infinite."""
-    n = len(values)
-    if n < 2:
-        return Interval(float(np.mean(values)), float("inf"))
-    half_width = student_t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)
-    return Interval(float(np.mean(values)), float(half_width))
-
-
-DRAWS, SEED = 10_000, 2026
-SCENES_AT_LEAST = 5
-
-
-@dataclass(frozen=True)
-class BootstrapInterval:
     """A mean and the 95 % interval that ``groups`` drawn again give it; ``by`` is what was drawn, scenes or images."""
 
     mean: float
@@ -51,16 +30,38 @@ class BootstrapInterval:
     groups: int
     by: str
 
+    @property
+    def above_zero(self) -> bool:
+        """Whether the whole interval lies above zero."""
+        return self.low > 0
+
     def __str__(self) -> str:
         return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
 
 
-def bootstrap(values: Sequence[float], scenes: Sequence[str]) -> BootstrapInterval:
-    """Mean over images with its 95 % percentile interval, deterministic.
+def bootstrap(values: Sequence[float], scenes: Sequence[str], *, by_image: bool = False) -> Interval:
+    """Mean over images with its 95 % interval, deterministic; of fewer than five images the interval is infinite.
+
+    Plain percentiles of n drawn groups are too narrow by sqrt((n - 1) / n), and by what Student's t is wider than the
+    normal distribution. So the expanded ones are taken: ``Phi(-sqrt(n / (n - 1)) t(0.975, n - 1))`` and its mirror
+    instead of 2.5 and 97.5 % (Hesterberg 2015, "What Teachers Should Know About the Bootstrap").
+
+    Measured, with four images a scene, scenes that differ by 0.2 dB and images by 0.3 dB (3000 sets drawn):
+
+    ====================================  ========  ========  =========
+    ..                                    5 scenes  6 scenes  20 scenes
+    ====================================  ========  ========  =========
+    holds the true mean                   93 %      93 %      94 %
+    of equal models, low > 0              3.5 %     3.9 %     3.1 %
+    of equal models, low > 0.05 dB        1.5 %     1.4 %     0.4 %
+    of one better by 0.2 dB, low > 0      37 %      42 %      93 %
+    the same, low > 0.05 dB               26 %      28 %      73 %
+    ====================================  ========  ========  =========
 
     Args:
         values: a figure of each image, or the difference of two models' figures.
         scenes: the scene of each; with fewer than five scenes, images are drawn instead.
+        by_image: draw images in any case.
 
     Raises:
         ValueError: no values, or not as many scenes.
@@ -68,15 +69,21 @@ def bootstrap(values: Sequence[float], scenes: Sequence[str]) -> BootstrapInterv
     if not len(values) or len(values) != len(scenes):
         raise ValueError(f"{len(values)} values and {len(scenes)} scenes; give one scene a value, at least one.")
     names = sorted(set(scenes))
-    by_scene = len(names) >= SCENES_AT_LEAST
+    by_scene = len(names) >= GROUPS_AT_LEAST and not by_image
     member = np.array([names.index(scene) for scene in scenes]) if by_scene else np.arange(len(values))
     sums, sizes = np.bincount(member, values), np.bincount(member)
-    drawn = np.random.default_rng(SEED).integers(len(sums), size=(DRAWS, len(sums)))
+    low, high = _bounds(sums, sizes) if len(sums) >= GROUPS_AT_LEAST else (-inf, inf)
+    return Interval(float(np.mean(values)), low, high, len(sums), "scenes" if by_scene else "images")
+
+
+def _bounds(sums: NDArray[Any], sizes: NDArray[Any]) -> tuple[float, float]:
+    """Of the means of groups drawn again, the expanded percentiles."""
+    n = len(sums)
+    drawn = np.random.default_rng(SEED).integers(n, size=(DRAWS, n))
     means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return BootstrapInterval(
-        float(np.mean(values)), float(low), float(high), len(sums), "scenes" if by_scene else "images"
-    )
+    tail = norm.cdf(-sqrt(n / (n - 1)) * student_t.ppf(0.975, n - 1))
+    low, high = np.quantile(means, (tail, 1 - tail))
+    return float(low), float(high)
 
 
 def scene_of(name: str) -> str:
