@@ -43,6 +43,34 @@ def test_polyblur_gains_on_mild_blur(photos: dict[str, SharpPhoto]) -> None:
 
 
 @pytest.mark.parametrize("name", REFERENCES)
+def test_each_gains_on_mild_blur(photos: dict[str, SharpPhoto], name: str) -> None:
+    sharp = photos["coffee"].pixels[:250, 100:401]
+    blurry = softened(photos["coffee"].pixels, 1.2)[:250, 100:401]
+    assert psnr_db(to_rgb8(REFERENCES[name](from_rgb8(blurry))), sharp) > psnr_db(blurry, sharp) + 1
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_nothing_wraps_around(name: str) -> None:
+    """Four flat quarters, each border of another brightness than the one across, stay as they are at the borders."""
+    rows, columns = np.arange(101)[:, None, None] > 50, np.arange(121)[None, :, None] > 60
+    blurry = gaussian_filter((0.2 + 0.25 * rows + 0.35 * columns) * np.ones(3), (2, 2, 0)).astype(np.float32)
+    change = np.abs(REFERENCES[name](blurry) - blurry)
+    assert change.max() > 0.05
+    for corner in (change[:12, :12], change[:12, -12:], change[-12:, :12], change[-12:, -12:]):
+        assert corner.max() < 1 / 255
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_borders_are_restored_as_the_middle_is(photos: dict[str, SharpPhoto], name: str) -> None:
+    sharp = photos["coffee"].pixels[101:300, 151:400]
+    blurry = softened(photos["coffee"].pixels, 1.5)[101:300, 151:400]
+    error = (REFERENCES[name](from_rgb8(blurry)) - from_rgb8(sharp)) ** 2
+    inside = np.zeros(sharp.shape[:2], bool)
+    inside[12:-12, 12:-12] = True
+    assert error[~inside].mean() < 2 * error[inside].mean() + 1e-4
+
+
+@pytest.mark.parametrize("name", REFERENCES)
 def test_each_keeps_shape_range_and_what_is_flat(name: str) -> None:
     flat = np.full((40, 61, 3), 0.3, np.float32)
     assert np.allclose(REFERENCES[name](flat), flat, atol=1e-5)
