@@ -118,8 +118,13 @@ def grid_of(sets: Sequence[ReportSet], wanted: str) -> list[ReportSet]:
     if pairs := [each.name for each in sets if not each.sharp]:
         raise SettingError(f"degrade blurs sharp photographs; {pairs[0]} holds pairs. Give photos:FOLDER.")
     lists = _lists(wanted)
-    combinations = itertools.product(lists["kernel"] or [None], lists["noise"] or [0], lists["size"] or [None])
-    return [_degraded(each, *how, named=len(sets) > 1) for how in combinations for each in sets]
+    kernels: list[int | None] = [*lists["kernel"]] or [None]
+    sizes: list[int | None] = [*lists["size"]] or [None]
+    return [
+        _degraded(each, kernel, noise, side_px, named=len(sets) > 1)
+        for kernel, noise, side_px in itertools.product(kernels, lists["noise"] or [0], sizes)
+        for each in sets
+    ]
 
 
 def _lists(wanted: str) -> dict[str, list[int]]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 from scipy.ndimage import shift as spline_shift
+from scipy.ndimage import spline_filter
 
 from deblur.errors import DataError
 from deblur.metrics import psnr_db
@@ -51,8 +52,9 @@ def align(image: NDArray[np.uint8], sharp: NDArray[np.uint8], most_px: int = 6) 
     luma, reference = (x.astype(np.float32) @ LUMA for x in (image, sharp))
     inner = (slice(border, -border), slice(border, -border))
     place = _best_whole_px(luma, reference[inner], border, most_px)
+    spline = spline_filter(luma, order=3, output=np.float32, mode="nearest")
     for _ in range(STEPS):
-        moved = spline_shift(luma, place, order=3, mode="nearest")
+        moved = spline_shift(spline, place, order=3, mode="nearest", prefilter=False)
         gradient = np.stack([side[inner].ravel() for side in np.gradient(moved)])
         error = (moved[inner] - reference[inner]).ravel()
         normal = gradient @ gradient.T

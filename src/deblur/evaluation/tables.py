@@ -50,7 +50,7 @@ def _scores(summaries: list[Summary], about: str, price: float | None, memory_gb
     drawn = f"; intervals over {first.gain_db.groups} {first.gain_db.by}"
     table = Table(*heads, title=about + left_out + drawn, title_justify="left")
     nothing = ["do nothing", f"{first.psnr_input_db:.2f}", "", "", "", f"{first.ssim_input:.4f}"]
-    nothing += [f"{first.ms_ssim_input:.4f}"] + [f"{first.lpips_input:.4f}"] * with_lpips
+    nothing += [f"{first.ms_ssim_input:.4f}"] + [f"{first.lpips_input:.4f}" for _ in heads if first.lpips_input]
     table.add_row(*nothing, style="dim")
     for each in summaries:
         cells = [each.way, f"{each.psnr_db:.2f}", str(each.gain_db), _or_dash(each.shifted_gain_db)]
