@@ -93,5 +93,6 @@ def _psnr_moved(
 ) -> float:
     if not at.any():
         return psnr_db(image[inner], sharp[inner])
-    moved = spline_shift(image.astype(np.float32), (*at, 0), order=3, mode="nearest")
-    return psnr_db(np.rint(np.clip(moved, 0, 255)).astype(np.uint8)[inner], sharp[inner])
+    channels = [spline_shift(channel, at, np.float32, order=3, mode="nearest") for channel in image.transpose(2, 0, 1)]
+    moved = np.rint(np.clip(np.stack(channels, axis=-1), 0, 255)).astype(np.uint8)
+    return psnr_db(moved[inner], sharp[inner])
