@@ -4,7 +4,6 @@ Frames of one scene are alike: they say less than as many scenes would. So scene
 Tibshirani 1993); where there are fewer than five of them, images are, and the interval says so.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,16 +76,3 @@ def bootstrap(values: Sequence[float], scenes: Sequence[str]) -> BootstrapInterv
     return BootstrapInterval(
         float(np.mean(values)), float(low), float(high), len(sums), "scenes" if by_scene else "images"
     )
-
-
-def scene_of(name: str) -> str:
-    """The scene that a pair's name tells: its folder, else the stem without the frame's number (and a mark behind it).
-
-    ``GOPR0410_11_00/000047.png`` -> ``GOPR0410_11_00``, ``REDS027-00000012-avg7.webp`` -> ``REDS027``, ``church.jpg``
-    -> ``church``; ``000047.png`` -> "": files that have numbers only are one scene.
-    """
-    folder, _, file = name.replace("\\", "/").rpartition("/")
-    if folder:
-        return folder
-    stem = file.rsplit(".", 1)[0]
-    return re.sub(r"[-_. ]*[A-Za-z]?\d+([-_. ][A-Za-z]+\d+)?$", "", stem)
