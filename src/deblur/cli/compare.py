@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from deblur.cli.console import console, say
+from deblur.cli.named import open_named
 from deblur.cli.outputs import check_new, check_outputs
 from deblur.errors import SettingError
 from deblur.files import pasteable
@@ -35,8 +36,8 @@ def compare(
 
     Args:
         images: Photos, a row each. With --live, by default the photographs that come with our dependencies.
-        models: Model folders, models:/NAME@champion, bundled (the model of the package), and unsharp and polyblur (what
-            one would try first). By default the model that restore takes.
+        models: Model folders, models:/NAME@champion, checkpoints, bundled (the model of the package), and unsharp and
+            polyblur (what one would try first). By default the model that restore takes.
         kernel: Blur the photos with this frozen kernel first, 0 to 23 (documentation/kernels.png).
         noise: Then add noise of this standard deviation, in levels of 255.
         crop: Side of the square that is shown, px: of the sheet the middle of the restored photo, by default 360; of
@@ -78,14 +79,12 @@ def compare(
 
 
 def _named(model: str | None) -> "tuple[str, Restore]":
-    """A model as it is called in captions, and what restores with it. The only place that opens one."""
+    """A model as it is called in captions, and what restores with it."""
     from deblur.evaluation.references import polyblur, unsharp
-    from deblur.inference.locating import bundled_model
-    from deblur.library import open_model
 
     if model in ("unsharp", "polyblur"):
         return model, {"unsharp": unsharp, "polyblur": polyblur}[model]
-    opened = open_model(bundled_model() if model == "bundled" else model)
+    opened = open_named(model)
     return model or opened.info.label, opened.restorer
 
 

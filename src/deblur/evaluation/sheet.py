@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from deblur.evaluation.panels import centre_crop, side_by_side, stacked
-from deblur.images import Pixels, Rgb8, from_rgb8, to_rgb8
+from deblur.evaluation.panels import side_by_side, stacked
+from deblur.images import Pixels, Rgb8, centre_crop, from_rgb8, to_rgb8
 from deblur.metrics import psnr_db
 from deblur.synthesis.frozen import degraded, frozen_kernels
 
