@@ -5,10 +5,10 @@ import pytest
 from numpy.typing import NDArray
 
 from deblur.data.photos import SharpPhoto
-from deblur.evaluation.panels import CAPTION_PX, GAP_PX, centre_crop
+from deblur.evaluation.panels import CAPTION_PX, GAP_PX
 from deblur.evaluation.references import unsharp
 from deblur.evaluation.sheet import compared, drawn
-from deblur.images import Pixels, from_rgb8, to_rgb8
+from deblur.images import Pixels, centre_crop, from_rgb8, to_rgb8
 from deblur.metrics import psnr_db
 from deblur.synthesis.frozen import degraded
 
