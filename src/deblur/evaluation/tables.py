@@ -43,22 +43,27 @@ def tables_of(evaluation: Evaluation, price: float | None, memory_gb: float) -> 
 
 def _scores(summaries: list[Summary], about: str, price: float | None, memory_gb: float) -> Table:
     first = summaries[0]
-    with_lpips = first.lpips is not None
     heads = ["", "PSNR dB", "gain dB [95 %]", "after one shift", "least", "SSIM", "MS-SSIM"]
-    heads += ["LPIPS"] * with_lpips + ["s", "s/MP"] + [f"per 1000 at {memory_gb:g} GB"] * (price is not None)
+    heads += (
+        ["LPIPS"] * (first.lpips is not None) + ["s", "s/MP"] + [f"per 1000 at {memory_gb:g} GB"] * (price is not None)
+    )
     left_out = f"; {first.left_out} with nothing to gain left out" if first.left_out else ""
     drawn = f"; intervals over {first.gain_db.groups} {first.gain_db.by}"
     table = Table(*heads, title=about + left_out + drawn, title_justify="left")
     nothing = ["do nothing", f"{first.psnr_input_db:.2f}", "", "", "", f"{first.ssim_input:.4f}"]
-    nothing += [f"{first.ms_ssim_input:.4f}"] + [f"{first.lpips_input:.4f}" for _ in heads if first.lpips_input]
+    nothing += [f"{first.ms_ssim_input:.4f}", *_lpips(first.lpips_input)]
     table.add_row(*nothing, style="dim")
     for each in summaries:
         cells = [each.way, f"{each.psnr_db:.2f}", str(each.gain_db), _or_dash(each.shifted_gain_db)]
         cells += [f"{each.least_gain_db:+.2f}", f"{each.ssim:.4f}", f"{each.ms_ssim:.4f}"]
-        cells += [f"{each.lpips:.4f}"] * with_lpips + [f"{each.seconds:.2f}", f"{each.seconds_per_megapixel:.2f}"]
+        cells += [*_lpips(each.lpips), f"{each.seconds:.2f}", f"{each.seconds_per_megapixel:.2f}"]
         cells += [f"{cost_of_1000(each.seconds, memory_gb, price):.4f}"] if price is not None else []
         table.add_row(*cells)
     return table
+
+
+def _lpips(value: float | None) -> list[str]:
+    return [] if value is None else [f"{value:.4f}"]
 
 
 def cost_of_1000(seconds: float, memory_gb: float, price: float) -> float:
