@@ -36,16 +36,23 @@ def scene_of(name: str) -> str:
 
 
 def split_scenes(scenes: Iterable[str]) -> SceneParts:
-    """A tenth validates and a tenth is kept for a promotion, at least one each; the rest trains.
+    """About a tenth validates and about a tenth is kept for a promotion: at least one scene each, at most a third.
+
+    A scene's own name decides, so that scenes which come later move no earlier one. (With few scenes, where a part
+    would be empty or too large, they may.)
 
     Args:
         scenes: names, at least ``FEWEST`` different ones.
     """
-    ordered = sorted(set(scenes), key=_hash)
-    tenth = max(1, round(len(ordered) / 10))
-    return SceneParts(ordered[2 * tenth :], ordered[:tenth], ordered[tenth : 2 * tenth])
+    ordered = sorted(set(scenes), key=_place)
+    most = len(ordered) // FEWEST
+    validation = [scene for scene in ordered if _place(scene) < 0.1][:most] or ordered[:1]
+    others = [scene for scene in ordered if scene not in validation]
+    promotion = [scene for scene in others if _place(scene) < 0.2][:most] or others[:1]
+    return SceneParts([scene for scene in others if scene not in promotion], validation, promotion)
 
 
-def _hash(scene: str) -> str:
-    """Of the name's composed letters: macOS may store them taken apart."""
-    return hashlib.sha256(unicodedata.normalize("NFC", scene).encode("utf-8", "surrogateescape")).hexdigest()
+def _place(scene: str) -> float:
+    """Between 0 and 1, by the hash of the name's composed letters: macOS may store them taken apart."""
+    name = unicodedata.normalize("NFC", scene).encode("utf-8", "surrogateescape")
+    return int(hashlib.sha256(name).hexdigest()[:12], 16) / 16**12
