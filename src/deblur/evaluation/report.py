@@ -1,0 +1,311 @@
+"""An evaluation as one page for everybody: what it says in a sentence, all tables, plots, and pictures to compare.
+
+The file needs nothing else: styles, one small script and pictures are inside, and its policy lets a browser load
+nothing from elsewhere. The same evaluation gives the same bytes.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from html import escape
+from math import isfinite
+from pathlib import Path
+from string import Template
+from types import MappingProxyType
+
+from deblur.data.report_sets import ReportSet
+from deblur.evaluation.contest import Verdict
+from deblur.evaluation.evaluation import CONVENTIONS, Evaluation
+from deblur.evaluation.examples import Example, examples
+from deblur.evaluation.measuring import MOST_SHIFT_PX, Measured
+from deblur.evaluation.plots import COLOURS, Axis, Point, intervals, scatter
+from deblur.evaluation.summary import Bins, Summary
+from deblur.evaluation.tables import (
+    Row,
+    Sheet,
+    gain_sheets,
+    harm_sheets,
+    score_sheets,
+    tiles_line,
+    verdict_sheet,
+    worst_sheet,
+)
+from deblur.evaluation.ways import Way
+from deblur.files import whole_file
+
+PICTURES_BYTES = 8_000_000
+"""After so much, no more pictures are shown: the page must open on a phone."""
+MOST_SCENES, SETS_SAID, HASH_DIGITS = 30, 3, 12
+TWICE = (
+    "Every gain is told twice: as the images come, and after the one shift of the whole image, of at most "
+    f"{MOST_SHIFT_PX} px, that fits best, for result and input alike; for an image that lies a pixel beside its "
+    "reference loses much PSNR, though nobody would see it."
+)
+INTERVALS = (
+    "Brackets hold the true mean with 95 %. They are infinite (inf) where there are fewer than five images, and too "
+    "narrow where they are drawn over images that are alike."
+)
+NUMBER = re.compile(r"[-+]?[\d.]+( \[.*\])?|-?")
+Links = Mapping[tuple[str, ...], str]
+
+
+def write_report(
+    file: Path,
+    evaluation: Evaluation,
+    sets: Sequence[ReportSet],
+    ways: Sequence[Way],
+    *,
+    price: float | None = None,
+    memory_gb: float = 2.0,
+    verdict: Verdict | None = None,
+    on_picture: Callable[[str], None] = lambda name: None,
+) -> None:
+    """One HTML file.
+
+    Args:
+        file: to write.
+        evaluation: what was measured.
+        sets: the same sets, for the pictures.
+        ways: the same ways; the first restores the pictures once more.
+        price: of a GB-second, in any currency; None leaves cost out.
+        memory_gb: that a machine with this speed has.
+        verdict: of a contest that rests on this evaluation.
+        on_picture: told the name of each image that is shown.
+
+    Raises:
+        DataError: an image that cannot be read any more.
+    """
+    title = f"{evaluation.ways[0].name}, evaluated"
+    shown = list(_shown(evaluation, sets, ways[0], on_picture))
+    links = {(example.row.name, example.row.set): f"picture-{number}" for number, example in enumerate(shown)}
+    parts = [
+        f"<header><h1>{escape(title)}</h1>",
+        *(f'<p class="lead">{escape(said)}</p>' for said in result(evaluation)),
+        *(_verdict(verdict) if verdict else ()),
+        '<nav><a href="#compared">What was compared</a><a href="#figures">Figures</a><a href="#pictures">Pictures</a>'
+        '<a href="#plots">Plots</a></nav></header><main>',
+        *_compared(evaluation),
+        '<section id="figures"><h2>Figures</h2>',
+        f"<p>{TWICE}</p><p>{INTERVALS}</p>",
+        *(_drawn(each, links) for each in _sheets(evaluation, price, memory_gb)),
+        *_tiles(evaluation),
+        "</section>",
+        *_pictures(shown, evaluation),
+        *_plots(evaluation),
+        "</main>",
+    ]
+    template = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
+    script = template.partition("<script>")[2].partition("</script>")[0]
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    page = Template(template).substitute(title=escape(title), policy=policy, body="\n".join(parts))
+    with whole_file(file) as stream:
+        stream.write(page.encode("utf-8", "replace"))
+
+
+def result(evaluation: Evaluation) -> list[str]:
+    """What the first way does, a sentence a set."""
+    name = evaluation.ways[0].name
+    gains = [each for each in evaluation.summaries if each.way == name]
+    said = [_gain_said(each) for each in gains[:SETS_SAID]]
+    if more := [each.gain_db.mean for each in gains[SETS_SAID:]]:
+        said.append(f"On {len(more)} more sets it gains {min(more):+.2f} to {max(more):+.2f} dB.")
+    kept = [each for each in evaluation.kept if each.way == name]
+    said += [
+        f"Of sharp photographs, which should be left alone ({each.set}), it keeps {each.psnr_db:.1f} dB, and "
+        f"{each.least_psnr_db:.1f} dB of the one that it harms most."
+        for each in kept[:SETS_SAID]
+    ]
+    return said or ["On none of the sets can anything be gained."]
+
+
+def _gain_said(each: Summary) -> str:
+    gain, shifted = each.gain_db, each.shifted_gain_db
+    verb = "loses PSNR," if gain.high < 0 else "gains"
+    bounds = f"[{gain.low:+.2f}, {gain.high:+.2f}]" if isfinite(gain.low) else "(too few images for an interval)"
+    unsure = ", which is not sure" * (gain.low <= 0 <= gain.high)
+    after = f"; after one global shift {shifted.mean:+.2f}" if shifted else ""
+    return f"{each.way} {verb} {gain.mean:+.2f} dB {bounds} over the blurry input on {each.set}{unsure}{after}."
+
+
+def _verdict(verdict: Verdict) -> Iterator[str]:
+    wins = verdict.wins
+    yield f'<section class="verdict{" wins" * wins}" aria-label="verdict">'
+    told = f"{verdict.challenger} {'wins' if wins else 'does not win'} against {verdict.against}"
+    yield f"<strong>{escape(told)}.</strong>"
+    if verdict.reasons:
+        yield f"<ul>{''.join(f'<li>{escape(reason)}</li>' for reason in verdict.reasons)}</ul>"
+    yield f"{_drawn(verdict_sheet(verdict))}</section>"
+
+
+def _sheets(evaluation: Evaluation, price: float | None, memory_gb: float) -> Iterator[Sheet | str]:
+    yield from score_sheets(evaluation, price, memory_gb)
+    yield from harm_sheets(evaluation)
+    yield from gain_sheets(evaluation)
+    if worst := evaluation.worst(evaluation.ways[0].name):
+        yield worst_sheet(worst)
+
+
+def _tiles(evaluation: Evaluation) -> Iterator[str]:
+    if evaluation.tiled:
+        said = "".join(f"<li>{escape(tiles_line(facts))}</li>" for facts in evaluation.tiled)
+        yield f"<h3>The largest image of each set, in tiles against whole</h3><ul>{said}</ul>"
+
+
+def _drawn(sheet: Sheet | str, links: Links = MappingProxyType({})) -> str:
+    """A table in its own box, which scrolls; columns of numbers stand right."""
+    if isinstance(sheet, str):
+        return f"<p>{escape(sheet)}</p>"
+    rows = [row for part in sheet.parts for row in part]
+    right = [all(NUMBER.fullmatch(cell) for cell in column) for column in zip(*rows, strict=True)]
+    kinds = [' class="n"' if number else "" for number in right]
+
+    def line(row: Row, style: str) -> str:
+        first = escape(row[0])
+        if tuple(row[:2]) in links:
+            first = f'<a href="#{links[tuple(row[:2])]}">{first}</a>'
+        cells = (f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row[1:], kinds[1:], strict=True))
+        return f'<tr{style}><th scope="row">{first}</th>{"".join(cells)}</tr>'
+
+    heads = "".join(f'<th scope="col"{kind}>{escape(head)}</th>' for head, kind in zip(sheet.heads, kinds, strict=True))
+    styles = [f' class="{sheet.first}"' if sheet.first else "", *[""] * len(sheet.parts)]
+    bodies = (
+        f"<tbody>{''.join(line(row, style) for row in part)}</tbody>"
+        for part, style in zip(sheet.parts, styles, strict=False)
+    )
+    caption = f"<caption><span>{escape(sheet.title)}</span></caption>"
+    head = f"<thead><tr>{heads}</tr></thead>" if any(sheet.heads) else ""
+    table = f"<table>{caption}{head}{''.join(bodies)}</table>"
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(sheet.title)}">{table}</div>'
+
+
+def _shown(
+    evaluation: Evaluation, sets: Sequence[ReportSet], way: Way, on_picture: Callable[[str], None]
+) -> Iterator[Example]:
+    taken = 0
+    for each in sets:
+        for example in examples(each, evaluation.rows(each.name, way.name), way):
+            on_picture(example.row.name)
+            taken += len(example.before) + len(example.after) + len(example.reference or "")
+            if taken > PICTURES_BYTES:
+                return
+            yield example
+
+
+def _pictures(shown: Sequence[Example], evaluation: Evaluation) -> Iterator[str]:
+    yield '<section id="pictures"><h2>Pictures</h2>'
+    yield f"<p>Restored by {escape(evaluation.ways[0].name)}. Drag the handle, or use the arrow keys. Each picture is"
+    yield "the part of its image with most detail, pixel by pixel; of a sharp photograph, that which changes most.</p>"
+    last = None
+    for number, example in enumerate(shown):
+        if example.row.set != last:
+            last = example.row.set
+            yield f"<h3>{escape(last)}</h3>"
+        yield _picture(example, number)
+    left = [facts.name for facts in evaluation.sets if facts.name not in {example.row.set for example in shown}]
+    if left:
+        yield f'<p class="soft">Without pictures here: {escape(", ".join(left))}.</p>'
+    yield "</section>"
+
+
+def _picture(example: Example, number: int) -> str:
+    row, (width, height) = example.row, example.sides_px
+    name = escape(row.name)
+    size = f'width="{width}" height="{height}"'
+    box = f"max-width:{width}px"
+    after = f'<img src="{example.after}" alt="{name}, after" {size}>'
+    before = f'<img class="before" src="{example.before}" alt="{name}, before" {size}>'
+    slider = (
+        f'<input type="range" min="0" max="100" step="0.5" value="50" aria-label="how much of {name} is shown before">'
+    )
+    sides = (
+        f'<div class="picture compare" style="--at:50%;{box}">{after}{before}'
+        f'<span class="left">before</span><span>after</span>{slider}</div>'
+    )
+    if example.reference:
+        reference = f'<img src="{example.reference}" alt="{name}, the reference" {size}>'
+        sides += f'<div class="picture" style="{box}">{reference}<span>reference</span></div>'
+    caption = f"<b>{escape(example.what)}: {name}</b><br>{escape(_caption(row))}"
+    about = f'<figcaption>{caption}</figcaption><div class="sides">{sides}</div>'
+    return f'<figure class="shown" id="picture-{number}">{about}</figure>'
+
+
+def _caption(row: Measured) -> str:
+    restored, blurry = row.restored, row.blurry
+    if not row.can_gain:
+        return f"PSNR against the photograph {restored.psnr_db:.2f} dB, SSIM {restored.ssim:.4f}, {row.seconds:.2f} s"
+    shifted = "" if row.shifted_gain_db is None else f", after one shift {row.shifted_gain_db:+.2f}"
+    return (
+        f"PSNR {blurry.psnr_db:.2f} → {restored.psnr_db:.2f} dB: {row.gain_db:+.2f}{shifted}. "
+        f"SSIM {blurry.ssim:.4f} → {restored.ssim:.4f}. Blur {row.blur_px:.1f} px, "
+        f"{row.width_px} × {row.height_px} px, {row.seconds:.2f} s"
+    )
+
+
+def _plots(evaluation: Evaluation) -> Iterator[str]:
+    names = [way.name for way in evaluation.ways]
+    legend = (f'<li class="w{number % COLOURS}">{escape(name)}</li>' for number, name in enumerate(names))
+    yield f'<section id="plots"><h2>Plots</h2><ul class="legend">{"".join(legend)}</ul><div class="plots">'
+    gains = [row for row in evaluation.images if row.can_gain]
+    if gains:
+        points = [
+            Point(row.blur_px, row.gain_db, names.index(row.way), f"{row.name}, {row.way}: {row.gain_db:+.2f} dB")
+            for row in gains
+        ]
+        x, y = (
+            Axis.around("blur, sigma in px", [p.x for p in points]),
+            Axis.around("gain, dB", [0, *(p.y for p in points)]),
+        )
+        yield _plot("Gain against blur strength", scatter("gain against blur strength", points, x, y))
+    points = [
+        Point(row.megapixels, row.seconds, names.index(row.way), f"{row.name}, {row.way}: {row.seconds:.3g} s")
+        for row in evaluation.images
+    ]
+    axes = (
+        Axis.around("size, megapixels", [p.x for p in points], log=True),
+        Axis.around("time, s", [p.y for p in points], log=True),
+    )
+    yield _plot("Time against size", scatter("time against size", points, *axes))
+    scenes = [each for each in evaluation.bins if each.by == "scene"]
+    if scenes:
+        yield _by_scene(scenes)
+    yield "</div></section>"
+
+
+def _by_scene(scenes: Sequence[Bins]) -> str:
+    rows = [
+        (
+            f"{same[0].name} ({same[0].images})",
+            [(bins.way, group.gain_db) for bins, group in zip(scenes, same, strict=True)],
+        )
+        for same in zip(*(bins.groups for bins in scenes), strict=True)
+    ]
+    least = sorted(rows, key=lambda row: row[1][0][1].mean)[:MOST_SCENES]
+    told = f", the {MOST_SCENES} least of {len(rows)}" if len(rows) > MOST_SCENES else ""
+    about = f"Gain by scene{told}, with intervals where a scene has five images"
+    return _plot(about, intervals("gain by scene", least, "gain, dB"))
+
+
+def _plot(title: str, svg: str) -> str:
+    return f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>"
+
+
+def _compared(evaluation: Evaluation) -> Iterator[str]:
+    sets = [
+        [
+            each.name,
+            "sharp photographs" if each.sharp else "pairs",
+            str(each.images),
+            str(each.scenes),
+            each.fingerprint,
+        ]
+        for each in evaluation.sets
+    ]
+    ways = [[way.name, (way.sha256 or "a reference")[:HASH_DIGITS], way.precision or "-"] for way in evaluation.ways]
+    facts = [["SSIM", f"{evaluation.convention}: {CONVENTIONS[evaluation.convention]}"]]
+    facts += [[key.replace("_", " "), str(value)] for key, value in evaluation.machine.items()]
+    yield '<section id="compared"><h2>What was compared</h2><div class="beside">'
+    yield _drawn(Sheet("sets", ["", "of", "images", "scenes", "fingerprint"], [sets]))
+    yield _drawn(Sheet("ways", ["", "sha256", "precision"], [ways]))
+    yield f"{_drawn(Sheet('how', ['', ''], [facts]))}</div></section>"
