@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import correlate1d
+from scipy.ndimage import correlate1d, gaussian_filter
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -33,21 +33,20 @@ def psnr_db(image: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
 def ssim(image: NDArray[np.uint8], sharp: NDArray[np.uint8], convention: SsimConvention = "rgb") -> float:
     """Structural similarity of two ``(H, W, 3)`` uint8 images (both sides at least 11 px).
 
-    Each window is a Gaussian of 11x11 px and sigma 1.5, wholly inside; variances are those of the population, the range
-    is 255: Wang's ``ssim_index.m``. The automatic downsampling of his later ``ssim.m`` is not applied.
+    Windows are Gaussians of sigma 1.5 and 11 px a side, variances those of the population, the range is 255: Wang's
+    ``ssim_index.m``. The automatic downsampling of his later ``ssim.m`` is not applied.
 
     Args:
         image: what is compared.
         sharp: with what.
-        convention: papers give it different planes. ``rgb``: each channel, and the mean of the three. ``y``: luma as
-            BT.601 codes it, 16 to 235, not rounded, as restoration papers compute it in Python. ``matlab``: that luma
-            rounded, as MATLAB's ``rgb2ycbcr`` returns it.
+        convention: papers give it different planes. ``rgb``: each channel, and the mean of the three, windows wholly
+            inside. ``y``: the same on luma as BT.601 codes it, 16 to 235, not rounded. ``matlab``: MATLAB's ``ssim``
+            of the colour image taken as a volume, as ``evaluate_GOPRO_HIDE.m`` of the GoPro tables calls it: windows
+            reach over the channels, too, and borders are replicated.
     """
-    planes = [sharp, image]
-    if convention != "rgb":
-        planes = [rgb2ycbcr(rgb)[..., 0] for rgb in planes]
     if convention == "matlab":
-        planes = [np.rint(plane) for plane in planes]
+        return _ssim_of_volume(image, sharp)
+    planes = [sharp, image] if convention == "rgb" else [rgb2ycbcr(rgb)[..., 0] for rgb in (sharp, image)]
     value = structural_similarity(
         *planes,
         data_range=255,
@@ -57,6 +56,17 @@ def ssim(image: NDArray[np.uint8], sharp: NDArray[np.uint8], convention: SsimCon
         use_sample_covariance=False,
     )
     return float(value)
+
+
+def _ssim_of_volume(image: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
+    a, b = image.astype(np.float64), sharp.astype(np.float64)
+    filtered = [
+        gaussian_filter(x, SIGMA_PX, mode="nearest", radius=WINDOW_PX // 2) for x in (a, b, a * a, b * b, a * b)
+    ]
+    mean_a, mean_b, aa, bb, ab = filtered
+    c1, c2 = C1 * 255**2, C2 * 255**2
+    means, squares = mean_a * mean_b, mean_a**2 + mean_b**2
+    return float(((2 * means + c1) * (2 * (ab - means) + c2) / ((squares + c1) * (aa + bb - squares + c2))).mean())
 
 
 def ms_ssim(image: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:

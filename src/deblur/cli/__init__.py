@@ -15,7 +15,9 @@ from deblur.cli.bench import BENCHES
 from deblur.cli.console import complain, tolerant_output
 from deblur.cli.demo import demo
 from deblur.cli.doctor import doctor
+from deblur.cli.evaluate import evaluate
 from deblur.cli.export import export
+from deblur.cli.promote import promote
 from deblur.cli.register import register
 from deblur.cli.restore import restore
 from deblur.cli.samples import samples
@@ -75,6 +77,8 @@ VERBS: dict[str, Callable[..., int]] = {
     "train": _train,
     "restore": restore,
     "serve": serve,
+    "evaluate": evaluate,
+    "promote": promote,
     "register": register,
     "export": export,
     "ship": ship,

@@ -47,7 +47,7 @@ def evaluate(
             (levels of 255), kernel (of a fixed list) and size (px) is a set of its own.
         no_references: Leave out unsharp mask, Polyblur, Wiener and Richardson-Lucy.
         ssim: The convention: rgb is scikit-image's with gaussian weights, the mean of R, G and B; y the same on luma;
-            matlab that of the published script, on luma.
+            matlab that of the published GoPro tables.
         lpips: Files of LPIPS's published weights (AlexNet, version 0.1): one, or trunk and heads.
         price: Of a GB-second, to tell the cost of 1000 images.
         memory_gb: Of the machine that is paid for.

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from deblur.evaluation.contest import Verdict
     from deblur.registry.promotion import Contestants
 
-Off = tyro.conf.FlagCreatePairsOff
-
 
 def promote(
     name: tyro.conf.Positional[str],
@@ -23,11 +21,11 @@ def promote(
     version: str | None = None,
     scenes: Path | None = None,
     margin: float = 0.05,
-    by_image: Annotated[bool, Off] = False,
-    allow_slower: Annotated[bool, Off] = False,
-    new_sets: Annotated[bool, Off] = False,
-    dry_run: Annotated[bool, Off] = False,
-    rollback: Annotated[bool, Off] = False,
+    by_image: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    allow_slower: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    new_sets: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    rollback: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     html: Path | None = None,
 ) -> int:
     """Score challenger and champion on data that selected neither, and move @champion only where the challenger wins.

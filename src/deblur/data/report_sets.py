@@ -15,6 +15,9 @@ from deblur.errors import DataError, SettingError
 from deblur.images import Rgb8, centre_crop
 from deblur.synthesis.frozen import degraded, frozen_kernel
 
+SMALLEST_PX = 11
+"""What SSIM's window needs."""
+
 
 @dataclass(frozen=True)
 class PhotoPair:
@@ -114,36 +117,42 @@ def grid_of(sets: Sequence[ReportSet], wanted: str) -> list[ReportSet]:
     """
     if pairs := [each.name for each in sets if not each.sharp]:
         raise SettingError(f"degrade blurs sharp photographs; {pairs[0]} holds pairs. Give photos:FOLDER.")
-    lists: dict[str, list[float]] = {"kernel": [], "noise": [], "size": []}
+    lists = _lists(wanted)
+    kernels: list[int | None] = [*lists["kernel"]] or [None]
+    sizes: list[int | None] = [*lists["size"]] or [None]
+    return [
+        _degraded(each, kernel, noise, side_px, named=len(sets) > 1)
+        for kernel, noise, side_px in itertools.product(kernels, lists["noise"] or [0], sizes)
+        for each in sets
+    ]
+
+
+def _lists(wanted: str) -> dict[str, list[int]]:
+    lists: dict[str, list[int]] = {"kernel": [], "noise": [], "size": []}
     for part in wanted.split():
         key, _, values = part.partition("=")
         try:
-            lists[key] += [float(value) for value in values.split(",")]
+            lists[key] += [int(value) for value in values.split(",")]
         except (KeyError, ValueError) as error:
             raise SettingError(
-                f"degrade has {part!r}; give lists of numbers, such as noise=5,20 kernel=8,12 size=256,512."
+                f"degrade has {part!r}; give lists of whole numbers, such as noise=5,20 kernel=8,12 size=256,512."
             ) from error
-    wrong = [x for key in ("kernel", "size") for x in lists[key] if x != int(x)] + [x for x in lists["size"] if x < 11]
-    if wrong:
-        raise SettingError(f"degrade has {wrong[0]:g}; kernels and sizes are whole numbers, sizes 11 px and more.")
     for kernel in lists["kernel"]:
-        frozen_kernel(int(kernel))
-    combinations = itertools.product(*(lists[key] or [None] for key in ("kernel", "noise", "size")))
-    return [_degraded(each, *combination, len(sets) > 1) for combination in combinations for each in sets]
+        frozen_kernel(kernel)
+    if any(size < SMALLEST_PX for size in lists["size"]):
+        raise SettingError(f"degrade has the size {min(lists['size'])}; the smallest is {SMALLEST_PX} px.")
+    return lists
 
 
-def _degraded(
-    photos: ReportSet, kernel: float | None, noise: float | None, size: float | None, named: bool
-) -> ReportSet:
+def _degraded(photos: ReportSet, kernel: int | None, noise: int, side_px: int | None, *, named: bool) -> ReportSet:
     pairs = [
-        PhotoPair(pair.photo, size and int(size), None if kernel is None else int(kernel), noise or 0.0, seed)
+        PhotoPair(pair.photo, side_px, kernel, noise, seed)
         for seed, pair in enumerate(photos.pairs)
         if isinstance(pair, PhotoPair)
     ]
-    said = pairs[0].degradation or "sharp"
-    return ReportSet(
-        f"{photos.name}: {said}" if named else said, pairs, photos.scenes, sharp=kernel is None and not noise
-    )
+    said = pairs[0].degradation or "as they are"
+    name = f"{photos.name}: {said}" if named else said
+    return ReportSet(name, pairs, photos.scenes, sharp=kernel is None and not noise)
 
 
 def _opened(text: str, table: Mapping[str, str] | None) -> ReportSet:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 from scipy.ndimage import shift as spline_shift
+from scipy.ndimage import spline_filter
 
 from deblur.errors import DataError
 from deblur.metrics import psnr_db
@@ -51,8 +52,9 @@ def align(image: NDArray[np.uint8], sharp: NDArray[np.uint8], most_px: int = 6) 
     luma, reference = (x.astype(np.float32) @ LUMA for x in (image, sharp))
     inner = (slice(border, -border), slice(border, -border))
     place = _best_whole_px(luma, reference[inner], border, most_px)
+    spline = spline_filter(luma, order=3, output=np.float32, mode="nearest")
     for _ in range(STEPS):
-        moved = spline_shift(luma, place, order=3, mode="nearest")
+        moved = spline_shift(spline, place, order=3, mode="nearest", prefilter=False)
         gradient = np.stack([side[inner].ravel() for side in np.gradient(moved)])
         error = (moved[inner] - reference[inner]).ravel()
         normal = gradient @ gradient.T
@@ -91,5 +93,6 @@ def _psnr_moved(
 ) -> float:
     if not at.any():
         return psnr_db(image[inner], sharp[inner])
-    moved = spline_shift(image.astype(np.float32), (*at, 0), order=3, mode="nearest")
-    return psnr_db(np.rint(np.clip(moved, 0, 255)).astype(np.uint8)[inner], sharp[inner])
+    channels = [spline_shift(channel, at, np.float32, order=3, mode="nearest") for channel in image.transpose(2, 0, 1)]
+    moved = np.rint(np.clip(np.stack(channels, axis=-1), 0, 255)).astype(np.uint8)
+    return psnr_db(moved[inner], sharp[inner])

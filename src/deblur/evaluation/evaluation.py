@@ -20,8 +20,8 @@ from deblur.metrics import SsimConvention
 FORMAT = 1
 CONVENTIONS: dict[SsimConvention, str] = {
     "rgb": "scikit-image, gaussian weights, sigma 1.5, data range 255, mean of R, G and B",
-    "y": "scikit-image, gaussian weights, sigma 1.5, data range 255, Y of BT.601",
-    "matlab": "ssim_index.m of Wang et al. 2004 on Y of BT.601, without downsampling, inner pixels",
+    "y": "scikit-image, gaussian weights, sigma 1.5, data range 255, Y of BT.601 (16 to 235)",
+    "matlab": "MATLAB's ssim of the colour image as a volume, as evaluate_GOPRO_HIDE.m computes it",
 }
 
 

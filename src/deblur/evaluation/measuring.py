@@ -1,5 +1,6 @@
 """Whole images restored in several ways and scored, each beside doing nothing."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Protocol
 from deblur.data.pairs import Pair
 from deblur.data.report_sets import ReportSet
 from deblur.errors import DataError
-from deblur.evaluation.alignment import Aligned, align
+from deblur.evaluation.alignment import align
 from deblur.evaluation.blur_strength import blur_sigma_px
 from deblur.evaluation.scores import NOTHING_TO_GAIN_DB
 from deblur.evaluation.ways import Way
@@ -127,19 +128,15 @@ def _check_size(pair: Pair, sharp: Rgb8) -> None:
 
 
 def _figures(image: Rgb8, sharp: Rgb8, convention: SsimConvention, lpips: Distance | None) -> Figures:
-    shifted = _shifted(image, sharp)
+    try:
+        shifted = align(image, sharp, MOST_SHIFT_PX)
+    except DataError:  # too small
+        shifted = None
     return Figures(
         psnr_db(image, sharp),
         ssim(image, sharp, convention),
         ms_ssim(image, sharp),
-        shifted and shifted.psnr_db,
-        shifted and (shifted.dy_px**2 + shifted.dx_px**2) ** 0.5,
+        shifted.psnr_db if shifted else None,
+        math.hypot(shifted.dy_px, shifted.dx_px) if shifted else None,
         lpips(image, sharp) if lpips else None,
     )
-
-
-def _shifted(image: Rgb8, sharp: Rgb8) -> Aligned | None:
-    try:
-        return align(image, sharp, MOST_SHIFT_PX)
-    except DataError:
-        return None

@@ -31,11 +31,11 @@ EXTREMES = 1e-4
 DERIVATIVE = np.array([1, -8, 0, 8, -1]) / 12
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 BALANCE, ITERATIONS = 0.01, 15
-"""Of Wiener (the weight of smoothness) and of Richardson-Lucy: much is gained, and not too much lost where the estimated
-blur is wrong. Gains in dB, on average (least), on 256 px of the photographs in ``HELD_BACK`` under Gaussians of 0.8, 1.2,
-2 and 3 px, without noise and with 2 grey levels of it. Balance 0.001: 1.1 (-6.9), 0.003: 1.4 (-4.8), 0.01: 1.4 (-3.0),
-0.03: 1.0 (-2.0), 0.1: 0.4 (-2.0). Iterations 5: 0.6 (-1.5), 10: 1.2 (-1.1), 15: 1.4 (-1.3), 20: 1.5 (-1.6), 30: 1.6
-(-2.2). Polyblur: 1.4 (+0.1)."""
+"""Of Wiener (the weight of smoothness) and of Richardson-Lucy: much is gained, and not too much lost where the blur is
+estimated wrongly. Gains in dB, on average (least), on 256 px of the photographs in ``HELD_BACK`` under Gaussians of
+0.8, 1.2, 2 and 3 px, without noise and with 2 grey levels of it:
+balance 0.001: 1.1 (-6.9), 0.003: 1.4 (-4.8), 0.01: 1.4 (-3.0), 0.03: 1.0 (-2.0), 0.1: 0.4 (-2.0);
+iterations 5: 0.6 (-1.5), 10: 1.2 (-1.1), 15: 1.4 (-1.3), 20: 1.5 (-1.6), 30: 1.6 (-2.2); Polyblur: 1.4 (+0.1)."""
 MARGIN_KERNELS = 3
 """How far a picture is continued by its reflection, in sides of the kernel: what the border of that does to the picture
 is less than a tenth of a grey level."""

@@ -1,0 +1,184 @@
+"""The model card: what a model is, what it was made from, what it does and what it harms. Written from what is recorded
+in ``model.json``, nothing by hand (Mitchell et al., "Model Cards for Model Reporting", 2019)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from deblur.evaluation.evaluation import Evaluation
+from deblur.evaluation.summary import WEAK
+from deblur.inference.model_folder import ModelInfo
+
+NOT_RECORDED = "not recorded"
+RECIPE = {
+    "preset": "preset",
+    "init": "began from",
+    "loss": "loss",
+    "optimizer": "optimizer",
+    "learning_rate": "learning rate",
+    "schedule": "schedule",
+    "batch_size": "batch",
+    "patch_size": "crop, px",
+    "num_epochs": "epochs",
+    "epoch_images": "crops an epoch",
+    "ema_decay": "decay of the average of the weights",
+    "severity": "severity of synthetic blur",
+    "precision": "precision",
+    "device": "device",
+    "seed": "seed",
+}
+"""Settings that a reader asks for; the run in MLflow has all."""
+
+
+def figures_for_card(evaluation: Evaluation, way: str) -> dict[str, Any]:
+    """What of an evaluation goes into ``model.json``: the figures of one model, with their sets and the machine."""
+    told = evaluation.as_json()
+
+    def of_way(key: str) -> list[dict[str, Any]]:
+        return [each for each in told[key] if each["way"] == way]
+
+    return {
+        "machine": told["machine"],
+        "ssim": told["ssim"],
+        "sets": told["sets"],
+        **{key: of_way(key) for key in ("summaries", "sharp_photographs", "bins")},
+    }
+
+
+def card(info: ModelInfo) -> str:
+    """Markdown."""
+    return "\n".join(_lines(info)).rstrip() + "\n"
+
+
+def _lines(info: ModelInfo) -> Iterator[str]:
+    network = ", ".join(f"{key} {value}" for key, value in info.architecture.items() if key != "name")
+    yield f"# {info.label}"
+    yield ""
+    yield (
+        f"Restores blurred photographs. {info.architecture['name']} ({network}), `model.onnx` sha256 "
+        f"`{info.sha256[:16]}`, computed in {info.precision}."
+    )
+    yield from _scores(info)
+    yield from _harms(info.reported or {})
+    yield from _data(info.trained or {})
+    yield from _recipe(info)
+    yield from _limits(info)
+
+
+def _scores(info: ModelInfo) -> Iterator[str]:
+    yield from _section("Scores")
+    reported = info.reported
+    if not reported:
+        if info.psnr_db is None or info.psnr_input_db is None:
+            yield "Nobody has scored it."
+            return
+        gain = info.gain_db
+        interval = f" [{gain.low:+.2f}, {gain.high:+.2f}]" if gain else ""
+        yield (
+            f"{info.psnr_db:.2f} dB on the images that chose its checkpoint, {info.psnr_db - info.psnr_input_db:+.2f}"
+            f"{interval} dB over the blurry input. On images that chose nothing it was not scored."
+        )
+        return
+    yield "Gains in PSNR over the blurry input, mean and 95 % interval, as the images come and after one global shift."
+    yield ""
+    sets = {each["name"]: each for each in reported["sets"]}
+    rows = [
+        [
+            each["set"],
+            f"{each['images']}",
+            f"{each['psnr_input_db']:.2f}",
+            interval_of(each["gain_db"]),
+            interval_of(each["shifted_gain_db"]),
+            f"{each['ssim_input']:.4f} -> {each['ssim']:.4f}",
+            f"{each['gain_db']['groups']} {each['gain_db']['by']}",
+            sets[each["set"]]["fingerprint"],
+        ]
+        for each in reported["summaries"]
+    ]
+    yield from _table(["set", "pairs", "input dB", "gain dB", "after one shift", "SSIM", "over", "fingerprint"], rows)
+    yield ""
+    machine = reported["machine"]
+    paces = [each["seconds_per_megapixel"] for each in reported["summaries"]]
+    pace = f" {min(paces):.2f} to {max(paces):.2f} s a megapixel" if paces else ""
+    yield f"SSIM: {reported['ssim']}. Measured on {machine['processor']}, {machine['cores']} cores:{pace}."
+
+
+def _harms(reported: Mapping[str, Any]) -> Iterator[str]:
+    yield from _section("Known harms")
+    lines = [
+        f"{each['set']}: the worst of {each['images']} pairs loses {-each['least_gain_db']:.2f} dB."
+        for each in reported.get("summaries", ())
+        if each["least_gain_db"] < 0
+    ]
+    for each in reported.get("bins", ()):
+        for group in each["groups"]:
+            if group["name"] == WEAK:
+                gain = interval_of(group["gain_db"])
+                lines.append(f"Weak blur (input of 30 dB and more, {group['images']} pairs): {gain} dB.")
+    lines += [
+        f"Sharp photographs ({each['set']}, {each['images']}): the output is {each['psnr_db']:.1f} dB from the "
+        f"photograph on average, {each['least_psnr_db']:.1f} dB at worst ({each['least']})."
+        for each in reported.get("sharp_photographs", ())
+    ]
+    yield from (f"* {line}" for line in lines or ["Nobody has looked for any."])
+
+
+def _data(trained: Mapping[str, Any]) -> Iterator[str]:
+    yield from _section("Data")
+    datasets = trained.get("datasets", ())
+    if not datasets:
+        yield f"{NOT_RECORDED.capitalize()}."
+        return
+    rows = [[each["context"], each["name"], f"{each['images']}", each["licence"], each["digest"]] for each in datasets]
+    yield from _table(["for", "name", "images", "licence", "digest"], rows)
+
+
+def _recipe(info: ModelInfo) -> Iterator[str]:
+    yield from _section("Recipe")
+    trained = info.trained or {}
+    settings = trained.get("settings", {})
+    rows = [[name, f"{settings[key]}"] for key, name in RECIPE.items() if settings.get(key) not in (None, "", [])]
+    seconds, energy_kj = trained.get("seconds"), trained.get("energy_kj")
+    rows.append(["time", f"{seconds:,.0f} s" if seconds else NOT_RECORDED])
+    rows.append(["energy", f"{energy_kj:,.0f} kJ" if energy_kj else NOT_RECORDED])
+    rows.append(["commit", info.git_commit or NOT_RECORDED])
+    yield from _table(["", ""], rows)
+
+
+def _limits(info: ModelInfo) -> Iterator[str]:
+    yield from _section("Limits")
+    reach = "as far as the tile goes" if info.reach_px is None else f"{info.reach_px} px"
+    yield f"* A pixel of the result depends on what lies up to {reach} away. Blur wider than that cannot be undone."
+    if info.statistics:
+        yield f"* It computes statistics over the tile, so tiles of other than {info.tile_px} px change colours."
+    groups = [
+        group
+        for each in (info.reported or {}).get("bins", ())
+        if each["by"] == "blur strength"
+        for group in each["groups"]
+    ]
+    if groups:
+        least = min(groups, key=lambda group: group["gain_db"]["mean"])
+        yield (
+            f"* It gains least on blur of {least['name']} (as wide as such a Gaussian): "
+            f"{interval_of(least['gain_db'])} dB on {least['images']} pairs."
+        )
+    yield "* It invents no detail on purpose, but what it sharpens need not have been there. It is no evidence."
+
+
+def interval_of(interval: Mapping[str, Any] | None) -> str:
+    """``+0.88 [+0.40, +1.31]``; of few images there is no interval."""
+    if interval is None:
+        return "-"
+    bounds = [interval["low"], interval["high"]]
+    return f"{interval['mean']:+.2f}" + ("" if None in bounds else " [{:+.2f}, {:+.2f}]".format(*bounds))
+
+
+def _section(title: str) -> Iterator[str]:
+    yield from ("", f"## {title}", "")
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'---|' * len(heads)}"
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', '/') for cell in row)} |"
