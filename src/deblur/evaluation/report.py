@@ -78,7 +78,7 @@ def write_report(
     """
     title = f"{evaluation.ways[0].name}, evaluated"
     shown = list(_shown(evaluation, sets, ways[0], on_picture))
-    links = {(example.row.name, example.row.set): f"picture-{number}" for number, example in enumerate(shown)}
+    links: Links = {(example.row.name, example.row.set): f"picture-{number}" for number, example in enumerate(shown)}
     parts = [
         f"<header><h1>{escape(title)}</h1>",
         *(f'<p class="lead">{escape(said)}</p>' for said in result(evaluation)),
@@ -95,13 +95,17 @@ def write_report(
         *_plots(evaluation),
         "</main>",
     ]
+    with whole_file(file) as stream:
+        stream.write(_page(title, "\n".join(parts)).encode("utf-8", "replace"))
+
+
+def _page(title: str, body: str) -> str:
+    """Of the template, whose one script is the only one that its policy allows."""
     template = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
     script = template.partition("<script>")[2].partition("</script>")[0]
     digest = b64encode(sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    page = Template(template).substitute(title=escape(title), policy=policy, body="\n".join(parts))
-    with whole_file(file) as stream:
-        stream.write(page.encode("utf-8", "replace"))
+    return Template(template).substitute(title=escape(title), policy=policy, body=body)
 
 
 def result(evaluation: Evaluation) -> list[str]:
@@ -217,10 +221,10 @@ def _picture(example: Example, number: int) -> str:
     after = f'<img src="{example.after}" alt="{name}, after" {size}>'
     before = f'<img class="before" src="{example.before}" alt="{name}, before" {size}>'
     slider = (
-        f'<input type="range" min="0" max="100" step="0.5" value="50" aria-label="how much of {name} is shown before">'
+        f'<input type="range" min="0" max="100" step="1" value="50" aria-label="how much of {name} is shown before">'
     )
     sides = (
-        f'<div class="picture compare" style="--at:50%;{box}">{after}{before}'
+        f'<div class="picture compare" style="{box}">{after}{before}'
         f'<span class="left">before</span><span>after</span>{slider}</div>'
     )
     if example.reference:

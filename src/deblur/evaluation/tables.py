@@ -76,8 +76,8 @@ def gain_sheets(evaluation: Evaluation) -> list[Sheet]:
     if not evaluation.bins:
         return []
     return [
-        _bins("gain dB [95 %]", evaluation.bins, lambda group: group.gain_db),
-        _bins("gain after one shift, dB [95 %]", evaluation.bins, lambda group: group.shifted_gain_db),
+        _bins("gains by blur, size and scene, dB [95 %]", evaluation.bins, lambda group: group.gain_db),
+        _bins("the same gains after one shift, dB [95 %]", evaluation.bins, lambda group: group.shifted_gain_db),
     ]
 
 
