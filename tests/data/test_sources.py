@@ -21,6 +21,7 @@ from deblur.data.sources import (
     FIXED_SIDE_PX,
     Mixture,
     Reading,
+    Source,
     SourceName,
     fingerprint_of,
     hold_back,
@@ -69,12 +70,27 @@ def test_names_survive_being_written_down(photo_folder: Path, tmp_path: Path) ->
         "leaves",
         "leaves=2",
         "pairs:/a/b=c/d",
+        "promotion:pairs:/a/b=2",
+        "promotion:frames:/a/b",
     ):
         name = SourceName.parse(text)
         assert SourceName.parse(str(name)) == name
 
 
-@pytest.mark.parametrize("text", ["leaves=0", "leaves=-1", "leaves=nan", "leaves=inf", "photos:", "=2", "leaves:x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "leaves=0",
+        "leaves=-1",
+        "leaves=nan",
+        "leaves=inf",
+        "photos:",
+        "=2",
+        "leaves:x",
+        "promotion:",
+        "promotion:leaves",
+    ],
+)
 def test_names_that_mean_nothing_are_refused(text: str) -> None:
     with pytest.raises(SettingError):
         SourceName.parse(text)
@@ -185,16 +201,94 @@ def test_pairs_validate_as_they_are(pair_folder: Path) -> None:
     )
 
 
-def test_photos_are_held_back_and_pairs_are_not(pair_folder: Path, photo_folder: Path) -> None:
-    train, validate = hold_back(opened(f"photos:{photo_folder}", "leaves"))
+def test_every_tenth_photo_is_held_back(photo_folder: Path) -> None:
+    train, validate, promotion = hold_back(opened(f"photos:{photo_folder}", "leaves"))
+    assert not promotion
     held = {photo.name for source in validate for photo in source.photos}
     kept = {photo.name for source in train for photo in source.photos}
     assert len(held) == 2
     assert len(kept) == 10
     assert not held & kept
-    assert hold_back(opened("leaves"))[1][0].name.kind == "leaves"
-    with pytest.raises(SettingError, match="test_data is needed"):
-        hold_back(opened(str(pair_folder), "leaves"))
+    assert hold_back(opened("leaves")).validation[0].name.kind == "leaves"
+
+
+@pytest.fixture
+def scenes(pair_folder: Path, tmp_path: Path) -> Path:
+    """The six pairs, each two frames of a scene of its own."""
+    for file in sorted(pair_folder.glob("*/*.png")):
+        for number in (1, 2):
+            (tmp_path / "scenes" / file.stem / file.parent.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, tmp_path / "scenes" / file.stem / file.parent.name / f"{number:04d}.png")
+    return tmp_path / "scenes"
+
+
+def names_of(sources: list[Source]) -> set[str]:
+    return {pair.name for source in sources for pair in source.pairs}
+
+
+def test_pairs_are_split_by_scene(scenes: Path) -> None:
+    parts = hold_back(opened(str(scenes), "leaves"))
+    names = [names_of(part) for part in parts]
+    assert [len(each) for each in names] == [8, 2, 2]
+    assert set().union(*names) == names_of(opened(str(scenes)))
+    assert [len({Path(name).parent for name in each}) for each in names] == [4, 1, 1]
+    assert [source.name.kind for source in parts.training] == ["pairs", "leaves"]
+    for side in ("blur", "sharp"):
+        shutil.copy(scenes / "coffee" / side / "0001.png", scenes / "coffee" / side / "0003.png")
+    again = [names_of(part) for part in hold_back(opened(str(scenes)))]
+    assert sum(map(len, again)) == 13
+    assert all(before <= after for before, after in zip(names, again, strict=True)), "no scene has moved"
+
+
+@pytest.mark.parametrize("kind", ["", "pairs:"])
+def test_promotion_is_what_training_left_out(scenes: Path, kind: str) -> None:
+    (kept,) = opened(f"promotion:{kind}{scenes}")
+    (left_out,) = hold_back(opened(str(scenes))).promotion
+    assert kept.pairs == left_out.pairs
+    assert kept.fingerprint == left_out.fingerprint
+    assert [pair.name for pair in validation_pairs([kept], None, 0.5)] == [pair.name for pair in kept.pairs]
+    with pytest.raises(SettingError, match=rf"promotion:pairs:{scenes} is kept .* never trains\. Give pairs:"):
+        mixture([kept], 32, seed=0)
+
+
+def test_frames_are_split_by_sequence(scenes: Path) -> None:
+    for number, folder in enumerate(sorted(scenes.glob("*/sharp"))):
+        shutil.copytree(folder, scenes.parent / "clips" / f"{number}")
+        shutil.copy(folder / "0001.png", scenes.parent / "clips" / f"{number}" / "0003.png")
+    source = f"frames:{scenes.parent / 'clips'}"
+    reading = Reading(average=3)
+    parts = hold_back([open_source(SourceName.parse(source), reading)])
+    assert [len(names_of(part)) for part in parts] == [4, 1, 1]
+    kept = open_source(SourceName.parse(f"promotion:{source}"), reading)
+    assert names_of([kept]) == names_of(parts.promotion)
+
+
+def test_too_few_scenes_are_told_with_the_way_out(scenes: Path) -> None:
+    for folder in sorted(scenes.iterdir())[2:]:
+        shutil.rmtree(folder)
+    sentence = r"holds 2 scenes \(astronaut, camera\); 3 are needed.*Give test_data"
+    with pytest.raises(SettingError, match=sentence):
+        hold_back(opened(str(scenes)))
+    with pytest.raises(SettingError, match=sentence):
+        opened(f"promotion:{scenes}")
+    with pytest.raises(SettingError, match=r"holds 1 scenes \(names of numbers only\)"):
+        hold_back(opened(str(scenes / "camera")))
+
+
+def test_broken_images_move_no_scene(scenes: Path) -> None:
+    (held,) = hold_back(opened(str(scenes))).training
+    broken = scenes / Path(held.pairs[0].name).parent
+    for file in broken.glob("blur/*"):
+        file.write_bytes(b"no image")
+    ready, left_out = prepared(opened(str(scenes)), None, skip_bad=2)
+    assert len(left_out) == 2
+    assert [len(names_of(part)) for part in hold_back(ready)] == [6, 2, 2]
+    assert names_of(hold_back(ready).promotion) == names_of(opened(f"promotion:{scenes}"))
+    (held,) = hold_back(opened(str(scenes))).validation
+    for file in (scenes / Path(held.pairs[0].name).parent).glob("blur/*"):
+        file.write_bytes(b"no image")
+    with pytest.raises(DataError, match="all pairs of a part are broken"):
+        hold_back(prepared(opened(str(scenes)), None, skip_bad=4)[0])
 
 
 def test_the_cache_changes_no_sample_and_no_fingerprint(pair_folder: Path, photo_folder: Path, tmp_path: Path) -> None:

@@ -6,26 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from deblur.evaluation.statistics import Interval, bootstrap, scene_of
+from deblur.evaluation.statistics import Interval, bootstrap
 
 DRAWN = 1000
-
-
-@pytest.mark.parametrize(
-    ("name", "scene"),
-    [
-        ("GOPR0410_11_00/000047.png", "GOPR0410_11_00"),
-        ("GOPR0372_07_00-000047.webp", "GOPR0372_07_00"),
-        ("GOPR0374_11_00-f000614-avg8.webp", "GOPR0374_11_00"),
-        ("REDS027x4-00000020.png", "REDS027x4"),
-        ("test_000-00000013.png", "test_000"),
-        ("a/b/00000019.webp", "a/b"),
-        ("00000019.webp", ""),
-        ("church.jpg", "church"),
-    ],
-)
-def test_the_scene_is_what_names_share(name: str, scene: str) -> None:
-    assert scene_of(name) == scene
 
 
 def test_scenes_are_drawn_not_their_frames() -> None:

@@ -1,6 +1,7 @@
 """From the sources that settings name to a finished run: nothing at all, sharp photos, and a mixture."""
 
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 from deblur.cli import main
 from deblur.data.crops import Key
 from deblur.data.photos import SharpPhoto
+from deblur.data.sources import hold_back, open_sources
 from deblur.errors import DataError, SettingError
 from deblur.registry.record import FINISHED
 from deblur.training.progress import Progress
@@ -51,6 +53,57 @@ def test_it_trains_from_nothing(tmp_path: Path) -> None:
 def test_photos_alone_hold_some_of_themselves_back(tmp_path: Path, photo_folder: Path) -> None:
     result = finished(config(tmp_path, f"photos:{photo_folder}"))
     assert {score.name.split()[1] for score in result.scores.images} == {"astronaut.png"}
+
+
+def test_one_folder_of_pairs_is_enough(tmp_path: Path, pair_folder: Path) -> None:
+    """Six photographs are six scenes; the line's source is what the run left out."""
+    lines: list[str] = []
+    settings = config(tmp_path / "o", str(pair_folder))
+    data = data_of(settings, Progress(on_line=lines.append))
+    (line,) = (line for line in lines if line.startswith("split by scene"))
+    told = r"split by scene: 4 train, 1 validates, 1 kept for promotion \('deblur promote NAME --data (.*)'\)"
+    found = re.fullmatch(told, line)
+    assert found
+    (promotion,) = open_sources([found[1]])
+    result = run(settings, data)
+    assert result is not None
+    assert {score.name for score in result.scores.images} == {pair.name for pair in data.validation.pairs}
+    recorded = result.record.run
+    validated, kept = data.validation.pairs[0].name, promotion.pairs[0].name
+    assert recorded["tags"]["split"] == (
+        f"{pair_folder}: 4 train; validation: {Path(validated).stem}; promotion: {Path(kept).stem}"
+    )
+    trained = {data.train.name_of(key) for key in range(100)}
+    assert len(trained | {validated, kept}) == 6
+    assert not trained & {validated, kept}
+    datasets = recorded["datasets"]
+    assert [(each["context"], each["images"]) for each in datasets] == [
+        ("training", 4),
+        ("validation", 1),
+        ("promotion", 1),
+    ]
+    assert datasets[2]["digest"] == promotion.fingerprint
+    assert {(each["name"], each["source"], each["licence"]) for each in datasets} == {
+        (pair_folder.name, str(pair_folder), "not stated")
+    }
+
+
+def test_what_is_kept_for_promotion_is_compared_with_what_trains(tmp_path: Path, pair_folder: Path) -> None:
+    pairs = Path(shutil.copytree(pair_folder, tmp_path / "pairs"))
+    parts = hold_back(open_sources([str(pairs)]))
+    kept, trained = (part[0].pairs[0] for part in (parts.promotion, parts.training))
+    for copied, original in zip(kept.images, trained.images, strict=True):
+        shutil.copy(original.files[0], copied.files[0])
+    lines: list[str] = []
+    data_of(config(tmp_path / "o", str(pairs)), Progress(on_line=lines.append))
+    assert any("leak_same_file" in line and kept.name in line for line in lines), "told; nobody chose the split"
+    with pytest.raises(DataError, match="leak_same_file"):
+        data_of(config(tmp_path / "o", str(pairs), test_data=(f"promotion:{pairs}",)))
+
+
+def test_what_is_kept_for_promotion_does_not_train(tmp_path: Path, pair_folder: Path) -> None:
+    with pytest.raises(SettingError, match="kept for a promotion and never trains"):
+        config(tmp_path, f"promotion:{pair_folder}")
 
 
 def test_a_mixture_is_blurred_on_the_device_as_by_the_loader(

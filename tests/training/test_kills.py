@@ -96,7 +96,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path: 
 
 def what_was_recorded(folder: Path) -> list[tuple[int, dict[str, float]]]:
     """Every epoch's figures, each once, without those that are times."""
-    times = ("seconds", "images_per_second", "data_wait")
+    times = ("seconds", "train_seconds", "train_energy_kj", "images_per_second", "data_wait")
     lines = RunRecord(folder).epochs
     assert len({(line["epoch"], key) for line in lines for key in line["metrics"]}) == sum(
         len(e["metrics"]) for e in lines

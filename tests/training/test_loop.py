@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from deblur.losses.objective import Objective
 from deblur.models.checkpoint import load_checkpoint, network_of, read_state
 from deblur.models.unet import DeblurUNet
 from deblur.registry.record import RunRecord
+from deblur.training.energy import EnergyMeter
 from deblur.training.loop import Trainer
 from deblur.training.optimization import Optimization
 from deblur.training.progress import Progress
@@ -297,6 +299,44 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(tmp_path: Path, pair_fo
         for key in ("train_loss", "grad_norm", "lr", "psnr", "ssim", "val_loss"):
             assert a["metrics"][key] == b["metrics"][key], key
     assert outcome.best_epoch > 0
+
+
+def test_time_and_energy_are_those_of_the_whole_run(tmp_path: Path, pair_folder: Path) -> None:
+    """Every step takes 2 J of a counter as Linux has it; the run is stopped after three of eight and goes on."""
+    pairs = find_pairs(pair_folder)
+    record = RunRecord.begin(tmp_path / "run", "test", {}, {})
+    package = tmp_path / "intel-rapl:0"
+    package.mkdir()
+    for file, text in (("name", "package-0"), ("energy_uj", "0"), ("max_energy_range_uj", "5000000")):
+        (package / file).write_text(text)
+    for last in (3, 8):
+        stop = StopRequest()
+        trainer = trainer_of(record, PairCrops(pairs, 32, 0), pairs[:1], images=16, stop=stop, num_epochs=2)
+        trainer.energy = EnergyMeter(torch.device("cpu"), tmp_path)
+        if last == 8:
+            trainer.state.load_state_dict(load_checkpoint(read_state(record.folder).data))
+            assert trainer.state.counters.joules == 6
+
+        def on_step(images: int, trainer: Trainer = trainer, stop: StopRequest = stop, last: int = last) -> None:
+            if images == 4:
+                taken = int((package / "energy_uj").read_text()) + 2_000_000
+                (package / "energy_uj").write_text(str(taken % 5_000_000))
+                trainer._save()  # a look in time
+                if trainer.state.counters.step == last == 3:
+                    stop.signal = 15
+
+        trainer.progress = Progress(on_images=on_step)
+        if last == 3:
+            with pytest.raises(SystemExit):
+                trainer.fit()
+        else:
+            trainer.fit()
+    metrics = [line["metrics"] for line in record.epochs]
+    assert [each["train_energy_kj"] for each in metrics] == pytest.approx([0.008, 0.016])
+    assert record.train_energy_kj == pytest.approx(0.016)
+    assert record.train_seconds == pytest.approx(sum(each["seconds"] for each in metrics))
+    earlier = {key: value for key, value in asdict(Counters()).items() if key not in ("seconds", "joules")}
+    assert Counters.of(earlier).seconds is None, "what a version before did not measure is not known"
 
 
 def stop_there(trainer: Trainer, stop: StopRequest, place: str | None) -> None:

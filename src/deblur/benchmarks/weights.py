@@ -16,12 +16,13 @@ from rich.table import Table
 
 from deblur.data.pairs import find_pairs
 from deblur.data.photos import HELD_BACK, installed_photos, shaken
+from deblur.data.scenes import scene_of
 from deblur.errors import ModelError
 from deblur.evaluation.alignment import align
 from deblur.evaluation.panels import side_by_side, stacked
 from deblur.evaluation.references import REFERENCES
 from deblur.evaluation.scores import EvaluationSet, Scored, Scores
-from deblur.evaluation.statistics import bootstrap, scene_of
+from deblur.evaluation.statistics import bootstrap
 from deblur.files import write_json
 from deblur.images import Pixels, centre_crop, from_rgb8, to_rgb8
 from deblur.inference.locating import bundled_model

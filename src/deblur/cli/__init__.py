@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import tyro
 
 from deblur.cli.bench import BENCHES
+from deblur.cli.compare import compare
 from deblur.cli.console import complain, tolerant_output
 from deblur.cli.demo import demo
 from deblur.cli.doctor import doctor
@@ -76,6 +77,7 @@ def _bench() -> int:
 VERBS: dict[str, Callable[..., int]] = {
     "train": _train,
     "restore": restore,
+    "compare": compare,
     "serve": serve,
     "evaluate": evaluate,
     "promote": promote,

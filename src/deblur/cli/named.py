@@ -13,8 +13,10 @@ BUNDLED = "bundled"
 CHECKPOINT = ".pth"
 
 
-def open_named(text: str) -> "Model":
+def open_named(text: str | None) -> "Model":
     """Open ``bundled``, a model folder, ``models:/NAME@ALIAS``, or a checkpoint, which is exported first.
+
+    None is what restores where nobody names a model.
 
     Raises:
         ModelError: it cannot be found or opened.
@@ -27,7 +29,7 @@ def open_named(text: str) -> "Model":
         if folder is None:
             raise ModelError("No model comes with this installation. Name a model folder or models:/NAME@champion.")
         return open_model(folder)
-    file = Path(text)
+    file = Path(text or "")
     if file.suffix != CHECKPOINT or not file.is_file():
         return open_model(text)
     from deblur.training.existing import export_weights

@@ -4,6 +4,8 @@
     frames:vimeo           high-speed frame sequences: blurry is the mean of consecutive frames
     photos:holiday         sharp photos, also in folders below: their blur is synthesised
     leaves                 dead leaves, generated without end: their blur is synthesised
+    promotion:gopro/train  of pairs or frames (promotion:frames:vimeo) the scenes that a training without test_data
+                           keeps for a promotion; they never train
 
 The kind may be left out where the folder tells. ``=WEIGHT`` behind a source says how often it is drawn beside the
 others (``gopro/train=3 leaves=1``). What 'deblur synth' saved is an ordinary folder of pairs or photos.
@@ -13,7 +15,9 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -27,11 +31,13 @@ from deblur.data.layout import sides_in_names, sides_of
 from deblur.data.pair_crops import PairCrops
 from deblur.data.pairs import FileImage, FilePair, ImageFile, Pair, evenly_chosen, find_pairs, fingerprint, whole
 from deblur.data.parallel import OnProgress
+from deblur.data.scenes import FEWEST, scene_of, split_scenes
 from deblur.errors import DataError, SettingError
 from deblur.images import SUFFIXES
 from deblur.synthesis.draw import BlurRanges
 
 KINDS = ("pairs", "frames", "photos", "leaves")
+PROMOTION = "promotion:"
 LEAVES_AN_EPOCH = 1000
 """Dead leaves have no number; this many make a pass."""
 FIXED_SEED, FIXED_PAIRS, FIXED_SIDE_PX = 20_261, 16, 320
@@ -40,19 +46,28 @@ FIXED_SEED, FIXED_PAIRS, FIXED_SIDE_PX = 20_261, 16, 320
 
 @dataclass(frozen=True)
 class SourceName:
-    """A source as it is named on the command line."""
+    """A source as it is named on the command line; ``promotion``: only the scenes that are kept for a promotion."""
 
     kind: str
     path: Path | None
     weight: float = 1.0
+    promotion: bool = False
 
     @classmethod
     def parse(cls, text: str) -> "SourceName":
-        """``[KIND:]PATH[=WEIGHT]`` or ``leaves[:][=WEIGHT]``, relative paths from the current folder.
+        """``[promotion:][KIND:]PATH[=WEIGHT]`` or ``leaves[:][=WEIGHT]``, relative paths from the current folder.
 
         Raises:
-            SettingError: a weight that is not above 0, a kind without a path, or ``leaves`` where it is a folder, too.
+            SettingError: a weight that is not above 0, a kind without a path, ``leaves`` where it is a folder, too, or
+                ``promotion:`` of what has no scenes.
         """
+        if text.startswith(PROMOTION):
+            whole_source = cls.parse(text.removeprefix(PROMOTION))
+            if whole_source.kind not in ("pairs", "frames"):
+                raise SettingError(
+                    f"{text!r}: only pairs and frames keep scenes for a promotion. Give a folder of them."
+                )
+            return replace(whole_source, promotion=True)
         kind, colon, place = text.partition(":")
         if not colon or kind not in KINDS:
             kind, place = "", text
@@ -71,7 +86,7 @@ class SourceName:
 
     def __str__(self) -> str:
         leaves = "leaves:" if Path("leaves").exists() else "leaves"
-        place = leaves if self.path is None else f"{self.kind}:{self.path}"
+        place = leaves if self.path is None else f"{PROMOTION * self.promotion}{self.kind}:{self.path}"
         return place if self.weight == 1.0 and "=" not in place else f"{place}={self.weight:g}"
 
 
@@ -94,11 +109,15 @@ Part = PairCrops | BlurredCrops
 
 @dataclass(frozen=True)
 class Source:
-    """An opened source: the pairs, photos or leaves that ``name`` names."""
+    """An opened source: the pairs, photos or leaves that ``name`` names.
+
+    ``scenes``: of all pairs in the folder, whatever is left out of ``pairs`` later.
+    """
 
     name: SourceName
     pairs: Sequence[FilePair] = ()
     photos: Sequence[FileImage] = ()
+    scenes: frozenset[str] = frozenset()
 
     @property
     def images(self) -> int:
@@ -120,7 +139,7 @@ class Source:
         """All that it reads."""
         return {file for image in self.file_images for file in image.files}
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Changes with the images and with what is made of them."""
         return fingerprint([*self.pairs, *self.photos]) if self.images_on_disk else "leaves"
@@ -161,14 +180,19 @@ def open_source(name: SourceName, reading: Reading) -> Source:
 
     Raises:
         DataError: no such folder, or nothing of the kind in it.
+        SettingError: too few scenes to keep one for a promotion.
     """
     if name.path is None:
         return Source(name)
-    if name.kind == "pairs":
-        return Source(name, pairs=find_pairs(name.path, reading.blur_gamma))
-    if name.kind == "frames":
-        return Source(name, pairs=find_frames(name.path, reading.average, reading.blur_gamma))
-    return Source(name, photos=find_photos(name.path))
+    if name.kind == "photos":
+        return Source(name, photos=find_photos(name.path))
+    pairs: Sequence[FilePair] = (
+        find_pairs(name.path, reading.blur_gamma)
+        if name.kind == "pairs"
+        else find_frames(name.path, reading.average, reading.blur_gamma)
+    )
+    source = Source(name, pairs=pairs, scenes=frozenset(scene_of(pair.name) for pair in pairs))
+    return _by_scene(source)[2] if name.promotion else source
 
 
 def open_sources(texts: Iterable[str], reading: Reading = Reading()) -> list[Source]:
@@ -241,8 +265,10 @@ def mixture(
     """Training crops of all sources, drawn by their weights.
 
     Raises:
-        SettingError: there is no source.
+        SettingError: there is no source, or one is kept for a promotion.
     """
+    for source in sources:
+        check_trains(source.name)
     if not sources:
         raise SettingError("No source is named. Give a folder of pairs, photos:FOLDER, frames:FOLDER or leaves.")
     parts = [source.crops(patch_px, seed, ranges, on_device) for source in sources]
@@ -266,24 +292,65 @@ def validation_pairs(
     return evenly_chosen(pairs, count)
 
 
-def hold_back(sources: Sequence[Source]) -> tuple[list[Source], list[Source]]:
-    """(train, validate) of sources that have no validation set: every tenth photo, or leaves of another seed.
+def check_trains(name: SourceName) -> None:
+    """Refuse what is kept for a promotion.
 
     Raises:
-        SettingError: pairs and frames, whose neighbours are too alike to be held back one by one.
+        SettingError: it is.
     """
-    if any(source.pairs for source in sources):
-        raise SettingError("test_data is needed: pairs that are not trained on, best of other scenes.")
-    train, validate = [], []
+    if name.promotion:
+        raise SettingError(f"{name} is kept for a promotion and never trains. Give {replace(name, promotion=False)}.")
+
+
+class Parts(NamedTuple):
+    """What trains, what validates, and what is kept for a promotion."""
+
+    training: list[Source]
+    validation: list[Source]
+    promotion: list[Source]
+
+
+def hold_back(sources: Sequence[Source]) -> Parts:
+    """The parts of sources that have no validation set: pairs and frames by scene, of photos every tenth validates.
+
+    Leaves alone are validated on leaves of another seed.
+
+    Raises:
+        SettingError: too few scenes, or one photo.
+        DataError: a part has only images that were left out.
+    """
+    parts = Parts([], [], [])
     for source in sources:
-        held = source.photos[::10]
-        if source.photos and len(source.photos) < 2:
-            raise SettingError(f"{source.name.path} holds one photo; give two or more, or test_data.")
-        kept = [photo for number, photo in enumerate(source.photos) if number % 10]
-        train.append(replace(source, photos=kept))
-        if held:
-            validate.append(replace(source, photos=held))
-    return train, validate or list(sources)
+        if source.pairs:
+            for part, own in zip(parts, _by_scene(source), strict=True):
+                part.append(own)
+        elif source.photos:
+            if len(source.photos) < 2:
+                raise SettingError(f"{source.name.path} holds one photo; give two or more, or test_data.")
+            kept = [photo for number, photo in enumerate(source.photos) if number % 10]
+            parts.training.append(replace(source, photos=kept))
+            parts.validation.append(replace(source, photos=source.photos[::10]))
+        else:
+            parts.training.append(source)
+    return parts if parts.validation else parts._replace(validation=list(sources))
+
+
+def _by_scene(source: Source) -> list[Source]:
+    """(training, validation, promotion)."""
+    if len(source.scenes) < FEWEST:
+        names = ", ".join(sorted(scene or "names of numbers only" for scene in source.scenes))
+        raise SettingError(
+            f"{source.name.path} holds {len(source.scenes)} scenes ({names}); {FEWEST} are needed to keep some for "
+            "validation and for a promotion. A scene is a sequence's folder, or a file's name without its number. Give "
+            "test_data: pairs of other scenes."
+        )
+    parts = [
+        replace(source, pairs=[pair for pair in source.pairs if scene_of(pair.name) in scenes])
+        for scenes in map(set, split_scenes(source.scenes))
+    ]
+    if not all(part.pairs for part in parts):
+        raise DataError(f"{source.name.path}: all pairs of a part are broken. Mend them, or give test_data.")
+    return parts
 
 
 def fingerprint_of(sources: Sequence[Source], ranges: BlurRanges = BlurRanges()) -> str:

@@ -117,8 +117,8 @@ def result(evaluation: Evaluation) -> list[str]:
         said.append(f"On {len(more)} more sets it gains {min(more):+.2f} to {max(more):+.2f} dB.")
     kept = [each for each in evaluation.kept if each.way == name]
     said += [
-        f"Of sharp photographs, which should be left alone ({each.set}), it keeps {each.psnr_db:.1f} dB, and "
-        f"{each.least_psnr_db:.1f} dB of the one that it harms most."
+        f"Sharp photographs ({each.set}), which should stay as they are, come back with a PSNR of {each.psnr_db:.1f} dB "
+        f"against themselves, the one that is harmed most with {each.least_psnr_db:.1f} dB."
         for each in kept[:SETS_SAID]
     ]
     return said or ["On none of the sets can anything be gained."]

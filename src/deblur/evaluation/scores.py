@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from deblur.data.pairs import Pair
+from deblur.data.scenes import scene_of
 from deblur.errors import DataError
-from deblur.evaluation.statistics import Interval, bootstrap, scene_of
+from deblur.evaluation.statistics import Interval, bootstrap
 from deblur.images import Pixels, Rgb8, from_rgb8, to_rgb8
 from deblur.metrics import ms_ssim, psnr_db, scales_that_fit, ssim
 

@@ -4,7 +4,6 @@ Frames of one scene are alike: they say less than as many scenes would. So scene
 Tibshirani 1993); where there are fewer than five of them, images are, and the interval says so.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
@@ -36,6 +35,8 @@ class Interval:
         return self.low > 0
 
     def __str__(self) -> str:
+        if self.groups < GROUPS_AT_LEAST:
+            return f"{self.mean:+.2f} [too few]"
         return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
 
 
@@ -84,16 +85,3 @@ def _bounds(sums: NDArray[Any], sizes: NDArray[Any]) -> tuple[float, float]:
     tail = norm.cdf(-sqrt(n / (n - 1)) * student_t.ppf(0.975, n - 1))
     low, high = np.quantile(means, (tail, 1 - tail))
     return float(low), float(high)
-
-
-def scene_of(name: str) -> str:
-    """The scene that a pair's name tells: its folder, else the stem without the frame's number (and a mark behind it).
-
-    ``GOPR0410_11_00/000047.png`` -> ``GOPR0410_11_00``, ``REDS027-00000012-avg7.webp`` -> ``REDS027``, ``church.jpg``
-    -> ``church``; ``000047.png`` -> "": files that have numbers only are one scene.
-    """
-    folder, _, file = name.replace("\\", "/").rpartition("/")
-    if folder:
-        return folder
-    stem = file.rsplit(".", 1)[0]
-    return re.sub(r"[-_. ]*[A-Za-z]?\d+([-_. ][A-Za-z]+\d+)?$", "", stem)

@@ -1,6 +1,6 @@
 """A training run on disk: the record is written first, and shipped to a tracker from there.
 
-    run.json             id, name, status, times, settings, tags
+    run.json             id, name, status, times, settings, tags, datasets
     metrics.jsonl        one line an epoch: step, time, metrics
     events.jsonl         what a person should know: resumed, skipped steps, rolled back, left out images
     panels/NAME/N.png    before / after / reference of a validation photo after epoch N
@@ -18,7 +18,7 @@ import itertools
 import json
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +104,16 @@ class RunRecord:
             shipped = json.loads(path.read_text(encoding="utf-8"))["epochs"]
         return f"{lines - shipped} of {lines} lines of metrics"
 
+    @property
+    def train_seconds(self) -> float | None:
+        """What training and validation took so far; None where a version that did not count it trained, too."""
+        return self._newest("train_seconds")
+
+    @property
+    def train_energy_kj(self) -> float | None:
+        """Energy of that time, kJ; None where the machine does not tell."""
+        return self._newest("train_energy_kj")
+
     def panels(self) -> list[tuple[str, int, Path]]:
         """(photo, epoch, file) of every panel, in the order in which they were made."""
         files = (self.folder / PANELS).glob("*/*.png")
@@ -127,7 +137,7 @@ class RunRecord:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         told = PngInfo()
-        told.add_itxt(PHOTO, _text(photo))
+        told.add_itxt(PHOTO, unicode_text(photo))
         with whole_file(path) as stream:
             panel.save(stream, "PNG", pnginfo=told)
 
@@ -136,9 +146,13 @@ class RunRecord:
         safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in photo)
         for number in itertools.count(1):
             folder = self.folder / PANELS / (safe if number == 1 else f"{safe}-{number}")
-            if _photo_of(folder) in (None, _text(photo)):
+            if _photo_of(folder) in (None, unicode_text(photo)):
                 break
         return folder
+
+    def log_datasets(self, datasets: Sequence[dict[str, Any]]) -> None:
+        """Note what the run trains and validates on: name, source, digest, context, images and licence of each."""
+        self.write_run({**self.run, "datasets": list(datasets)})
 
     def log_version(self, name: str, version: str) -> None:
         """Note that this run's model is registered."""
@@ -167,6 +181,11 @@ class RunRecord:
         )  # run.json last: after a kill the rest follows to the same place
         self.move_aside([path for pattern in patterns for path in self.folder.glob(pattern)])
 
+    def _newest(self, metric: str) -> float | None:
+        """After the newest epoch that trained."""
+        trained = [line["metrics"] for line in self.epochs if "seconds" in line["metrics"]]
+        return trained[-1].get(metric) if trained else None
+
     def move_aside(self, paths: Iterable[Path]) -> None:
         """Move files into ``earlier/STARTED`` inside the folder; nothing is deleted."""
         started = self.run["started_ms"] if self.exists else now_ms()
@@ -182,7 +201,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _text(name: str) -> str:
+def unicode_text(name: str) -> str:
     """A photo's name; bytes of a file name that are no Unicode are written out."""
     return name.encode("utf-8", "backslashreplace").decode()
 

@@ -32,7 +32,7 @@ SHIP_LOCK, LOCK_TIMEOUT_S = ".ship.lock", 30
 PREVIEW_SIDE_PX = 256
 TIMEOUT_S, RETRIES = 10, 1  # instead of MLflow's 120 s and minutes of retries
 SQLITE_LOCKED_S, STORE_TIMEOUT_S = 5, 120
-REASON_LENGTH = 300
+REASON_LENGTH, NAME_LENGTH = 300, 500
 NO_ANSWER = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "RetryError")  # of requests, which is MLflow's
 LOGIN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 
@@ -205,6 +205,9 @@ def _ship(client: "MlflowClient", record: RunRecord) -> str:
         }
         client.log_batch(run_id, params=[Param(key, str(value)) for key, value in missing.items()])
         note(params=True)
+    if run.get("datasets", []) != shipped.get("datasets", []):
+        _ship_datasets(client, run_id, run["datasets"])
+        note(datasets=run["datasets"])
     if run["status"] == RUNNING != shipped["status"]:  # resumed
         client.update_run(run_id, RUNNING)
         note(status=RUNNING)
@@ -271,6 +274,23 @@ def _create_run(client: "MlflowClient", experiment: str, run: dict[str, Any]) ->
     }
     created = client.create_run(experiment, run["started_ms"], run_name=run["name"], tags=run["tags"] | tags)
     return str(created.info.run_id)
+
+
+def _ship_datasets(client: "MlflowClient", run_id: str, datasets: list[dict[str, Any]]) -> None:
+    """MLflow takes a dataset, told by name and digest, once a run: what serves twice has both contexts in one tag."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    contexts: dict[tuple[str, str], list[str]] = {}
+    for each in datasets:
+        contexts.setdefault((each["name"], each["digest"]), []).append(each["context"])
+    inputs = []
+    for each in datasets:
+        name, digest = each["name"], each["digest"]
+        profile = json.dumps({key: each[key] for key in ("images", "licence")})
+        dataset = Dataset(name[:NAME_LENGTH], digest, "local", json.dumps({"uri": each["source"]}), profile=profile)
+        tag = InputTag("mlflow.data.context", ", ".join(dict.fromkeys(contexts[name, digest])))
+        inputs.append(DatasetInput(dataset, [tag]))
+    client.log_inputs(run_id, inputs)
 
 
 def _ship_metrics(client: "MlflowClient", run_id: str, epochs: list[dict[str, Any]]) -> None:

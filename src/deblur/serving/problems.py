@@ -23,6 +23,7 @@ STATUS: dict[type[errors.DeblurError], int] = {
 }
 TITLES = {
     400: "Bad request",
+    403: "Refused",
     404: "Not found",
     405: "Method not allowed",
     408: "Too slow",

@@ -41,13 +41,18 @@ def wish_of(said: Sequence[tuple[str, str]]) -> Wish:
         raise RequestError(f"format is {told(output_format)}; allowed are {', '.join(OUTPUT_FORMATS)}.")
     quality = values.get("quality")
     return Wish(
-        _number(values.get("strength", "1"), "strength", 0, 1),
+        number(values.get("strength", "1"), "strength", 0, 1),
         output_format,
-        None if quality is None else int(_number(quality, "quality", 1, 100, whole=True)),
+        None if quality is None else int(number(quality, "quality", 1, 100, whole=True)),
     )
 
 
-def _number(text: str, name: str, low: float, high: float, *, whole: bool = False) -> float:
+def number(text: str, name: str, low: float, high: float, *, whole: bool = False) -> float:
+    """The number that ``text``, the value of the parameter ``name``, is.
+
+    Raises:
+        RequestError: it is none, out of range, or not whole where it must be.
+    """
     try:
         value = float(text)
     except ValueError:

@@ -3,7 +3,7 @@
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ from torch.utils.data import Dataset
 
 from deblur.data.doctor import Finding, examine
 from deblur.data.frames import FramePair
+from deblur.data.licences import licence_of
 from deblur.data.pairs import ImageFile, PairFiles, fingerprint
 from deblur.data.parallel import OnProgress
+from deblur.data.scenes import split_scenes
 from deblur.data.sources import (
+    Parts,
     Reading,
     Source,
     fingerprint_of,
@@ -25,11 +28,12 @@ from deblur.data.sources import (
 )
 from deblur.errors import DataError, SettingError
 from deblur.evaluation.scores import EvaluationSet
+from deblur.registry.record import unicode_text
 from deblur.synthesis.draw import BlurRanges
 from deblur.training.progress import Progress
 
 CACHE_LINE_S = 5.0
-FINDINGS_TOLD = 5
+FINDINGS_TOLD, SCENES_TOLD = 5, 20
 BROKEN = ("unreadable", "truncated", "unsupported", "bit_depth", "size", "too_small")
 """What skip_bad leaves out. Of pairs that train, each ends the run when it is drawn."""
 TOLD_NOTES = ("assumed_partners",)
@@ -37,13 +41,19 @@ TOLD_NOTES = ("assumed_partners",)
 
 @dataclass(frozen=True)
 class Data:
-    """What a run trains and validates on. The training set names its samples by ``name_of(key)``."""
+    """What a run trains and validates on. The training set names its samples by ``name_of(key)``.
+
+    ``datasets``: every source for the record: name, source, digest, context, images (0: generated), licence.
+    ``split``: how scenes were split, in words; empty where none were.
+    """
 
     train: Dataset[Any]
     epoch_images: int
     validation: EvaluationSet
     fingerprint: str
     left_out: Sequence[str] = ()
+    datasets: Sequence[dict[str, Any]] = ()
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,8 @@ def open_data(
 
     Args:
         train_data: sources of training crops.
-        test_data: sources of validation pairs; without any, a part of the training data is held back.
+        test_data: sources of validation pairs; without any, a part of the training data is held back, and of pairs and
+            frames another part is kept for a promotion.
         reading: how sources are read.
         synthesis: how sharp pictures are blurred.
         patch_px: side of a crop.
@@ -102,13 +113,51 @@ def open_data(
     train, left_out = prepared(train, cache, skip_bad, _cache_progress(progress), patch_px)
     if validate:
         validate, _ = prepared(validate, cache, 0, _cache_progress(progress))
+        parts = Parts(train, validate, [])
     else:
-        train, validate = hold_back(train)
-    validation = validation_pairs(validate, val_images, synthesis.strength, synthesis.ranges)
-    crops = mixture(train, patch_px, seed, synthesis.ranges, synthesis.on_device)
-    images = sum(source.images for source in train)
-    both = f"{fingerprint_of(train, synthesis.ranges)}-{fingerprint(validation)}"
-    return Data(crops, epoch_images or images, EvaluationSet(validation), both, left_out)
+        parts = hold_back(train)
+    for source in parts.promotion:
+        progress.on_line(_split_line(source))
+    validation = validation_pairs(parts.validation, val_images, synthesis.strength, synthesis.ranges)
+    crops = mixture(parts.training, patch_px, seed, synthesis.ranges, synthesis.on_device)
+    images = sum(source.images for source in parts.training)
+    both = f"{fingerprint_of(parts.training, synthesis.ranges)}-{fingerprint(validation)}"
+    split = unicode_text("; ".join(map(_split_named, parts.promotion)))
+    return Data(crops, epoch_images or images, EvaluationSet(validation), both, left_out, _datasets(parts), split)
+
+
+def _datasets(parts: Parts) -> list[dict[str, Any]]:
+    """What the record says of every source."""
+    return [
+        {
+            "name": unicode_text(path.name) if path else "leaves",
+            "source": str(path or "generated"),
+            "digest": source.fingerprint,
+            "context": context,
+            "images": source.images_on_disk,
+            "licence": licence_of(path) if path else "none: generated",
+        }
+        for context, sources in parts._asdict().items()
+        for source in sources
+        for path in (source.name.path,)
+    ]
+
+
+def _split_line(kept: Source) -> str:
+    """For people; ``kept``: the part that is kept for a promotion."""
+    train, validate, promote = map(len, split_scenes(kept.scenes))
+    named = shlex.quote(str(replace(kept.name, weight=1.0, promotion=True)))
+    return (
+        f"split by scene: {train} train, {validate} validate{'s' * (validate == 1)}, {promote} kept for promotion "
+        f"('deblur promote NAME --data {named}')"
+    )
+
+
+def _split_named(kept: Source) -> str:
+    """For the record, with names: ``gopro: 8 train; validation: GOPR0384; promotion: GOPR0881``."""
+    train, *others = split_scenes(kept.scenes)
+    named = [", ".join(scenes[:SCENES_TOLD]) + ", ..." * (len(scenes) > SCENES_TOLD) for scenes in others]
+    return f"{kept.name.path}: {len(train)} train; validation: {named[0]}; promotion: {named[1]}"
 
 
 def _examine(
@@ -125,7 +174,8 @@ def _examine(
     """
     chosen = bool(validate)
     if not chosen:
-        train, validate = hold_back(train)
+        train, held_out, kept = hold_back(train)
+        validate = [*held_out, *kept]
     sides = [_examinable(train), _examinable(validate)]
     if not any(sides):
         return

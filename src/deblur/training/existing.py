@@ -134,7 +134,7 @@ def _validation_pairs(made: TrainSettings, test_data: Sequence[str], val_images:
         raise SettingError("The checkpoint does not say what it was validated on. Give test_data.")
     sources = open_sources(named, made.reading)
     if not (test_data or made.run.test_data):
-        _, sources = hold_back(sources)
+        sources = hold_back(sources).validation
     count = val_images or (None if test_data else made.data.val_images)
     return validation_pairs(sources, count, made.blur.strength, made.ranges)
 
@@ -148,7 +148,7 @@ def _freezing(
     try:
         opened = open_sources(made.run.train_data, made.reading)
         sources, _ = prepared(opened, None, made.run.skip_bad, crop_px=made.data.patch_size)
-        sources = sources if made.run.test_data else hold_back(sources)[0]
+        sources = sources if made.run.test_data else hold_back(sources).training
         return "auto", list(_crops(made, sources, check))
     except (DataError, PhotoError, SettingError) as error:
         on_line(f"exported as trained, GroupNorm is not frozen: {error}")

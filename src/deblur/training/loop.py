@@ -15,6 +15,7 @@ from deblur.data.loading import Feed, batches_of, end_workers
 from deblur.errors import DataError, DeblurError, NonFiniteTraining, PhotoError, SettingError
 from deblur.models.checkpoint import Best, best_name, load_checkpoint, read_state, save_checkpoint, save_state
 from deblur.registry.record import EVENTS_FILE, RunRecord
+from deblur.training.energy import EnergyMeter
 from deblur.training.processes import Processes
 from deblur.training.progress import Progress
 from deblur.training.state import Counters, StepResult, Timetable, TrainingState, require_finite
@@ -55,6 +56,7 @@ class Trainer:
         self.state, self.feed, self.validation, self.timetable = state, feed, validation, timetable
         self.record, self.processes, self.stop, self.progress = record, processes, stop or StopRequest(), progress
         self.lesson = processes.averaging(Lesson(state))
+        self.energy = EnergyMeter(state.device)
         self.saved_at = time.monotonic()
         self.superseded_when_saved = list(state.counters.superseded)
         self.unsaved: list[tuple[int, dict[str, float]]] = []
@@ -225,6 +227,7 @@ class Trainer:
             metrics |= self._validate(epoch)
             improved = metrics["psnr"] > counters.best_psnr_db
         metrics["seconds"] = counters.sums.seconds + time.perf_counter() - started
+        metrics |= self._spent(metrics["seconds"])
         if improved:
             self._keep_best(epoch)
         if validated:
@@ -245,6 +248,23 @@ class Trainer:
         if sums.seconds:
             metrics |= {"images_per_second": sums.images / sums.seconds, "data_wait": sums.waited_s / sums.seconds}
         return metrics
+
+    def _spent(self, seconds: float) -> dict[str, float]:
+        """Time and energy of the run up to the end of this epoch, where all of it was measured."""
+        counters = self.state.counters
+        self._count_energy()
+        told = {}
+        if counters.seconds is not None:
+            counters.seconds += seconds
+            told["train_seconds"] = counters.seconds
+        if counters.joules is not None:
+            told["train_energy_kj"] = counters.joules / 1000
+        return told
+
+    def _count_energy(self) -> None:
+        """Of this process's machine and GPU: all of it where no others train along."""
+        counters, joules = self.state.counters, self.energy.joules() if self.processes.count == 1 else None
+        counters.joules = None if joules is None or counters.joules is None else counters.joules + joules
 
     def _keep_best(self, epoch: int) -> None:
         """Write the averaged weights under the published name; the one before goes when no saved state names it."""
@@ -273,6 +293,7 @@ class Trainer:
         self.saved_at = time.monotonic()
         if not self.processes.is_main:
             return True
+        self._count_energy()
         try:
             snapshot = self.state.state_dict()
         except NonFiniteTraining:

@@ -143,6 +143,8 @@ def _begun(settings: TrainSettings, data: Data, processes: Processes) -> tuple[N
         fresh=fresh,
         left_out=data.left_out,
     )
+    if not opened.finished:
+        opened.record.log_datasets(data.datasets)
     if unfilled and not (opened.state or opened.finished):
         network = _network(settings)
     return network, opened
@@ -323,6 +325,7 @@ def _tags(data: Data, processes: Processes) -> dict[str, str]:
     """What a run was made with, besides its settings."""
     return {
         DATA: data.fingerprint,
+        **({"split": data.split} if data.split else {}),
         **project.git_tags(),
         "python": sys.version.split()[0],
         "torch": torch.__version__,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_type_h
 import tyro
 
 from deblur import project
-from deblur.data.sources import Reading, SourceName
+from deblur.data.sources import Reading, SourceName, check_trains
 from deblur.errors import SettingError
 from deblur.inference.tiling import SizeRule, Tiling
 from deblur.losses.objective import Objective, parse_terms
@@ -68,7 +68,8 @@ class RunSettings:
     """Sources of training crops, drawn by weight: gopro/train=3 photos:holiday leaves=0.5"""
     test_data: tuple[str, ...] = ()
     """Sources of validation pairs, scored as whole images; they choose the best checkpoint. Photos and leaves give a
-    fixed synthetic set. Without it every tenth photo is held back, or leaves validate."""
+    fixed synthetic set. Without it pairs and frames are split by scene into training, validation and promotion, every
+    tenth photo is held back, or leaves validate."""
     registered_model_name: Annotated[str | None, NAME] = None
     """Name to register the verified best under; without it nothing is registered."""
     preset: PresetName = "published"
@@ -327,12 +328,15 @@ class TrainSettings:
         """
         self._check()
         run = self.run
+        trained, validated = ([SourceName.parse(text) for text in texts] for texts in (run.train_data, run.test_data))
+        for name in trained:
+            check_trains(name)
         cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         init = self.network.init
         return self.but(
             num_workers=min(max(cores, 1), 8) if run.num_workers is None else run.num_workers,
-            train_data=tuple(str(SourceName.parse(text)) for text in run.train_data),
-            test_data=tuple(str(SourceName.parse(text)) for text in run.test_data),
+            train_data=tuple(map(str, trained)),
+            test_data=tuple(map(str, validated)),
             severity=self.blur.strength,
             loss=tuple(f"{name}={weight!r}" for name, weight in parse_terms(self.objective.loss).items()),
             cache=_absolute(run.cache),

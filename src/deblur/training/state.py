@@ -96,7 +96,10 @@ class EpochSums:
 
 @dataclass
 class Counters:
-    """How far a run has come, and its best so far. ``epoch`` counts validated, recorded epochs."""
+    """How far a run has come, and its best so far. ``epoch`` counts validated, recorded epochs.
+
+    ``seconds`` and ``joules`` are those of the whole run; None where a part of it was not measured.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -110,6 +113,8 @@ class Counters:
     best: Best | None = None
     superseded: list[str] = field(default_factory=list)
     stopped_early: bool = False
+    seconds: float | None = 0.0
+    joules: float | None = 0.0
     sums: EpochSums = field(default_factory=EpochSums)
 
     @property
@@ -136,6 +141,7 @@ class Counters:
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Counters":
         """The inverse of ``asdict``."""
+        values = {"seconds": None, "joules": None} | values  # a version before did not measure them
         best = values["best"]
         known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         return cls(**known | {"best": Best(**best) if best else None, "sums": EpochSums(**values["sums"])})

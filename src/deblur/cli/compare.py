@@ -1,0 +1,101 @@
+"""``deblur compare``: models beside each other, on a sheet or on a page that answers while sliders move."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from deblur.cli.console import console, say
+from deblur.cli.named import open_named
+from deblur.cli.outputs import check_new, check_outputs
+from deblur.errors import SettingError
+from deblur.files import pasteable
+
+if TYPE_CHECKING:
+    from deblur.data.photos import SharpPhoto
+    from deblur.evaluation.sheet import Restore
+
+LEAST_CROP_PX, SHEET_CROP_PX, LIVE_CROP_PX = 16, 360, 512
+LIVE_KERNEL = 9
+"""What the installed photographs, which are sharp, are shown with."""
+
+
+def compare(
+    images: tyro.conf.Positional[tuple[Path, ...]] = (),
+    models: tuple[str, ...] = (),
+    kernel: int | None = None,
+    noise: float = 0.0,
+    crop: int | None = None,
+    out: Path = Path("comparison.png"),
+    overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    live: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    port: int = 7072,
+) -> int:
+    """Compare models side by side: blurred photos as they are, or sharp ones with --kernel or --noise.
+
+    Args:
+        images: Photos, a row each. With --live, by default the photographs that come with our dependencies.
+        models: Model folders, models:/NAME@champion, checkpoints, bundled (the model of the package), and unsharp and
+            polyblur (what one would try first). By default the model that restore takes.
+        kernel: Blur the photos with this frozen kernel first, 0 to 23 (documentation/kernels.png).
+        noise: Then add noise of this standard deviation, in levels of 255.
+        crop: Side of the square that is shown, px: of the sheet the middle of the restored photo, by default 360; of
+            the page the part that is restored, by default 512.
+        out: The sheet, a .png or .jpg.
+        overwrite: Replace the sheet if it exists.
+        live: Open a page on this machine instead, with sliders.
+        port: Of the page; 0 takes a free one.
+    """
+    from rich.progress import track
+
+    from deblur.data.photos import SharpPhoto
+    from deblur.evaluation.sheet import compared, drawn
+    from deblur.images import read_rgb8
+    from deblur.synthesis.frozen import frozen_kernel
+
+    if not 0 <= noise <= 255:
+        raise SettingError(f"--noise is {noise:g}; allowed are 0 to 255 levels.")
+    if crop is not None and crop < LEAST_CROP_PX:
+        raise SettingError(f"--crop is {crop}; it must be at least {LEAST_CROP_PX} px.")
+    if kernel is not None:
+        frozen_kernel(kernel)
+    if not live:
+        if not images:
+            raise SettingError("Name the photos to compare on, or add --live.")
+        check_outputs(picture=out)
+        check_new(out, overwrite, images)
+    photos = [SharpPhoto(path.name, read_rgb8(path)) for path in images]
+    restorers = dict(map(_named, models or (None,)))
+    if live:
+        return _serve(photos, restorers, kernel, noise, crop or LIVE_CROP_PX, port)
+    rows = []
+    for photo in track(photos, "compare", console=console, transient=True, disable=not console.is_terminal):
+        rows.append(compared(photo.name, photo.pixels, restorers, kernel, noise, crop or SHEET_CROP_PX))
+        say("; ".join(rows[-1].captions))
+    drawn(rows).save(out)
+    say(pasteable(out))
+    return 0
+
+
+def _named(model: str | None) -> "tuple[str, Restore]":
+    """A model as it is called in captions, and what restores with it."""
+    from deblur.evaluation.references import polyblur, unsharp
+
+    if model in ("unsharp", "polyblur"):
+        return model, {"unsharp": unsharp, "polyblur": polyblur}[model]
+    opened = open_named(model)
+    return model or opened.info.label, opened.restorer
+
+
+def _serve(
+    photos: "list[SharpPhoto]", models: "Mapping[str, Restore]", kernel: int | None, noise: float, crop: int, port: int
+) -> int:
+    from deblur.cli.serve import run
+    from deblur.data.photos import installed_photos
+    from deblur.evaluation.live import create_app
+
+    if not photos:
+        photos = installed_photos()
+        kernel = LIVE_KERNEL if kernel is None and not noise else kernel
+    return run(create_app(photos, models, kernel, noise, crop), "127.0.0.1", port, "compare models on {url}")
