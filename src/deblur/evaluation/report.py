@@ -19,24 +19,25 @@ from deblur.evaluation.contest import Verdict
 from deblur.evaluation.evaluation import CONVENTIONS, Evaluation
 from deblur.evaluation.examples import Example, examples
 from deblur.evaluation.measuring import MOST_SHIFT_PX, Measured
-from deblur.evaluation.plots import COLOURS, Axis, Point, intervals, scatter
-from deblur.evaluation.summary import Bins, Summary
+from deblur.evaluation.plots import plots_of
+from deblur.evaluation.summary import Summary
+from deblur.evaluation.svg import COLOURS
 from deblur.evaluation.tables import (
+    Listing,
     Row,
-    Sheet,
-    gain_sheets,
-    harm_sheets,
-    score_sheets,
+    gain_listings,
+    harm_listings,
+    score_listings,
     tiles_line,
-    verdict_sheet,
-    worst_sheet,
+    verdict_listing,
+    worst_listing,
 )
 from deblur.evaluation.ways import Way
 from deblur.files import whole_file
 
 PICTURES_BYTES = 8_000_000
 """After so much, no more pictures are shown: the page must open on a phone."""
-MOST_SCENES, SETS_SAID, HASH_DIGITS = 30, 3, 12
+SETS_SAID, HASH_DIGITS = 3, 12
 TWICE = (
     "Every gain is told twice: as the images come, and after the one shift of the whole image, of at most "
     f"{MOST_SHIFT_PX} px, that fits best, for result and input alike; for an image that lies a pixel beside its "
@@ -88,7 +89,7 @@ def write_report(
         *_compared(evaluation),
         '<section id="figures"><h2>Figures</h2>',
         f"<p>{TWICE}</p><p>{INTERVALS}</p>",
-        *(_drawn(each, links) for each in _sheets(evaluation, price, memory_gb)),
+        *(_drawn(each, links) for each in _listings(evaluation, price, memory_gb)),
         *_tiles(evaluation),
         "</section>",
         *_pictures(shown, evaluation),
@@ -117,8 +118,8 @@ def result(evaluation: Evaluation) -> list[str]:
         said.append(f"On {len(more)} more sets it gains {min(more):+.2f} to {max(more):+.2f} dB.")
     kept = [each for each in evaluation.kept if each.way == name]
     said += [
-        f"Sharp photographs ({each.set}), which should stay as they are, come back with a PSNR of {each.psnr_db:.1f} dB "
-        f"against themselves, the one that is harmed most with {each.least_psnr_db:.1f} dB."
+        f"Sharp photographs ({each.set}), which should stay as they are, come back with {each.psnr_db:.1f} dB against "
+        f"themselves, the one that is harmed most with {each.least_psnr_db:.1f} dB."
         for each in kept[:SETS_SAID]
     ]
     return said or ["On none of the sets can anything be gained."]
@@ -140,15 +141,15 @@ def _verdict(verdict: Verdict) -> Iterator[str]:
     yield f"<strong>{escape(told)}.</strong>"
     if verdict.reasons:
         yield f"<ul>{''.join(f'<li>{escape(reason)}</li>' for reason in verdict.reasons)}</ul>"
-    yield f"{_drawn(verdict_sheet(verdict))}</section>"
+    yield f"{_drawn(verdict_listing(verdict))}</section>"
 
 
-def _sheets(evaluation: Evaluation, price: float | None, memory_gb: float) -> Iterator[Sheet | str]:
-    yield from score_sheets(evaluation, price, memory_gb)
-    yield from harm_sheets(evaluation)
-    yield from gain_sheets(evaluation)
+def _listings(evaluation: Evaluation, price: float | None, memory_gb: float) -> Iterator[Listing | str]:
+    yield from score_listings(evaluation, price, memory_gb)
+    yield from harm_listings(evaluation)
+    yield from gain_listings(evaluation)
     if worst := evaluation.worst(evaluation.ways[0].name):
-        yield worst_sheet(worst)
+        yield worst_listing(worst)
 
 
 def _tiles(evaluation: Evaluation) -> Iterator[str]:
@@ -157,11 +158,11 @@ def _tiles(evaluation: Evaluation) -> Iterator[str]:
         yield f"<h3>The largest image of each set, in tiles against whole</h3><ul>{said}</ul>"
 
 
-def _drawn(sheet: Sheet | str, links: Links = MappingProxyType({})) -> str:
+def _drawn(listing: Listing | str, links: Links = MappingProxyType({})) -> str:
     """A table in its own box, which scrolls; columns of numbers stand right."""
-    if isinstance(sheet, str):
-        return f"<p>{escape(sheet)}</p>"
-    rows = [row for part in sheet.parts for row in part]
+    if isinstance(listing, str):
+        return f"<p>{escape(listing)}</p>"
+    rows = [row for part in listing.parts for row in part]
     right = [all(NUMBER.fullmatch(cell) for cell in column) for column in zip(*rows, strict=True)]
     kinds = [' class="n"' if number else "" for number in right]
 
@@ -172,16 +173,18 @@ def _drawn(sheet: Sheet | str, links: Links = MappingProxyType({})) -> str:
         cells = (f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row[1:], kinds[1:], strict=True))
         return f'<tr{style}><th scope="row">{first}</th>{"".join(cells)}</tr>'
 
-    heads = "".join(f'<th scope="col"{kind}>{escape(head)}</th>' for head, kind in zip(sheet.heads, kinds, strict=True))
-    styles = [f' class="{sheet.first}"' if sheet.first else "", *[""] * len(sheet.parts)]
+    heads = "".join(
+        f'<th scope="col"{kind}>{escape(head)}</th>' for head, kind in zip(listing.heads, kinds, strict=True)
+    )
+    styles = [f' class="{listing.first}"' if listing.first else "", *[""] * len(listing.parts)]
     bodies = (
         f"<tbody>{''.join(line(row, style) for row in part)}</tbody>"
-        for part, style in zip(sheet.parts, styles, strict=False)
+        for part, style in zip(listing.parts, styles, strict=False)
     )
-    caption = f"<caption><span>{escape(sheet.title)}</span></caption>"
-    head = f"<thead><tr>{heads}</tr></thead>" if any(sheet.heads) else ""
+    caption = f"<caption><span>{escape(listing.title)}</span></caption>"
+    head = f"<thead><tr>{heads}</tr></thead>" if any(listing.heads) else ""
     table = f"<table>{caption}{head}{''.join(bodies)}</table>"
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(sheet.title)}">{table}</div>'
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(listing.title)}">{table}</div>'
 
 
 def _shown(
@@ -220,9 +223,7 @@ def _picture(example: Example, number: int) -> str:
     box = f"max-width:{width}px"
     after = f'<img src="{example.after}" alt="{name}, after" {size}>'
     before = f'<img class="before" src="{example.before}" alt="{name}, before" {size}>'
-    slider = (
-        f'<input type="range" min="0" max="100" step="1" value="50" aria-label="how much of {name} is shown before">'
-    )
+    slider = f'<input type="range" min="0" max="100" value="50" aria-label="how much of {name} is shown before">'
     sides = (
         f'<div class="picture compare" style="{box}">{after}{before}'
         f'<span class="left">before</span><span>after</span>{slider}</div>'
@@ -248,68 +249,23 @@ def _caption(row: Measured) -> str:
 
 
 def _plots(evaluation: Evaluation) -> Iterator[str]:
-    names = [way.name for way in evaluation.ways]
-    legend = (f'<li class="w{number % COLOURS}">{escape(name)}</li>' for number, name in enumerate(names))
+    ways = enumerate(evaluation.ways)
+    legend = (f'<li class="w{number % COLOURS}">{escape(way.name)}</li>' for number, way in ways)
     yield f'<section id="plots"><h2>Plots</h2><ul class="legend">{"".join(legend)}</ul><div class="plots">'
-    gains = [row for row in evaluation.images if row.can_gain]
-    if gains:
-        points = [
-            Point(row.blur_px, row.gain_db, names.index(row.way), f"{row.name}, {row.way}: {row.gain_db:+.2f} dB")
-            for row in gains
-        ]
-        x, y = (
-            Axis.around("blur, sigma in px", [p.x for p in points]),
-            Axis.around("gain, dB", [0, *(p.y for p in points)]),
-        )
-        yield _plot("Gain against blur strength", scatter("gain against blur strength", points, x, y))
-    points = [
-        Point(row.megapixels, row.seconds, names.index(row.way), f"{row.name}, {row.way}: {row.seconds:.3g} s")
-        for row in evaluation.images
-    ]
-    axes = (
-        Axis.around("size, megapixels", [p.x for p in points], log=True),
-        Axis.around("time, s", [p.y for p in points], log=True),
-    )
-    yield _plot("Time against size", scatter("time against size", points, *axes))
-    scenes = [each for each in evaluation.bins if each.by == "scene"]
-    if scenes:
-        yield _by_scene(scenes)
+    for title, svg in plots_of(evaluation):
+        yield f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>"
     yield "</div></section>"
 
 
-def _by_scene(scenes: Sequence[Bins]) -> str:
-    rows = [
-        (
-            f"{same[0].name} ({same[0].images})",
-            [(bins.way, group.gain_db) for bins, group in zip(scenes, same, strict=True)],
-        )
-        for same in zip(*(bins.groups for bins in scenes), strict=True)
-    ]
-    least = sorted(rows, key=lambda row: row[1][0][1].mean)[:MOST_SCENES]
-    told = f", the {MOST_SCENES} least of {len(rows)}" if len(rows) > MOST_SCENES else ""
-    about = f"Gain by scene{told}, with intervals where a scene has five images"
-    return _plot(about, intervals("gain by scene", least, "gain, dB"))
-
-
-def _plot(title: str, svg: str) -> str:
-    return f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>"
-
-
 def _compared(evaluation: Evaluation) -> Iterator[str]:
-    sets = [
-        [
-            each.name,
-            "sharp photographs" if each.sharp else "pairs",
-            str(each.images),
-            str(each.scenes),
-            each.fingerprint,
-        ]
-        for each in evaluation.sets
-    ]
+    sets = []
+    for each in evaluation.sets:
+        kind = "sharp photographs" if each.sharp else "pairs"
+        sets.append([each.name, kind, str(each.images), str(each.scenes), each.fingerprint])
     ways = [[way.name, (way.sha256 or "a reference")[:HASH_DIGITS], way.precision or "-"] for way in evaluation.ways]
     facts = [["SSIM", f"{evaluation.convention}: {CONVENTIONS[evaluation.convention]}"]]
     facts += [[key.replace("_", " "), str(value)] for key, value in evaluation.machine.items()]
     yield '<section id="compared"><h2>What was compared</h2><div class="beside">'
-    yield _drawn(Sheet("sets", ["", "of", "images", "scenes", "fingerprint"], [sets]))
-    yield _drawn(Sheet("ways", ["", "sha256", "precision"], [ways]))
-    yield f"{_drawn(Sheet('how', ['', ''], [facts]))}</div></section>"
+    yield _drawn(Listing("sets", ["", "of", "images", "scenes", "fingerprint"], [sets]))
+    yield _drawn(Listing("ways", ["", "sha256", "precision"], [ways]))
+    yield f"{_drawn(Listing('how', ['', ''], [facts]))}</div></section>"

@@ -17,7 +17,7 @@ Row = list[str]
 
 
 @dataclass(frozen=True)
-class Sheet:
+class Listing:
     """A table before it is drawn: rows in parts, with a line between them; the first part may be faint or bold."""
 
     title: str
@@ -43,8 +43,12 @@ def tables_of(evaluation: Evaluation, price: float | None, memory_gb: float) -> 
         price: of a GB-second, in any currency; None leaves cost out.
         memory_gb: that a machine with this speed has.
     """
-    sheets = [*score_sheets(evaluation, price, memory_gb), *harm_sheets(evaluation), *gain_sheets(evaluation)[:1]]
-    yield from (each if isinstance(each, str) else each.for_terminal() for each in sheets)
+    listings = [
+        *score_listings(evaluation, price, memory_gb),
+        *harm_listings(evaluation),
+        *gain_listings(evaluation)[:1],
+    ]
+    yield from (each if isinstance(each, str) else each.for_terminal() for each in listings)
     yield from map(tiles_line, evaluation.tiled)
     for way in evaluation.ways[:1]:
         told = [f"{row.set} {row.name} {row.gain_db:+.2f}" for row in evaluation.worst(way.name)[:NAMED]]
@@ -52,7 +56,7 @@ def tables_of(evaluation: Evaluation, price: float | None, memory_gb: float) -> 
             yield f"least gained by {way.name}, dB: {', '.join(told)}"
 
 
-def score_sheets(evaluation: Evaluation, price: float | None, memory_gb: float) -> Iterator[Sheet | str]:
+def score_listings(evaluation: Evaluation, price: float | None, memory_gb: float) -> Iterator[Listing | str]:
     """Each set of pairs: all ways beside doing nothing. A sentence, where nothing can be gained."""
     for facts in evaluation.sets:
         of_set = [each for each in evaluation.summaries if each.set == facts.name]
@@ -63,7 +67,7 @@ def score_sheets(evaluation: Evaluation, price: float | None, memory_gb: float) 
             yield f"{about}: blurry and sharp are the same in all pairs; nothing can be gained."
 
 
-def harm_sheets(evaluation: Evaluation) -> Iterator[Sheet]:
+def harm_listings(evaluation: Evaluation) -> Iterator[Listing]:
     """What becomes of sharp photographs, and models against each other."""
     if evaluation.kept:
         yield _kept(evaluation.kept)
@@ -71,7 +75,7 @@ def harm_sheets(evaluation: Evaluation) -> Iterator[Sheet]:
         yield _differences(evaluation.differences)
 
 
-def gain_sheets(evaluation: Evaluation) -> list[Sheet]:
+def gain_listings(evaluation: Evaluation) -> list[Listing]:
     """Gains by kind of image: as they come, and after one shift."""
     if not evaluation.bins:
         return []
@@ -81,7 +85,7 @@ def gain_sheets(evaluation: Evaluation) -> list[Sheet]:
     ]
 
 
-def _scores(summaries: list[Summary], about: str, price: float | None, memory_gb: float) -> Sheet:
+def _scores(summaries: list[Summary], about: str, price: float | None, memory_gb: float) -> Listing:
     first = summaries[0]
     heads = ["", "PSNR dB", "gain dB [95 %]", "after one shift", "least", "SSIM", "MS-SSIM"]
     heads += (
@@ -99,7 +103,7 @@ def _scores(summaries: list[Summary], about: str, price: float | None, memory_gb
         cells += [*_if_measured(each.lpips), f"{each.seconds:.2f}", f"{each.seconds_per_megapixel:.2f}"]
         cells += [f"{cost_of_1000(each.seconds, memory_gb, price):.4f}"] if price is not None else []
         rows.append(cells)
-    return Sheet(about + left_out + drawn, heads, [[nothing], rows], first="dim")
+    return Listing(about + left_out + drawn, heads, [[nothing], rows], first="dim")
 
 
 def _if_measured(lpips: float | None) -> Row:
@@ -111,33 +115,33 @@ def cost_of_1000(seconds: float, memory_gb: float, price: float) -> float:
     return 1000 * seconds * memory_gb * price
 
 
-def _kept(found: list[Kept]) -> Sheet:
+def _kept(found: list[Kept]) -> Listing:
     rows = []
     for each in found:
         figures = [f"{each.psnr_db:.1f}", f"{each.least_psnr_db:.1f}", each.least, f"{each.seconds_per_megapixel:.2f}"]
         rows.append([each.way, each.set, str(each.images), *figures])
     title = "sharp photographs, restored against themselves: every change is a harm"
-    return Sheet(title, ["", "set", "n", "PSNR dB", "least", "of", "s/MP"], [rows])
+    return Listing(title, ["", "set", "n", "PSNR dB", "least", "of", "s/MP"], [rows])
 
 
-def _differences(found: list[Difference]) -> Sheet:
+def _differences(found: list[Difference]) -> Listing:
     rows = [[each.way, each.than, each.set, str(each.psnr_db), or_dash(each.shifted_psnr_db)] for each in found]
-    return Sheet(
+    return Listing(
         "paired differences of PSNR, dB [95 %]", ["", "minus", "set", "as they come", "after one shift"], [rows]
     )
 
 
-def _bins(title: str, found: list[Bins], interval: Callable[[Group], Interval | None]) -> Sheet:
+def _bins(title: str, found: list[Bins], interval: Callable[[Group], Interval | None]) -> Listing:
     parts = []
     for by in dict.fromkeys(bins.by for bins in found):
         of_ways = zip(*(bins.groups for bins in found if bins.by == by), strict=True)
         parts.append(
             [[f"{same[0].name} ({same[0].images})", *(or_dash(interval(g)) for g in same)] for same in of_ways]
         )
-    return Sheet(title, ["", *dict.fromkeys(bins.way for bins in found)], parts)
+    return Listing(title, ["", *dict.fromkeys(bins.way for bins in found)], parts)
 
 
-def worst_sheet(rows: list[Measured]) -> Sheet:
+def worst_listing(rows: list[Measured]) -> Listing:
     """Pairs that one way gains least on."""
     cells = []
     for row in rows:
@@ -153,7 +157,7 @@ def worst_sheet(rows: list[Measured]) -> Sheet:
             ]
         )
     heads = ["", "set", "gain dB", "after one shift", "PSNR before", "PSNR after", "blur px"]
-    return Sheet(f"least gained by {rows[0].way}", heads, [cells])
+    return Listing(f"least gained by {rows[0].way}", heads, [cells])
 
 
 def tiles_line(facts: TiledFacts) -> str:
@@ -170,18 +174,18 @@ def tiles_line(facts: TiledFacts) -> str:
 
 def table_of_verdict(verdict: Verdict, memory_mb: Mapping[str, float]) -> Table:
     """The decision, and the groups that it rests on."""
-    sheet = verdict_sheet(verdict)
+    listing = verdict_listing(verdict)
     memory = [[f"peak memory of {name}, MB", f"{value:.0f}"] for name, value in memory_mb.items()]
-    return replace(sheet, parts=[*sheet.parts, memory]).for_terminal()
+    return replace(listing, parts=[*listing.parts, memory]).for_terminal()
 
 
-def verdict_sheet(verdict: Verdict) -> Sheet:
+def verdict_listing(verdict: Verdict) -> Listing:
     """The same, without memory."""
     drawn = f"all pairs, 95 % over {verdict.difference_db.groups} {verdict.difference_db.by}"
     rows = [[f"{each.name} ({each.images})", f"{each.psnr_db:+.3f}"] for each in verdict.groups]
     if verdict.slowness:
         rows.append(["seconds, challenger over champion", f"{verdict.slowness.mean:.3f} {_bounds(verdict.slowness)}"])
-    return Sheet(
+    return Listing(
         f"{verdict.challenger} against {verdict.against}, {verdict.images} pairs",
         ["", "PSNR dB, challenger minus champion"],
         [[[drawn, f"{verdict.difference_db.mean:+.3f} {_bounds(verdict.difference_db)}"]], rows],
