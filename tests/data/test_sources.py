@@ -266,12 +266,12 @@ def test_frames_are_split_by_sequence(scenes: Path) -> None:
 def test_too_few_scenes_are_told_with_the_way_out(scenes: Path) -> None:
     for folder in sorted(scenes.iterdir())[2:]:
         shutil.rmtree(folder)
-    sentence = r"holds 2 scenes \(astronaut, camera\); 3 are needed.*Give test_data"
+    sentence = r"too few scenes.*: 2 of 3 \(astronaut, camera\).*Give test_data"
     with pytest.raises(SettingError, match=sentence):
         hold_back(opened(str(scenes)))
     with pytest.raises(SettingError, match=sentence):
         opened(f"promotion:{scenes}")
-    with pytest.raises(SettingError, match=r"holds 1 scenes \(names of numbers only\)"):
+    with pytest.raises(SettingError, match=r"1 of 3 \(names of numbers only\)"):
         hold_back(opened(str(scenes / "camera")))
 
 

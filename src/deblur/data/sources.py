@@ -340,9 +340,9 @@ def _by_scene(source: Source) -> list[Source]:
     if len(source.scenes) < FEWEST:
         names = ", ".join(sorted(scene or "names of numbers only" for scene in source.scenes))
         raise SettingError(
-            f"{source.name.path} holds {len(source.scenes)} scenes ({names}); {FEWEST} are needed to keep some for "
-            "validation and for a promotion. A scene is a sequence's folder, or a file's name without its number. Give "
-            "test_data: pairs of other scenes."
+            f"{source.name.path} has too few scenes to keep some for validation and for a promotion: "
+            f"{len(source.scenes)} of {FEWEST} ({names}). A scene is a sequence's folder, or a file's name without its "
+            "number. Give test_data: pairs of other scenes."
         )
     parts = [
         replace(source, pairs=[pair for pair in source.pairs if scene_of(pair.name) in scenes])

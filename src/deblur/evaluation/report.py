@@ -44,8 +44,8 @@ TWICE = (
     "reference loses much PSNR, though nobody would see it."
 )
 INTERVALS = (
-    "Brackets hold the true mean with 95 %. They are infinite (inf) where there are fewer than five images, and too "
-    "narrow where they are drawn over images that are alike."
+    "Brackets hold the true mean with 95 %. Fewer than five images are too few for that. Where they are drawn over "
+    "images, not over scenes, they are too narrow if the images are alike."
 )
 NUMBER = re.compile(r"[-+]?[\d.]+( \[.*\])?|-?")
 Links = Mapping[tuple[str, ...], str]

@@ -94,20 +94,20 @@ def _scores(summaries: list[Summary], about: str, price: float | None, memory_gb
     left_out = f"; {first.left_out} with nothing to gain left out" if first.left_out else ""
     drawn = f"; intervals over {first.gain_db.groups} {first.gain_db.by}"
     nothing = ["do nothing", f"{first.psnr_input_db:.2f}", "", "", "", f"{first.ssim_input:.4f}"]
-    nothing += [f"{first.ms_ssim_input:.4f}", *_if_measured(first.lpips_input)]
+    nothing += [f"{first.ms_ssim_input:.4f}", *_lpips(first.lpips_input)]
     nothing += [""] * (len(heads) - len(nothing))
     rows = []
     for each in summaries:
         cells = [each.way, f"{each.psnr_db:.2f}", str(each.gain_db), or_dash(each.shifted_gain_db)]
         cells += [f"{each.least_gain_db:+.2f}", f"{each.ssim:.4f}", f"{each.ms_ssim:.4f}"]
-        cells += [*_if_measured(each.lpips), f"{each.seconds:.2f}", f"{each.seconds_per_megapixel:.2f}"]
+        cells += [*_lpips(each.lpips), f"{each.seconds:.2f}", f"{each.seconds_per_megapixel:.2f}"]
         cells += [f"{cost_of_1000(each.seconds, memory_gb, price):.4f}"] if price is not None else []
         rows.append(cells)
     return Listing(about + left_out + drawn, heads, [[nothing], rows], first="dim")
 
 
-def _if_measured(lpips: float | None) -> Row:
-    return [] if lpips is None else [f"{lpips:.4f}"]
+def _lpips(value: float | None) -> Row:
+    return [] if value is None else [f"{value:.4f}"]
 
 
 def cost_of_1000(seconds: float, memory_gb: float, price: float) -> float:
