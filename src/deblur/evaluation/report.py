@@ -1,0 +1,271 @@
+"""An evaluation as one page for everybody: what it says in a sentence, all tables, plots, and pictures to compare.
+
+The file needs nothing else: styles, one small script and pictures are inside, and its policy lets a browser load
+nothing from elsewhere. The same evaluation gives the same bytes.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from html import escape
+from math import isfinite
+from pathlib import Path
+from string import Template
+from types import MappingProxyType
+
+from deblur.data.report_sets import ReportSet
+from deblur.evaluation.contest import Verdict
+from deblur.evaluation.evaluation import CONVENTIONS, Evaluation
+from deblur.evaluation.examples import Example, examples
+from deblur.evaluation.measuring import MOST_SHIFT_PX, Measured
+from deblur.evaluation.plots import plots_of
+from deblur.evaluation.summary import Summary
+from deblur.evaluation.svg import COLOURS
+from deblur.evaluation.tables import (
+    Listing,
+    Row,
+    gain_listings,
+    harm_listings,
+    score_listings,
+    tiles_line,
+    verdict_listing,
+    worst_listing,
+)
+from deblur.evaluation.ways import Way
+from deblur.files import whole_file
+
+PICTURES_BYTES = 8_000_000
+"""After so much, no more pictures are shown: the page must open on a phone."""
+SETS_SAID, HASH_DIGITS = 3, 12
+TWICE = (
+    "Every gain is told twice: as the images come, and after the one shift of the whole image, of at most "
+    f"{MOST_SHIFT_PX} px, that fits best, for result and input alike; for an image that lies a pixel beside its "
+    "reference loses much PSNR, though nobody would see it."
+)
+INTERVALS = (
+    "Brackets hold the true mean with 95 %. Fewer than five images are too few for that. Where they are drawn over "
+    "images, not over scenes, they are too narrow if the images are alike."
+)
+NUMBER = re.compile(r"[-+]?[\d.]+( \[.*\])?|-?")
+Links = Mapping[tuple[str, ...], str]
+
+
+def write_report(
+    file: Path,
+    evaluation: Evaluation,
+    sets: Sequence[ReportSet],
+    ways: Sequence[Way],
+    *,
+    price: float | None = None,
+    memory_gb: float = 2.0,
+    verdict: Verdict | None = None,
+    on_picture: Callable[[str], None] = lambda name: None,
+) -> None:
+    """One HTML file.
+
+    Args:
+        file: to write.
+        evaluation: what was measured.
+        sets: the same sets, for the pictures.
+        ways: the same ways; the first restores the pictures once more.
+        price: of a GB-second, in any currency; None leaves cost out.
+        memory_gb: that a machine with this speed has.
+        verdict: of a contest that rests on this evaluation.
+        on_picture: told the name of each image that is shown.
+
+    Raises:
+        DataError: an image that cannot be read any more.
+    """
+    title = f"{evaluation.ways[0].name}, evaluated"
+    shown = list(_shown(evaluation, sets, ways[0], on_picture))
+    links: Links = {(example.row.name, example.row.set): f"picture-{number}" for number, example in enumerate(shown)}
+    parts = [
+        f"<header><h1>{escape(title)}</h1>",
+        *(f'<p class="lead">{escape(said)}</p>' for said in result(evaluation)),
+        *(_verdict(verdict) if verdict else ()),
+        '<nav><a href="#compared">What was compared</a><a href="#figures">Figures</a><a href="#pictures">Pictures</a>'
+        '<a href="#plots">Plots</a></nav></header><main>',
+        *_compared(evaluation),
+        '<section id="figures"><h2>Figures</h2>',
+        f"<p>{TWICE}</p><p>{INTERVALS}</p>",
+        *(_drawn(each, links) for each in _listings(evaluation, price, memory_gb)),
+        *_tiles(evaluation),
+        "</section>",
+        *_pictures(shown, evaluation),
+        *_plots(evaluation),
+        "</main>",
+    ]
+    with whole_file(file) as stream:
+        stream.write(_page(title, "\n".join(parts)).encode("utf-8", "replace"))
+
+
+def _page(title: str, body: str) -> str:
+    """Of the template, whose one script is the only one that its policy allows."""
+    template = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
+    script = template.partition("<script>")[2].partition("</script>")[0]
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    return Template(template).substitute(title=escape(title), policy=policy, body=body)
+
+
+def result(evaluation: Evaluation) -> list[str]:
+    """What the first way does, a sentence a set."""
+    name = evaluation.ways[0].name
+    gains = [each for each in evaluation.summaries if each.way == name]
+    said = [_gain_said(each) for each in gains[:SETS_SAID]]
+    if more := [each.gain_db.mean for each in gains[SETS_SAID:]]:
+        said.append(f"On {len(more)} more sets it gains {min(more):+.2f} to {max(more):+.2f} dB.")
+    kept = [each for each in evaluation.kept if each.way == name]
+    said += [
+        f"Sharp photographs ({each.set}), which should stay as they are, come back with {each.psnr_db:.1f} dB against "
+        f"themselves, the one that is harmed most with {each.least_psnr_db:.1f} dB."
+        for each in kept[:SETS_SAID]
+    ]
+    return said or ["On none of the sets can anything be gained."]
+
+
+def _gain_said(each: Summary) -> str:
+    gain, shifted = each.gain_db, each.shifted_gain_db
+    verb = "loses PSNR," if gain.high < 0 else "gains"
+    bounds = f"[{gain.low:+.2f}, {gain.high:+.2f}]" if isfinite(gain.low) else "(too few images for an interval)"
+    unsure = ", which is not sure" * (gain.low <= 0 <= gain.high)
+    after = f"; after one global shift {shifted.mean:+.2f}" if shifted else ""
+    return f"{each.way} {verb} {gain.mean:+.2f} dB {bounds} over the blurry input on {each.set}{unsure}{after}."
+
+
+def _verdict(verdict: Verdict) -> Iterator[str]:
+    wins = verdict.wins
+    yield f'<section class="verdict{" wins" * wins}" aria-label="verdict">'
+    told = f"{verdict.challenger} {'wins' if wins else 'does not win'} against {verdict.against}"
+    yield f"<strong>{escape(told)}.</strong>"
+    if verdict.reasons:
+        yield f"<ul>{''.join(f'<li>{escape(reason)}</li>' for reason in verdict.reasons)}</ul>"
+    yield f"{_drawn(verdict_listing(verdict))}</section>"
+
+
+def _listings(evaluation: Evaluation, price: float | None, memory_gb: float) -> Iterator[Listing | str]:
+    yield from score_listings(evaluation, price, memory_gb)
+    yield from harm_listings(evaluation)
+    yield from gain_listings(evaluation)
+    if worst := evaluation.worst(evaluation.ways[0].name):
+        yield worst_listing(worst)
+
+
+def _tiles(evaluation: Evaluation) -> Iterator[str]:
+    if evaluation.tiled:
+        said = "".join(f"<li>{escape(tiles_line(facts))}</li>" for facts in evaluation.tiled)
+        yield f"<h3>The largest image of each set, in tiles against whole</h3><ul>{said}</ul>"
+
+
+def _drawn(listing: Listing | str, links: Links = MappingProxyType({})) -> str:
+    """A table in its own box, which scrolls; columns of numbers stand right."""
+    if isinstance(listing, str):
+        return f"<p>{escape(listing)}</p>"
+    rows = [row for part in listing.parts for row in part]
+    right = [all(NUMBER.fullmatch(cell) for cell in column) for column in zip(*rows, strict=True)]
+    kinds = [' class="n"' if number else "" for number in right]
+
+    def line(row: Row, style: str) -> str:
+        first = escape(row[0])
+        if tuple(row[:2]) in links:
+            first = f'<a href="#{links[tuple(row[:2])]}">{first}</a>'
+        cells = (f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row[1:], kinds[1:], strict=True))
+        return f'<tr{style}><th scope="row">{first}</th>{"".join(cells)}</tr>'
+
+    heads = "".join(
+        f'<th scope="col"{kind}>{escape(head)}</th>' for head, kind in zip(listing.heads, kinds, strict=True)
+    )
+    styles = [f' class="{listing.first}"' if listing.first else "", *[""] * len(listing.parts)]
+    bodies = (
+        f"<tbody>{''.join(line(row, style) for row in part)}</tbody>"
+        for part, style in zip(listing.parts, styles, strict=False)
+    )
+    caption = f"<caption><span>{escape(listing.title)}</span></caption>"
+    head = f"<thead><tr>{heads}</tr></thead>" if any(listing.heads) else ""
+    table = f"<table>{caption}{head}{''.join(bodies)}</table>"
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(listing.title)}">{table}</div>'
+
+
+def _shown(
+    evaluation: Evaluation, sets: Sequence[ReportSet], way: Way, on_picture: Callable[[str], None]
+) -> Iterator[Example]:
+    taken = 0
+    for each in sets:
+        for example in examples(each, evaluation.rows(each.name, way.name), way):
+            on_picture(example.row.name)
+            taken += len(example.before) + len(example.after) + len(example.reference or "")
+            if taken > PICTURES_BYTES:
+                return
+            yield example
+
+
+def _pictures(shown: Sequence[Example], evaluation: Evaluation) -> Iterator[str]:
+    yield '<section id="pictures"><h2>Pictures</h2>'
+    yield f"<p>Restored by {escape(evaluation.ways[0].name)}. Drag the handle, or use the arrow keys. Each picture is"
+    yield "the part of its image with most detail, pixel by pixel; of a sharp photograph, that which changes most.</p>"
+    last = None
+    for number, example in enumerate(shown):
+        if example.row.set != last:
+            last = example.row.set
+            yield f"<h3>{escape(last)}</h3>"
+        yield _picture(example, number)
+    left = [facts.name for facts in evaluation.sets if facts.name not in {example.row.set for example in shown}]
+    if left:
+        yield f'<p class="soft">Without pictures here: {escape(", ".join(left))}.</p>'
+    yield "</section>"
+
+
+def _picture(example: Example, number: int) -> str:
+    row, (width, height) = example.row, example.sides_px
+    name = escape(row.name)
+    size = f'width="{width}" height="{height}"'
+    box = f"max-width:{width}px"
+    after = f'<img src="{example.after}" alt="{name}, after" {size}>'
+    before = f'<img class="before" src="{example.before}" alt="{name}, before" {size}>'
+    slider = f'<input type="range" min="0" max="100" value="50" aria-label="how much of {name} is shown before">'
+    sides = (
+        f'<div class="picture compare" style="{box}">{after}{before}'
+        f'<span class="left">before</span><span>after</span>{slider}</div>'
+    )
+    if example.reference:
+        reference = f'<img src="{example.reference}" alt="{name}, the reference" {size}>'
+        sides += f'<div class="picture" style="{box}">{reference}<span>reference</span></div>'
+    caption = f"<b>{escape(example.what)}: {name}</b><br>{escape(_caption(row))}"
+    about = f'<figcaption>{caption}</figcaption><div class="sides">{sides}</div>'
+    return f'<figure class="shown" id="picture-{number}">{about}</figure>'
+
+
+def _caption(row: Measured) -> str:
+    restored, blurry = row.restored, row.blurry
+    if not row.can_gain:
+        return f"PSNR against the photograph {restored.psnr_db:.2f} dB, SSIM {restored.ssim:.4f}, {row.seconds:.2f} s"
+    shifted = "" if row.shifted_gain_db is None else f", after one shift {row.shifted_gain_db:+.2f}"
+    return (
+        f"PSNR {blurry.psnr_db:.2f} → {restored.psnr_db:.2f} dB: {row.gain_db:+.2f}{shifted}. "
+        f"SSIM {blurry.ssim:.4f} → {restored.ssim:.4f}. Blur {row.blur_px:.1f} px, "
+        f"{row.width_px} × {row.height_px} px, {row.seconds:.2f} s"
+    )
+
+
+def _plots(evaluation: Evaluation) -> Iterator[str]:
+    ways = enumerate(evaluation.ways)
+    legend = (f'<li class="w{number % COLOURS}">{escape(way.name)}</li>' for number, way in ways)
+    yield f'<section id="plots"><h2>Plots</h2><ul class="legend">{"".join(legend)}</ul><div class="plots">'
+    for title, svg in plots_of(evaluation):
+        yield f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>"
+    yield "</div></section>"
+
+
+def _compared(evaluation: Evaluation) -> Iterator[str]:
+    sets = []
+    for each in evaluation.sets:
+        kind = "sharp photographs" if each.sharp else "pairs"
+        sets.append([each.name, kind, str(each.images), str(each.scenes), each.fingerprint])
+    ways = [[way.name, (way.sha256 or "a reference")[:HASH_DIGITS], way.precision or "-"] for way in evaluation.ways]
+    facts = [["SSIM", f"{evaluation.convention}: {CONVENTIONS[evaluation.convention]}"]]
+    facts += [[key.replace("_", " "), str(value)] for key, value in evaluation.machine.items()]
+    yield '<section id="compared"><h2>What was compared</h2><div class="beside">'
+    yield _drawn(Listing("sets", ["", "of", "images", "scenes", "fingerprint"], [sets]))
+    yield _drawn(Listing("ways", ["", "sha256", "precision"], [ways]))
+    yield f"{_drawn(Listing('how', ['', ''], [facts]))}</div></section>"
