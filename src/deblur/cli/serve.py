@@ -1,12 +1,17 @@
 """``deblur serve``: the HTTP API on this machine."""
 
+from contextlib import closing
+from pathlib import Path
+
 from deblur.cli.console import say
-from deblur.cli.opening import Opened, Opening, opener
+from deblur.cli.opening import Chosen, Opened, Opening, opener
 from deblur.errors import SettingError
 
 
 def serve(opening: Opened = Opening(), host: str = "127.0.0.1", port: int = 7071) -> int:
     """Serve the HTTP API: POST a photo to /api/deblur.
+
+    Where the model is models:/NAME@ALIAS, the service follows the alias.
 
     Args:
         opening: Model and engine.
@@ -17,13 +22,20 @@ def serve(opening: Opened = Opening(), host: str = "127.0.0.1", port: int = 7071
 
     import uvicorn
 
-    from deblur.library import locate
+    from deblur.inference.model_folder import Model
+    from deblur.library import locate_followed
     from deblur.serving.api import create_app
     from deblur.serving.model_store import ModelStore
 
     if not 0 <= port <= 65_535:
         raise SettingError(f"--port is {port}; allowed are 0 to 65535.")
-    app = create_app(ModelStore(lambda: locate(opening.model), opener(opening)))
+    chosen, open_folder = Chosen(opening), opener(opening)
+
+    def open_and_tell(folder: Path) -> Model:
+        model = open_folder(folder)
+        say(chosen.line(folder, model.info))
+        return model
+
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
@@ -32,5 +44,7 @@ def serve(opening: Opened = Opening(), host: str = "127.0.0.1", port: int = 7071
         port = listening.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         say(f"serving on http://{shown}:{port}  (POST /api/deblur, GET /api/health)")
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=20)).run([listening])
+        with closing(ModelStore(chosen.locate, open_and_tell, lambda: locate_followed(opening.model))) as store:
+            config = uvicorn.Config(create_app(store), log_level="warning", timeout_graceful_shutdown=20)
+            uvicorn.Server(config).run([listening])
     return 0

@@ -86,7 +86,7 @@ def register_checkpoint(
         name: the registered model's name.
         test_data: sources of validation pairs; by default those it was trained with.
         val_images: how many of them, spread evenly; by default as in training.
-        on_line: told what was decided.
+        on_line: told what was decided, what the file scores, and what the version has become.
 
     Raises:
         SettingError: a name that cannot be registered, told before any work.
@@ -124,7 +124,12 @@ def register_checkpoint(
         record.log_epoch(int(state.get("epoch", 0)), told(exported.trained) | verified_metrics(exported.scores))
         record.end(FINISHED, {"frozen": str(exported.frozen).lower()})
     unshipped = shipping.finish(LAST_SHIPMENT_S)
-    return register_record(record, name, shipping.run_id, unshipped), exported.scores
+    scores = exported.scores
+    on_line(
+        f"the written file scores {scores.mean('psnr_db'):.2f} dB (input {scores.mean('psnr_input_db'):.2f} dB, gain "
+        f"{scores.gain_db} dB)"
+    )
+    return register_record(record, name, shipping.run_id, unshipped, on_line), scores
 
 
 def _validation_pairs(made: TrainSettings, test_data: Sequence[str], val_images: int | None) -> list[Any]:

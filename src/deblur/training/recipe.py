@@ -106,11 +106,8 @@ def _lead(settings: TrainSettings, data: Data, processes: Processes, progress: P
     # What the record says of an earlier registration is not believed: this registry is asked.
     wished, version = settings.run.registered_model_name, None
     if wished:
-        from deblur.registry.versions import describe_version
-
         with stop_signals() as stop:  # the first signal waits until the registration is whole
-            version = register_record(record, wished, shipping.run_id, unshipped)
-        progress.on_line(f"registered: {describe_version(wished, version)}")
+            version = register_record(record, wished, shipping.run_id, unshipped, progress.on_line)
         stop.check()
     return Result(record, outcome, scores, shipping.run_id, version)
 
