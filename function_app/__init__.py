@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if importlib.util.find_spec("deblur") is None:  # a checkout that is not installed; a deployed app has deblur/ beside it
     sys.path.insert(0, str(ROOT / "src"))
 
-from deblur.inference.locating import locate_model
+from deblur.inference.locating import followed, locate_model
 from deblur.serving.api import create_app
 from deblur.serving.model_store import ModelStore
 from deblur.serving.registry_client import fetch_over_http
@@ -27,7 +27,13 @@ def _locate() -> Path:
     return locate_model(None, fetch_over_http, lambda: str(DEPLOYED_MODEL) if DEPLOYED_MODEL.is_dir() else None)
 
 
-store = ModelStore(_locate)
+def _follow() -> Path | None:
+    """Where the alias that ``DEBLUR_MODEL`` names points now."""
+    uri = followed(None)
+    return fetch_over_http(uri) if uri else None
+
+
+store = ModelStore(_locate, follow=_follow)
 keyed = func.AsgiMiddleware(create_app(store))  # type: ignore[no-untyped-call]
 anonymous = func.AsgiMiddleware(create_app(store, with_post=False))  # type: ignore[no-untyped-call]
 

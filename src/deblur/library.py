@@ -8,6 +8,7 @@ for photo in photos:
     deblur.restore(photo, model)
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, overload
 
@@ -19,7 +20,7 @@ from deblur import images
 from deblur.errors import UnsupportedPhoto
 from deblur.inference.engine import Precision
 from deblur.inference.engines import EngineName, open_engine
-from deblur.inference.locating import locate_model
+from deblur.inference.locating import followed, locate_model
 from deblur.inference.model_folder import Model
 from deblur.inference.model_folder import open_model as open_folder
 from deblur.inference.photo import restore_photo
@@ -38,8 +39,8 @@ def open_model(
     """Check a model and open it, for many photos.
 
     Args:
-        model: a model folder or ``models:/NAME@champion``; by default ``DEBLUR_MODEL``, else the champion of the local
-            registry, else the model that comes with the package.
+        model: a model folder or ``models:/NAME@champion``; by default ``DEBLUR_MODEL``, else the registry's champion
+            if it has beaten the model that comes with the package ('deblur promote'), else that model.
         engine: what runs the network; auto takes OpenVINO on x86-64, else ONNX Runtime.
         precision: what it computes in; auto takes bf16 where engine and processor have it.
         threads: of the network; None takes one a core.
@@ -94,8 +95,13 @@ def restore(
     return images.image_of(restored)
 
 
-def locate(model: str | Path | None) -> Path:
-    """The model folder; the registry (and mlflow with it) is touched only where it is needed."""
+def locate(model: str | Path | None, on_passed_over: Callable[[str, str], None] = lambda name, version: None) -> Path:
+    """The model folder; the registry (and mlflow with it) is touched only where it is needed.
+
+    Args:
+        model: as :func:`open_model` takes it.
+        on_passed_over: told name and version of a champion that has not beaten the bundled model, where that counts.
+    """
 
     def fetch(uri: str) -> Path:
         from deblur.registry.versions import fetch
@@ -105,9 +111,23 @@ def locate(model: str | Path | None) -> Path:
     def champion() -> str | None:
         from deblur.registry.versions import local_champion
 
-        return local_champion()
+        return local_champion(on_passed_over)
 
     return locate_model(None if model is None else str(model), fetch, champion)
+
+
+def locate_followed(model: str | None) -> Path | None:
+    """Where the model of the alias that was asked for is now; None where none was.
+
+    Raises:
+        ModelError: the registry fails.
+    """
+    uri = followed(model)
+    if uri is None:
+        return None
+    from deblur.registry.versions import fetch_now
+
+    return fetch_now(uri)
 
 
 def _image_of(array: NDArray[np.uint8]) -> Image.Image:

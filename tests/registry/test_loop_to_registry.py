@@ -17,14 +17,17 @@ import torch
 
 from deblur import project
 from deblur.cli import main
+from deblur.data.pairs import find_pairs, fingerprint
 from deblur.demo import free_port
 from deblur.errors import ModelError, RegistrationError, TrackerError
 from deblur.export.onnx import export_model
+from deblur.export.verified import recorded
+from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import open_model, read_info
 from deblur.models.checkpoint import network_from
 from deblur.registry.record import RunRecord
 from deblur.registry.tracking import connect, ship
-from deblur.registry.versions import aliases_of, fetch, local_champion
+from deblur.registry.versions import BEATS_BUNDLED, aliases_of, fetch, local_champion
 from deblur.serving.registry_client import fetch_over_http
 from deblur.training.existing import register_checkpoint
 from deblur.training.progress import Progress
@@ -33,6 +36,9 @@ from deblur.training.registering import ship_record
 from deblur.training.settings import TrainSettings
 
 ROOT = Path(__file__).resolve().parents[2]
+
+VAL_IMAGES = 6
+"""Fewer than five cannot show that a gain is sure."""
 
 pytestmark = pytest.mark.usefixtures("quick_export")  # not for ``finished``, which is made before
 
@@ -48,7 +54,8 @@ def settings(pair_folder: Path, output: Path, **changes: object) -> TrainSetting
         batch_size=4,
         patch_size=64,
         epoch_images=8,
-        val_images=2,
+        learning_rate=1e-3,  # small enough that the gain is sure after two epochs
+        val_images=VAL_IMAGES,
         num_workers=0,
         tile_size=128,
         tile_overlap=32,
@@ -105,8 +112,8 @@ def test_the_run_is_tracked_in_sqlite_at_the_root(finished: Result, registry: Pa
     artifacts = [a.path for a in client.list_artifacts(finished.run_id or "", "checkpoints")]
     assert any("best_model_epoch_" in path for path in artifacts)
     images = [a.path for a in client.list_artifacts(finished.run_id or "", "images")]
-    assert len([path for path in images if path.endswith(".png")]) == 6, (
-        "two photos, before training and after two epochs, none twice"
+    assert len([path for path in images if path.endswith(".png")]) == 9, (
+        "three photos, before training and after two epochs, none twice"
     )
 
 
@@ -152,10 +159,13 @@ def test_the_version_carries_both_formats_and_any_size_fits(finished: Result) ->
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".pth"))]
 
 
-def test_the_first_version_that_beats_its_input_is_champion_and_later_ones_are_not(
+def test_the_first_version_that_surely_beats_its_input_is_champion_and_later_ones_are_not(
     finished: Result, pair_folder: Path
 ) -> None:
-    assert finished.scores.gain_db.mean > 0, "two epochs from do-nothing are enough on these pairs"
+    assert finished.scores.gain_db.above_zero, "two epochs from do-nothing are enough on these pairs"
+    info = read_info(finished.record.model_folder)
+    assert info.gain_db == recorded(finished.scores.gain_db)
+    assert info.scored_on == fingerprint(find_pairs(pair_folder))
     assert aliases_of("tiny", finished.version or "") == ["challenger", "champion"]
     checkpoint = finished.record.best_checkpoint
     assert checkpoint is not None
@@ -163,6 +173,10 @@ def test_the_first_version_that_beats_its_input_is_champion_and_later_ones_are_n
     assert scores.mean("psnr_db") == pytest.approx(finished.scores.mean("psnr_db"), abs=0.02), "frozen where it was"
     assert aliases_of("tiny", version) == ["challenger"]
     assert aliases_of("tiny", finished.version or "") == ["champion"]
+    assert local_champion() is None, "nobody has compared it with the bundled model"
+    bundled = bundled_model()
+    assert bundled is not None
+    connect().set_model_version_tag("tiny", finished.version or "", BEATS_BUNDLED, read_info(bundled).sha256)
     assert local_champion() == "models:/tiny@champion"
 
 
@@ -172,7 +186,7 @@ def test_a_version_is_fetched_and_restores(finished: Result, tmp_path: Path, pai
     assert (info.version, info.run_id) == (finished.version, finished.run_id)
     assert fetch(f"models:/tiny/{finished.version}") == folder, "one copy in the cache"
     photo = shutil.copy(pair_folder / "blur" / "chelsea.png", tmp_path / "photo.png")
-    assert main(["restore", str(photo)]) == 0, "the champion of the local registry is the default"
+    assert main(["restore", str(photo)]) == 0, "the champion that has beaten the bundled model is the default"
     assert main(["restore", str(photo), str(tmp_path / "b.png"), "--engine", "torch"]) == 0
     from deblur.images import read
 
@@ -377,7 +391,11 @@ def test_the_deployed_part_fetches_over_plain_http(server: str, finished: Result
     folder = fetch_over_http("models:/tiny@champion", server)
     assert read_info(folder).version == finished.version
     open_model(folder)
-    assert fetch_over_http(f"models:/tiny/{finished.version}", server) != folder
+    assert fetch_over_http(f"models:/tiny/{finished.version}", server) == folder, "a version is fetched once"
+    (folder / "model.onnx").unlink()
+    again = fetch_over_http("models:/tiny@champion", server)
+    assert again != folder
+    open_model(again)
     with pytest.raises(ModelError, match="404"):
         fetch_over_http("models:/nobody@champion", server)
     with pytest.raises(ModelError, match="cannot be reached"):

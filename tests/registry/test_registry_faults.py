@@ -17,17 +17,20 @@ from deblur.cli import main
 from deblur.demo import free_port
 from deblur.errors import ModelError, RegistrationError, TrackerError
 from deblur.inference.locating import bundled_model
-from deblur.inference.model_folder import read_info, write_info
+from deblur.inference.model_folder import GainInterval, read_info, write_info
 from deblur.library import locate
 from deblur.registry import tracking, versions
 from deblur.registry.benchmarks import log_benchmark
 from deblur.registry.record import FINISHED, RunRecord
 from deblur.registry.tracking import EXPERIMENT, connect, ship
-from deblur.registry.versions import aliases_of, fetch
+from deblur.registry.versions import BEATS_BUNDLED, CHAMPION, aliases_of, fetch
 from deblur.training.registering import ship_record
 from tests.serving.test_registry_client import Registry
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
+
+
+SURE = GainInterval(1.0, 0.5, 1.5, 6, "scenes")
 
 
 @pytest.fixture
@@ -67,9 +70,19 @@ def record(tmp_path: Path, model_folder: Path) -> RunRecord:
     record = RunRecord.begin(tmp_path / "a run", "tiny", settings, tags)
     record.log_epoch(1, {"psnr": 25.0})
     shutil.copytree(model_folder, record.model_folder)
-    write_info(record.model_folder, replace(read_info(model_folder), psnr_db=25.0, psnr_input_db=24.0))
+    info = replace(read_info(model_folder), psnr_db=25.0, psnr_input_db=24.0, gain_db=SURE)
+    write_info(record.model_folder, info)
     record.end(FINISHED)
     return record
+
+
+def beat_the_bundled_model(name: str, sha256: str | None = None) -> None:
+    """The tag that a promotion sets."""
+    bundled = bundled_model()
+    assert bundled is not None
+    client = connect()
+    version = client.get_model_version_by_alias(name, CHAMPION).version
+    client.set_model_version_tag(name, version, BEATS_BUNDLED, sha256 or read_info(bundled).sha256)
 
 
 def lock(store: Path) -> Callable[[], None]:
@@ -99,6 +112,7 @@ def test_restoring_goes_on_with_the_last_copy_or_the_bundled_model_and_one_line_
     store: Path, record: RunRecord, fault: Callable[[Path], object], caplog: pytest.LogCaptureFixture
 ) -> None:
     ship_record(record.folder)
+    beat_the_bundled_model("tiny")
     copy = locate(None)
     assert read_info(copy).name == "tiny"
     assert locate("models:/tiny@champion") == copy
@@ -114,6 +128,54 @@ def test_restoring_goes_on_with_the_last_copy_or_the_bundled_model_and_one_line_
     assert locate(None) == bundled_model()
     if callable(undo):
         undo()
+
+
+def test_a_champion_that_has_not_beaten_the_bundled_model_restores_only_where_it_is_named(
+    store: Path,
+    record: RunRecord,
+    pair_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ship_record(record.folder)
+    photo = shutil.copy(pair_folder / "blur" / "chelsea.png", tmp_path)
+
+    def told(*arguments: str) -> str:
+        capsys.readouterr()
+        assert main(["restore", str(photo), "--overwrite", *arguments]) == 0
+        said = capsys.readouterr()
+        assert said.out == f"{tmp_path / 'chelsea.deblurred.png'}\n", "scripts read it"
+        return said.err
+
+    named = locate("models:/tiny@champion")
+    assert locate(None) == bundled_model()
+    assert told() == (
+        "restoring with deblur-fast, the bundled model (choose with --model; the registry's champion tiny version 1 "
+        "has not beaten it: deblur promote tiny --data SET)\n"
+    )
+    assert told("--model", "models:/tiny@champion") == "restoring with tiny/1\n"
+    beat_the_bundled_model("tiny", "of another bundled model")
+    assert locate(None) == bundled_model()
+    with monkeypatch.context() as patch:
+        patch.setattr(versions, "bundled_model", lambda: None)
+        assert locate(None) == named, "where nothing is bundled any champion counts"
+    beat_the_bundled_model("tiny")
+    assert locate(None) == named
+    assert told() == "restoring with tiny/1 (choose with --model)\n"
+
+
+def test_a_copy_of_a_champion_counts_by_the_same_rule(store: Path, record: RunRecord) -> None:
+    ship_record(record.folder)
+    copy = locate("models:/tiny@champion")
+    contents = store.read_bytes()
+    damage(store)
+    assert locate(None) == bundled_model(), "it was fetched, and had beaten nothing"
+    store.write_bytes(contents)
+    beat_the_bundled_model("tiny")
+    assert locate(None) == copy
+    damage(store)
+    assert locate(None) == copy
 
 
 @pytest.mark.parametrize(
@@ -207,6 +269,46 @@ def test_what_was_registered_is_asked_for(
     elsewhere, version = ship_record(record.folder)
     assert (elsewhere != first, version) == (True, "1")
     assert aliases_of("tiny", "1") == ["challenger", "champion"]
+
+
+@pytest.mark.parametrize(
+    ("gain", "aliases", "told"),
+    [
+        (SURE, ["challenger", "champion"], "tiny version 1 (challenger, champion)"),
+        (
+            GainInterval(0.1, -0.2, 0.4, 6, "scenes"),
+            ["challenger"],
+            "; not champion: its gain over the input, +0.10 dB [-0.20, +0.40], is not surely above 0",
+        ),
+        (GainInterval(0.1, None, None, 2, "images"), ["challenger"], ", +0.10 dB of 2 images, is not surely above 0"),
+        (None, ["challenger"], "; not champion: its gain over the input has no interval"),
+    ],
+)
+def test_the_first_champion_needs_a_gain_that_is_sure(
+    store: Path,
+    record: RunRecord,
+    gain: GainInterval | None,
+    aliases: list[str],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_info(record.model_folder, replace(read_info(record.model_folder), gain_db=gain))
+    assert main(["ship", str(record.folder)]) == 0
+    assert aliases_of("tiny", "1") == aliases
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.startswith("registered: tiny version 1 (")
+    assert line.endswith(told)
+
+
+def test_a_later_version_is_not_told_why_it_is_not_champion(store: Path, record: RunRecord, tmp_path: Path) -> None:
+    ship_record(record.folder)
+    later = RunRecord(Path(shutil.copytree(record.folder, tmp_path / "later")))
+    (later.folder / "run.json").write_text(json.dumps(record.run | {"id": "another"}))
+    (later.folder / "shipped.json").unlink()
+    write_info(later.model_folder, replace(read_info(later.model_folder), gain_db=None))
+    lines = list[str]()
+    ship_record(later.folder, on_line=lines.append)
+    assert lines == ["registered: tiny version 2 (challenger)"]
 
 
 def test_what_was_deleted_is_made_again(store: Path, record: RunRecord) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import tyro
 
 from deblur.cli.bench import BENCHES
+from deblur.cli.card import card
 from deblur.cli.compare import compare
 from deblur.cli.console import complain, tolerant_output
 from deblur.cli.demo import demo
@@ -81,6 +82,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "serve": serve,
     "evaluate": evaluate,
     "promote": promote,
+    "card": card,
     "register": register,
     "export": export,
     "ship": ship,

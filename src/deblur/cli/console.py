@@ -38,6 +38,11 @@ def say(line: str) -> None:
     console.print(line, soft_wrap=True)
 
 
+def remark(line: str) -> None:
+    """A line beside the results, on stderr."""
+    PlainConsole(stderr=True).print(line, soft_wrap=True)
+
+
 def complain(sentence: str) -> None:
     """An error, on stderr."""
     PlainConsole(stderr=True).print(f"deblur: {sentence}", style="red", soft_wrap=True)

@@ -102,12 +102,13 @@ def _distance(files: Sequence[Path]) -> "Distance | None":
 
 def _tracked(evaluation: "Evaluation", models: "Sequence[Model]", files: Sequence[Path]) -> str:
     """Logs; returns what to tell."""
+    from deblur.evaluation.card import with_figures
     from deblur.registry.benchmarks import log_benchmark
-    from deblur.registry.versions import tell_gains
+    from deblur.registry.descriptions import describe
 
     names = ", ".join(model.info.label for model in models)
     run_id = log_benchmark(f"evaluate {names}", evaluation.figures, files)
     for model in models:
         if model.info.version:
-            tell_gains(model.info, evaluation, run_id)
+            describe(with_figures(model.info, evaluation.as_json()))
     return f"logged to MLflow, run {run_id}"

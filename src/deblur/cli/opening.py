@@ -1,5 +1,6 @@
 """Which model a verb opens, and what runs it: options that restore and serve share."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +23,8 @@ class Opening:
     """Which model restores, and how it runs."""
 
     model: str | None = None
-    """A model folder or models:/NAME@champion; by default DEBLUR_MODEL, else the champion of the local registry, else
-    the bundled model."""
+    """A model folder or models:/NAME@champion; by default DEBLUR_MODEL, else the registry's champion if it has beaten
+    the bundled model (deblur promote), else the bundled model."""
     engine: Engine = "auto"
     """What runs the network; auto takes openvino on x86-64, else onnxruntime, and torch for a device other than cpu."""
     precision: Literal["auto", "f32", "bf16"] = "auto"
@@ -49,6 +50,31 @@ def opener(opening: Opening) -> "Callable[[Path], Model]":
 
     open_engine = _engine_opener(opening)
     return lambda folder: open_model(folder, open_engine, partial(_tiling, opening))
+
+
+class Chosen:
+    """Where the model is that the options name, and a line that says which one was opened."""
+
+    def __init__(self, opening: Opening) -> None:
+        self._named, self._passed_over = opening.model, ""
+
+    def locate(self) -> Path:
+        """The model folder."""
+        from deblur.library import locate
+
+        return locate(self._named, self._pass_over)
+
+    def line(self, folder: Path, info: "ModelInfo") -> str:
+        """What restores, and how to choose another."""
+        from deblur.inference.locating import bundled_model
+
+        bundled = ", the bundled model" if folder == bundled_model() else ""
+        how = "" if self._named else f" (choose with --model{self._passed_over})"
+        return f"restoring with {info.label}{bundled}{how}"
+
+    def _pass_over(self, name: str, version: str) -> None:
+        promote = shlex.join(["deblur", "promote", name, "--data", "SET"])
+        self._passed_over = f"; the registry's champion {name} version {version} has not beaten it: {promote}"
 
 
 def _tiling(opening: Opening, info: "ModelInfo") -> "Tiling":

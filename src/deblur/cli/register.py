@@ -18,12 +18,7 @@ def register(
         test_data: Sources of validation pairs; by default those it was trained with.
         val_images: Verify on this many pairs, spread evenly; by default as in training.
     """
-    from deblur.registry.versions import describe_version
     from deblur.training.existing import register_checkpoint
 
-    version, scores = register_checkpoint(checkpoint, name, test_data, val_images, say)
-    say(
-        f"the written file scores {scores.mean('psnr_db'):.2f} dB (input {scores.mean('psnr_input_db'):.2f} dB)\n"
-        f"registered: {describe_version(name, version)}"
-    )
+    register_checkpoint(checkpoint, name, test_data, val_images, say)
     return 0

@@ -6,8 +6,8 @@ from typing import Annotated
 import tyro
 from rich.markup import escape
 
-from deblur.cli.console import console, say
-from deblur.cli.opening import Opened, Opening, opener
+from deblur.cli.console import console, remark, say
+from deblur.cli.opening import Chosen, Opened, Opening, opener
 from deblur.errors import SettingError
 from deblur.files import pasteable
 
@@ -35,11 +35,13 @@ def restore(
     from rich.progress import Progress
 
     from deblur.inference.files import Report, restore_file, restore_folder
-    from deblur.library import locate
 
     if not (photo.is_file() or photo.is_dir()):
         raise SettingError(f"There is no file or folder {pasteable(photo)}.")
-    model = opener(opening)(locate(opening.model))
+    chosen = Chosen(opening)
+    folder = chosen.locate()
+    model = opener(opening)(folder)
+    remark(chosen.line(folder, model.info))
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(escape(pasteable(photo.name)), total=None)
         if photo.is_file():

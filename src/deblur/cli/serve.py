@@ -1,9 +1,11 @@
 """``deblur serve``: the HTTP API on this machine."""
 
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deblur.cli.console import say
-from deblur.cli.opening import Opened, Opening, opener
+from deblur.cli.opening import Chosen, Opened, Opening, opener
 from deblur.errors import SettingError
 
 if TYPE_CHECKING:
@@ -13,17 +15,27 @@ if TYPE_CHECKING:
 def serve(opening: Opened = Opening(), host: str = "127.0.0.1", port: int = 7071) -> int:
     """Serve the HTTP API: POST a photo to /api/deblur.
 
+    Where the model is models:/NAME@ALIAS, the service follows the alias.
+
     Args:
         opening: Model and engine.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
     """
-    from deblur.library import locate
+    from deblur.inference.model_folder import Model
+    from deblur.library import locate_followed
     from deblur.serving.api import create_app
     from deblur.serving.model_store import ModelStore
 
-    app = create_app(ModelStore(lambda: locate(opening.model), opener(opening)))
-    return run(app, host, port, "serving on {url}  (POST /api/deblur, GET /api/health)")
+    chosen, open_folder = Chosen(opening), opener(opening)
+
+    def open_and_tell(folder: Path) -> Model:
+        model = open_folder(folder)
+        say(chosen.line(folder, model.info))
+        return model
+
+    with closing(ModelStore(chosen.locate, open_and_tell, lambda: locate_followed(opening.model))) as store:
+        return run(create_app(store), host, port, "serving on {url}  (POST /api/deblur, GET /api/health)")
 
 
 def run(app: "Starlette", host: str, port: int, said: str) -> int:

@@ -16,6 +16,6 @@ def ship(run_dir: tyro.conf.Positional[Path], name: str | None = None) -> int:
     """
     from deblur.training.registering import ship_record
 
-    run_id, version = ship_record(run_dir, name)
-    say(f"run {run_id}" + (f", registered as version {version}" if version else ""))
+    run_id, _ = ship_record(run_dir, name, say)
+    say(f"run {run_id}")
     return 0

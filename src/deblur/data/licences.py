@@ -14,7 +14,7 @@ def licence_of(folder: Path) -> str:
     """What ``folder``, else its parent, says in at most 300 characters; "not stated" where neither says anything.
 
     The licences in ``CREDITS.csv`` (column ``licence`` or ``license``) with how many images each has, most first, else
-    the first line of a file whose name begins with LICENCE or LICENSE, in any case. A checkout's licence is of its code.
+    the first line of a file whose name begins with LICENCE or LICENSE, in any case; a checkout's is of its code.
     """
     for place in (folder, folder.parent):
         if (place / ".git").exists():

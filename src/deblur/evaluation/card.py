@@ -2,11 +2,14 @@
 in ``model.json``, nothing by hand (Mitchell et al., "Model Cards for Model Reporting", 2019)."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from deblur.evaluation.evaluation import Evaluation
+from deblur.errors import DataError
 from deblur.evaluation.summary import WEAK
-from deblur.inference.model_folder import ModelInfo
+from deblur.files import whole_file
+from deblur.inference.model_folder import CARD_FILE, ModelInfo, write_info
 
 NOT_RECORDED = "not recorded"
 RECIPE = {
@@ -29,19 +32,35 @@ RECIPE = {
 """Settings that a reader asks for; the run in MLflow has all."""
 
 
-def figures_for_card(evaluation: Evaluation, way: str) -> dict[str, Any]:
-    """What of an evaluation goes into ``model.json``: the figures of one model, with their sets and the machine."""
-    told = evaluation.as_json()
+def with_figures(info: ModelInfo, told: Mapping[str, Any]) -> ModelInfo:
+    """The model with its figures of an evaluation, as that was written to JSON.
 
-    def of_way(key: str) -> list[dict[str, Any]]:
-        return [each for each in told[key] if each["way"] == way]
+    Raises:
+        DataError: the evaluation is of other models, or no evaluation.
+    """
+    try:
+        ways = {each["sha256"]: each["name"] for each in told["ways"] if each["sha256"]}
+        if info.sha256 not in ways:
+            raise DataError(
+                f"The evaluation is of {', '.join(ways.values()) or 'no model'}, and not of {info.label} (sha256 "
+                f"{info.sha256[:16]}). Evaluate this model."
+            )
+        own = {
+            key: [each for each in told[key] if each["way"] == ways[info.sha256]]
+            for key in ("summaries", "sharp_photographs", "bins")
+        }
+        return replace(info, reported={key: told[key] for key in ("machine", "ssim", "sets")} | own)
+    except (KeyError, TypeError) as error:
+        raise DataError(f"This is no evaluation that 'deblur evaluate' wrote: {error!r} is missing.") from error
 
-    return {
-        "machine": told["machine"],
-        "ssim": told["ssim"],
-        "sets": told["sets"],
-        **{key: of_way(key) for key in ("summaries", "sharp_photographs", "bins")},
-    }
+
+def write_card(folder: Path, info: ModelInfo) -> Path:
+    """Write ``model.json`` and ``CARD.md`` of a model folder; returns the card's path."""
+    write_info(folder, info)
+    path = folder / CARD_FILE
+    with whole_file(path) as stream:
+        stream.write(card(info).encode())
+    return path
 
 
 def card(info: ModelInfo) -> str:
@@ -71,11 +90,10 @@ def _scores(info: ModelInfo) -> Iterator[str]:
         if info.psnr_db is None or info.psnr_input_db is None:
             yield "Nobody has scored it."
             return
-        gain = info.gain_db
-        interval = f" [{gain.low:+.2f}, {gain.high:+.2f}]" if gain else ""
+        gain = info.gain_db or f"{info.psnr_db - info.psnr_input_db:+.2f} dB"
         yield (
-            f"{info.psnr_db:.2f} dB on the images that chose its checkpoint, {info.psnr_db - info.psnr_input_db:+.2f}"
-            f"{interval} dB over the blurry input. On images that chose nothing it was not scored."
+            f"{info.psnr_db:.2f} dB on the images that chose its checkpoint: {gain} over the blurry input. On images "
+            "that chose nothing it was not scored."
         )
         return
     yield "Gains in PSNR over the blurry input, mean and 95 % interval, as the images come and after one global shift."

@@ -6,6 +6,7 @@ is opened again and scored as users get it; a file that scores otherwise than th
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Literal
 
@@ -13,10 +14,12 @@ import torch
 from torch import Tensor
 
 from deblur import project
+from deblur.data.pairs import fingerprint
 from deblur.errors import RegistrationError, SettingError
 from deblur.evaluation.scores import EvaluationSet, Scores
+from deblur.evaluation.statistics import Interval
 from deblur.export.onnx import export_model
-from deblur.inference.model_folder import open_model, write_info
+from deblur.inference.model_folder import GainInterval, open_model, write_info
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
@@ -123,7 +126,8 @@ def _better(
 def verify_model(
     folder: Path, images: EvaluationSet, trained_psnr_db: float, check: Callable[[], None] = lambda: None
 ) -> Scores:
-    """Open a written model folder, score it on whole images as the server would restore them, and record the scores.
+    """Open a written model folder, score it on whole images as the server would restore them, and record the scores:
+    how sure the gain over the blurry input is, and on which images, too.
 
     Args:
         folder: from ``export_model``.
@@ -142,5 +146,18 @@ def verify_model(
             f"The exported file scores {psnr_db:.3f} dB, validation measured {trained_psnr_db:.3f} dB: more than "
             f"{VERIFY_TOLERANCE_DB} dB apart. It is not to be used, and was not registered; the files are in {folder}."
         )
-    write_info(folder, replace(model.info, psnr_db=psnr_db, psnr_input_db=scores.mean("psnr_input_db")))
+    info = replace(
+        model.info,
+        psnr_db=psnr_db,
+        psnr_input_db=scores.mean("psnr_input_db"),
+        gain_db=recorded(scores.gain_db),
+        scored_on=fingerprint(images.pairs),
+    )
+    write_info(folder, info)
     return scores
+
+
+def recorded(gain: Interval) -> GainInterval:
+    """An interval as ``model.json`` has it: JSON knows no infinity."""
+    low, high = (bound if isfinite(bound) else None for bound in (gain.low, gain.high))
+    return GainInterval(gain.mean, low, high, gain.groups, gain.by)

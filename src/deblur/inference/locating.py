@@ -34,7 +34,8 @@ def locate_model(
     Args:
         wanted: a model folder or ``models:/NAME@ALIAS``.
         fetch: makes a local folder of a ``models:/`` URI.
-        fallback: a model folder or URI, or None: the local registry's champion, or what was deployed with an app.
+        fallback: a model folder or URI, or None: the champion that has beaten the bundled model, or what was deployed
+            with an app.
 
     Raises:
         ModelError: there is none.
@@ -69,6 +70,15 @@ def _folder(chosen: str, fetch: FetchModel) -> Path:
 def _bundled() -> str | None:
     folder = bundled_model()
     return str(folder) if folder else None
+
+
+def followed(wanted: str | None) -> str | None:
+    """The ``models:/NAME@ALIAS`` that was asked for (``wanted``, else ``DEBLUR_MODEL``), whose alias may move.
+
+    None where a folder, a version or nothing was.
+    """
+    chosen = wanted or os.environ.get("DEBLUR_MODEL", "")
+    return chosen if chosen.startswith("models:/") and "@" in chosen else None
 
 
 def parse_model_uri(uri: str) -> tuple[str, str, str]:

@@ -20,8 +20,9 @@ from deblur.inference.engines import open_engine
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import AREA_SLACK, SizeRule, Tiling
 
-ONNX_FILE, JSON_FILE = "model.onnx", "model.json"
-FORMAT = 2
+ONNX_FILE, JSON_FILE, CARD_FILE = "model.onnx", "model.json", "CARD.md"
+FORMAT = 3
+EARLIER_FORMATS = (1, 2)
 GOLDEN_TOLERANCE = 1e-3
 GOLDEN_TOLERANCE_BF16 = 1e-2
 """bf16 has 8 bits of mantissa: its rounding moved the cell means of DeblurUNet by 1e-4 (trained) to 1.4e-3 (random)."""
@@ -45,6 +46,31 @@ class Golden:
 
 
 @dataclass(frozen=True)
+class GainInterval:
+    """Mean gain in dB over the blurry input, and its 95 % interval over ``groups`` scenes or images, as ``by`` says.
+
+    ``low`` and ``high`` are None where the images are too few to tell.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    groups: int
+    by: str
+
+    @property
+    def above_zero(self) -> bool:
+        """Whether the whole interval lies above zero."""
+        return self.low is not None and self.low > 0
+
+    def __str__(self) -> str:
+        known = self.low is not None and self.high is not None
+        return f"{self.mean:+.2f} dB " + (
+            f"[{self.low:+.2f}, {self.high:+.2f}]" if known else f"of {self.groups} images"
+        )
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """``model.json``: what must be known of a network to restore with it, and where it came from.
 
@@ -65,6 +91,10 @@ class ModelInfo:
         psnr_input_db: of the blurry input there.
         architecture: what ``models.build`` makes.
         golden: what the file must compute.
+        gain_db: of the file over the blurry input there; None: never verified, or by a version that kept no interval.
+        scored_on: fingerprint of the validation images; None as above.
+        trained: what the run recorded of its settings, data, time and energy; None: nobody did.
+        reported: figures on sets that chose nothing, from an evaluation; None: nobody made one.
         bytes_per_px: what a tile takes in float32, measured; None: nobody measured it.
         version: in a registry.
         format: of ``model.json``.
@@ -86,6 +116,10 @@ class ModelInfo:
     psnr_input_db: float | None
     architecture: dict[str, Any]
     golden: Golden
+    gain_db: GainInterval | None = None
+    scored_on: str | None = None
+    trained: dict[str, Any] | None = None
+    reported: dict[str, Any] | None = None
     bytes_per_px: float | None = None
     version: str | None = None
     format: int = FORMAT
@@ -156,11 +190,13 @@ def read_info(folder: Path) -> ModelInfo:
     path = folder / JSON_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        if values["format"] not in (1, FORMAT):
-            raise ModelError(f"{path} has format {values['format']}; this program reads 1 and {FORMAT}.")
+        if values["format"] not in (*EARLIER_FORMATS, FORMAT):
+            raise ModelError(f"{path} has format {values['format']}; this program reads 1 to {FORMAT}.")
         if values["format"] == 1:
             values = _from_format_1(values)
-        info = ModelInfo(**{**values, "golden": Golden(**values["golden"])})
+        gain = values.get("gain_db")
+        parts = {"golden": Golden(**values["golden"]), "gain_db": GainInterval(**gain) if gain else None}
+        info = ModelInfo(**{**values, **parts, "format": FORMAT})
         bytes.fromhex(info.sha256)
     except FileNotFoundError as error:
         raise ModelError(f"{folder} is not a model folder: it has no {JSON_FILE}.") from error
@@ -174,7 +210,7 @@ def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
     """It had one field for reach, halo and statistics: ``receptive_px``, null where statistics cover the tile."""
     reach_px = values.pop("receptive_px")
     statistics = reach_px is None and not values["architecture"].get("frozen", False)
-    return values | {"reach_px": reach_px, "halo_px": reach_px or 0, "statistics": statistics, "format": FORMAT}
+    return values | {"reach_px": reach_px, "halo_px": reach_px or 0, "statistics": statistics}
 
 
 def whole_info(folder: Path) -> ModelInfo:
@@ -191,6 +227,15 @@ def whole_info(folder: Path) -> ModelInfo:
             f"{onnx} is not the file that {JSON_FILE} describes (sha256 differs). Export or fetch it again."
         )
     return info
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether :func:`whole_info` can read it."""
+    try:
+        whole_info(folder)
+    except (ModelError, OSError):
+        return False
+    return True
 
 
 def open_model(

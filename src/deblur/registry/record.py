@@ -114,6 +114,18 @@ class RunRecord:
         """Energy of that time, kJ; None where the machine does not tell."""
         return self._newest("train_energy_kj")
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a model card tells of the run: settings, where it ran, datasets, seconds and energy."""
+        run = self.run
+        return {
+            "settings": {key: value for key, value in run["settings"].items() if value not in (None, "", [])},
+            "tags": run["tags"],
+            "datasets": run.get("datasets", []),
+            "seconds": self.train_seconds,
+            "energy_kj": self.train_energy_kj,
+        }
+
     def panels(self) -> list[tuple[str, int, Path]]:
         """(photo, epoch, file) of every panel, in the order in which they were made."""
         files = (self.folder / PANELS).glob("*/*.png")

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +17,18 @@ import numpy as np
 from deblur.addresses import shown
 from deblur.errors import DeblurError, ModelError, RegistrationError
 from deblur.files import write_json
-from deblur.inference.locating import parse_model_uri
-from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, open_model, stamp_version, whole_info
+from deblur.inference.locating import bundled_model, parse_model_uri
+from deblur.inference.model_folder import (
+    JSON_FILE,
+    ONNX_FILE,
+    ModelInfo,
+    is_whole,
+    open_model,
+    read_info,
+    stamp_version,
+)
 from deblur.inference.onnx_runtime import OnnxEngine
+from deblur.registry.descriptions import with_card
 from deblur.registry.tracking import connect, local_store, tracker_address, tracker_trouble
 
 if TYPE_CHECKING:
@@ -31,16 +41,19 @@ logger = logging.getLogger("deblur.registry")
 CHALLENGER, CHAMPION = "challenger", "champion"
 SHA256 = "sha256"
 """A version's last tag: with it the version is complete, and aliases that a person moved since stay where they are."""
+BEATS_BUNDLED = "beats_bundled"
+"""The tag of a champion that surely restored a set better than the bundled model: that one's sha256."""
 LOADED_WITH = ("torch", "numpy")
+FILES = (ONNX_FILE, JSON_FILE, CARD_FILE)
 
 
 def register(folder: Path, network: "Network", name: str, run_id: str) -> str:
     """Register a verified model folder as the next version of ``name``; returns the version number.
 
     The version carries the network as pt2 (``torch.export``, no pickle) and the folder's ``model.onnx`` and
-    ``model.json``. It becomes ``challenger``; it becomes ``champion`` by itself only where there is none yet and it
-    beats its blurry input. The registry is asked first: a version that the run has already is that version, completed
-    where an earlier call did not come that far.
+    ``model.json``. It becomes ``challenger``; it becomes ``champion`` by itself only where there is none yet and its
+    gain over the blurry input is surely above 0. The registry is asked first: a version that the run has already is
+    that version, completed where an earlier call did not come that far.
 
     Raises:
         ModelError: a file was altered after its export.
@@ -49,7 +62,7 @@ def register(folder: Path, network: "Network", name: str, run_id: str) -> str:
     info = open_model(
         folder, OnnxEngine
     ).info  # sha256, contract and golden input: what is registered is what was verified
-    if info.psnr_db is None or info.psnr_input_db is None:
+    if info.psnr_db is None:
         raise RegistrationError(f"{folder} was exported but never verified; nothing unverified is registered.")
     with tracker_trouble(RegistrationError, f"{name} could not be registered", registered_later(folder, name)):
         client = connect()
@@ -59,7 +72,7 @@ def register(folder: Path, network: "Network", name: str, run_id: str) -> str:
         finally:  # logging a model opens the run again
             client.set_terminated(run_id, run.status, run.end_time)
         if SHA256 not in client.get_model_version(name, version).tags:
-            _complete(client, name, version, info.psnr_db, info.psnr_input_db, info.sha256)
+            _complete(client, name, version, info)
     return version
 
 
@@ -83,7 +96,7 @@ def _log_version(folder: Path, network: "Network", name: str, run_id: str) -> st
             signature=ModelSignature(inputs=tensor, outputs=tensor),
             input_example=np.random.default_rng(0).random((2, 3, 4 * step, 6 * step), dtype=np.float32),
             serialization_format="pt2",
-            extra_files=[str(folder / ONNX_FILE), str(folder / JSON_FILE)],
+            extra_files=[str(folder / file) for file in FILES if (folder / file).is_file()],
             pip_requirements=_pinned(LOADED_WITH),
             registered_model_name=name,
         )
@@ -95,14 +108,18 @@ def _version_of(client: "MlflowClient", name: str, run_id: str) -> str | None:
     return str(found[0].version) if found else None
 
 
-def _complete(
-    client: "MlflowClient", name: str, version: str, psnr_db: float, psnr_input_db: float, sha256: str
-) -> None:
+def _complete(client: "MlflowClient", name: str, version: str, info: ModelInfo) -> None:
     client.set_registered_model_alias(name, CHALLENGER, version)
-    if psnr_db > psnr_input_db and CHAMPION not in client.get_registered_model(name).aliases:
+    if _surely_gains(info) and CHAMPION not in client.get_registered_model(name).aliases:
         client.set_registered_model_alias(name, CHAMPION, version)
-    for key, value in {"psnr_db": f"{psnr_db:.3f}", "psnr_input_db": f"{psnr_input_db:.3f}", SHA256: sha256}.items():
+    figures = {"psnr_db": f"{info.psnr_db:.3f}", "psnr_input_db": f"{info.psnr_input_db:.3f}"}
+    with_card(client, name, version, info)
+    for key, value in {**figures, SHA256: info.sha256}.items():
         client.set_model_version_tag(name, version, key, value)
+
+
+def _surely_gains(info: ModelInfo) -> bool:
+    return info.gain_db is not None and info.gain_db.above_zero
 
 
 def aliases_of(name: str, version: str) -> list[str]:
@@ -111,33 +128,57 @@ def aliases_of(name: str, version: str) -> list[str]:
     return sorted(alias for alias, target in aliases.items() if str(target) == str(version))
 
 
-def describe_version(name: str, version: str) -> str:
-    """``NAME version 3 (challenger, champion)``, for people; without aliases where the registry does not answer."""
+def describe_version(name: str, version: str, info: ModelInfo) -> str:
+    """``NAME version 3 (challenger, champion)``, for people; without aliases where the registry does not answer.
+
+    Where the model has no champion, why this version is none: ``info`` is its ``model.json``.
+    """
     try:
         with tracker_trouble(RegistrationError, name):
-            return f"{name} version {version} ({', '.join(aliases_of(name, version)) or 'no alias'})"
+            aliases = connect().get_registered_model(name).aliases
     except RegistrationError:
         return f"{name} version {version}"
+    own = ", ".join(sorted(alias for alias, target in aliases.items() if str(target) == version)) or "no alias"
+    told = f"{name} version {version} ({own})"
+    if CHAMPION in aliases or _surely_gains(info):
+        return told
+    gain = f", {info.gain_db}, is not surely above 0" if info.gain_db else " has no interval"
+    return f"{told}; not champion: its gain over the input{gain}"
 
 
-def local_champion() -> str | None:
-    """The URI of the champion registered last, or None; looks only where there is a registry.
+def local_champion(on_passed_over: Callable[[str, str], None] = lambda name, version: None) -> str | None:
+    """The URI of the champion registered last that has beaten the bundled model, or None; looks only where there is a
+    registry.
 
-    Where the registry cannot be asked, the folder of the champion that was fetched from it last, or None. The log says
-    so.
+    Where no model is bundled, any champion counts. Where the registry cannot be asked, the folder of the champion that
+    was fetched from it last, by the same rule, or None. The log says so.
+
+    Args:
+        on_passed_over: told name and version of the champion registered last, where none counts.
     """
     if not (os.environ.get("MLFLOW_TRACKING_URI") or local_store().is_file()):
         return None
     try:
         with tracker_trouble(ModelError, "The registry cannot be asked for its champion"):
-            found = connect(create=False).search_registered_models()
-            champions = [m for m in found if CHAMPION in m.aliases]
-            newest = max(champions, key=lambda m: m.last_updated_timestamp or 0, default=None)
-            return f"models:/{newest.name}@{CHAMPION}" if newest else None
+            client = connect(create=False)
+            found = [model for model in client.search_registered_models() if CHAMPION in model.aliases]
+            found.sort(key=lambda model: model.last_updated_timestamp or 0, reverse=True)
+            for model in found:
+                if _counts(client.get_model_version_by_alias(model.name, CHAMPION).tags.get(BEATS_BUNDLED)):
+                    return f"models:/{model.name}@{CHAMPION}"
+            for model in found[:1]:
+                on_passed_over(model.name, str(model.aliases[CHAMPION]))
+            return None
     except DeblurError as error:
-        copy = _last_copy(f"@{CHAMPION}")
+        copy = _last_copy(f"@{CHAMPION}", lambda folder: _counts(_read_beaten(folder)))
         logger.warning("%s Going on with %s.", error, copy or "the model that comes with the package")
         return str(copy) if copy else None
+
+
+def _counts(beaten: str | None) -> bool:
+    """Whether a champion that has beaten this sha256 restores where no model is named."""
+    bundled = bundled_model()
+    return bundled is None or read_info(bundled).sha256 == beaten
 
 
 def fetch(uri: str) -> Path:
@@ -150,14 +191,23 @@ def fetch(uri: str) -> Path:
             there is no copy.
     """
     try:
-        with tracker_trouble(ModelError, f"{uri} cannot be fetched from the registry"):
-            copy = _fetch(uri)
+        return fetch_now(uri)
     except DeblurError as error:
         earlier = _last_copy(uri)
         if earlier is None:
             raise
         logger.warning("%s Going on with the copy that was fetched last, %s.", error, earlier)
         return earlier
+
+
+def fetch_now(uri: str) -> Path:
+    """As :func:`fetch`, and never an earlier copy in the place of what the registry has now.
+
+    Raises:
+        ModelError: as there, and whenever the registry fails.
+    """
+    with tracker_trouble(ModelError, f"{uri} cannot be fetched from the registry"):
+        copy = _fetch(uri)
     _note_copy(uri, copy)
     return copy
 
@@ -167,7 +217,7 @@ def _fetch(uri: str) -> Path:
     import mlflow
 
     name, version = _resolve(client, uri)
-    run_id = client.get_model_version(name, version).run_id
+    found = client.get_model_version(name, version)
     with tempfile.TemporaryDirectory() as scratch:
 
         def download(file: str) -> None:
@@ -175,12 +225,13 @@ def _fetch(uri: str) -> Path:
 
         folder = Path(scratch) / "extra_files"
         download(JSON_FILE)
-        stamp_version(folder, name, version, run_id)
+        stamp_version(folder, name, version, found.run_id)
         info = (folder / JSON_FILE).read_bytes()
         cached = _cache() / hashlib.sha256(info).hexdigest()[:32]
-        if not _is_whole(cached):
+        if not is_whole(cached):
             download(ONNX_FILE)
             _move_into_cache(folder, cached)
+        _note_beaten(cached, found.tags.get(BEATS_BUNDLED, ""))
         return cached
 
 
@@ -198,14 +249,6 @@ def _cache() -> Path:
         if os.access(folder, os.W_OK):
             return folder
     return Path(tempfile.mkdtemp(prefix="deblur-models-"))
-
-
-def _is_whole(folder: Path) -> bool:
-    try:
-        whole_info(folder)
-    except (ModelError, OSError):
-        return False
-    return True
 
 
 def _copies(cache: Path) -> Path:
@@ -228,11 +271,24 @@ def _note_copy(uri: str, copy: Path) -> None:
             write_json(_copies(copy.parent), dict(now))
 
 
-def _last_copy(ending: str) -> Path | None:
-    """The newest whole copy of a URI that ends so."""
+def _last_copy(ending: str, counts: Callable[[Path], bool] = lambda folder: True) -> Path | None:
+    """The newest whole copy of a URI that ends so, of those that count."""
     cache = _cache()
     found = (cache / name for uri, name in reversed(_read_copies(cache).items()) if uri.endswith(ending))
-    return next((folder for folder in found if _is_whole(folder)), None)
+    return next((folder for folder in found if is_whole(folder) and counts(folder)), None)
+
+
+def _note_beaten(copy: Path, sha256: str) -> None:
+    """Keep what the version's tag says beside its copy, for when the registry does not answer."""
+    if sha256 != _read_beaten(copy):
+        with suppress(OSError):
+            (copy / BEATS_BUNDLED).write_text(sha256, encoding="utf-8")
+
+
+def _read_beaten(copy: Path) -> str:
+    with suppress(OSError, ValueError):
+        return (copy / BEATS_BUNDLED).read_text(encoding="utf-8")
+    return ""
 
 
 def _move_into_cache(folder: Path, cached: Path) -> None:
@@ -244,7 +300,7 @@ def _move_into_cache(folder: Path, cached: Path) -> None:
         part.rename(cached)
     except OSError:
         shutil.rmtree(part)
-        if not _is_whole(cached):  # another process was first; its copy is the same
+        if not is_whole(cached):  # another process was first; its copy is the same
             raise
 
 

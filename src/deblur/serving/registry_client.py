@@ -14,22 +14,29 @@ import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from deblur.addresses import login_of
 from deblur.errors import ModelError
 from deblur.inference.locating import parse_model_uri
-from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, stamp_version, whole_info
+from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, is_whole, stamp_version, whole_info
 
 TIMEOUT_S = 30
 FILE_MB, JSON_MB = 512, 1
 CHUNK = 1 << 20
 USUAL_PORT = {"http": 80, "https": 443}
 
+_fetched: dict[tuple[str, ...], Path] = {}
+"""(server, name, version, run) -> the folder that this process has fetched."""
+
 
 def fetch_over_http(uri: str, tracking_uri: str | None = None) -> Path:
     """``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` -> a model folder in the temporary directory.
+
+    A process fetches a version once, as long as its folder is whole.
 
     Args:
         uri: the model.
@@ -47,9 +54,26 @@ def fetch_over_http(uri: str, tracking_uri: str | None = None) -> Path:
             "MLFLOW_TRACKING_INSECURE_TLS is set, and certificates are always checked here: a model decides what users "
             "get. Unset it; SSL_CERT_FILE names the certificate of an authority of your own."
         )
+    with _told_without_address():
+        name, version, run_id = _resolve(server, uri)
+        key = (server, name, version, run_id or "")
+        if key not in _fetched or not is_whole(_fetched[key]):
+            _fetched[key] = _fetch(server, name, version, run_id)
+        return _fetched[key]
+
+
+@contextmanager
+def _told_without_address() -> Iterator[None]:
+    """The network's own words may hold the address, and the address a password."""
+    try:
+        yield
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise ModelError(f"The registry cannot be reached ({type(error).__name__}).") from None
+
+
+def _fetch(server: str, name: str, version: str, run_id: str | None) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="deblur-model-"))
     try:
-        name, version, run_id = _resolve(server, uri)
         for file, limit_mb in ((ONNX_FILE, FILE_MB), (JSON_FILE, JSON_MB)):
             query = {"path": f"extra_files/{file}", "name": name, "version": version}
             with _get(server, "/model-versions/get-artifact", query) as answer, (folder / file).open("wb") as target:
@@ -58,8 +82,8 @@ def fetch_over_http(uri: str, tracking_uri: str | None = None) -> Path:
         stamp_version(folder, name, version, run_id)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, OSError | ValueError | http.client.HTTPException):  # their own words may hold the address
-            raise ModelError(f"The registry cannot be reached ({type(error).__name__}).") from None
+        if isinstance(error, ModelError):  # the folder is gone
+            raise ModelError(str(error).replace(str(folder), f"{name} version {version}")) from None
         raise
     return folder
 

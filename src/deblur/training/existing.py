@@ -20,7 +20,7 @@ from deblur.registry.names import check_name
 from deblur.registry.record import FINISHED, RunRecord
 from deblur.training.ending import closing
 from deblur.training.recipe import FREEZING_CROPS
-from deblur.training.registering import LAST_SHIPMENT_S, register_record
+from deblur.training.registering import LAST_SHIPMENT_S, describe_model, register_record
 from deblur.training.resuming import DATA
 from deblur.training.settings import TrainSettings
 from deblur.training.shipping import Shipping, shipper
@@ -86,7 +86,7 @@ def register_checkpoint(
         name: the registered model's name.
         test_data: sources of validation pairs; by default those it was trained with.
         val_images: how many of them, spread evenly; by default as in training.
-        on_line: told what was decided.
+        on_line: told what was decided, what the file scores, and what the version has become.
 
     Raises:
         SettingError: a name that cannot be registered, told before any work.
@@ -122,9 +122,15 @@ def register_checkpoint(
         assert exported.trained is not None
         assert exported.scores is not None
         record.log_epoch(int(state.get("epoch", 0)), told(exported.trained) | verified_metrics(exported.scores))
+        describe_model(record)
         record.end(FINISHED, {"frozen": str(exported.frozen).lower()})
     unshipped = shipping.finish(LAST_SHIPMENT_S)
-    return register_record(record, name, shipping.run_id, unshipped), exported.scores
+    scores = exported.scores
+    on_line(
+        f"the written file scores {scores.mean('psnr_db'):.2f} dB (input {scores.mean('psnr_input_db'):.2f} dB, gain "
+        f"{scores.gain_db} dB)"
+    )
+    return register_record(record, name, shipping.run_id, unshipped, on_line), scores
 
 
 def _validation_pairs(made: TrainSettings, test_data: Sequence[str], val_images: int | None) -> list[Any]:

@@ -30,7 +30,7 @@ from deblur.training.ending import closing
 from deblur.training.loop import Trainer
 from deblur.training.processes import Processes, joined
 from deblur.training.progress import Progress
-from deblur.training.registering import LAST_SHIPMENT_S, register_record
+from deblur.training.registering import LAST_SHIPMENT_S, describe_model, register_record
 from deblur.training.resuming import DATA, Opened, earlier_network, open_run, sole_trainer
 from deblur.training.settings import TrainSettings
 from deblur.training.shipping import Shipping, shipper
@@ -96,6 +96,7 @@ def _lead(settings: TrainSettings, data: Data, processes: Processes, progress: P
             exported = _export(settings, data, record, outcome, shipping.run_id, processes, stop, progress)
             assert exported.scores is not None
             record.log_epoch(outcome.best_epoch, verified_metrics(exported.scores))
+            describe_model(record)
             record.end(FINISHED, _ended_tags(settings, outcome, exported))
 
     # From here on the run has succeeded, whatever the tracker says. Register the proved file.
@@ -106,11 +107,8 @@ def _lead(settings: TrainSettings, data: Data, processes: Processes, progress: P
     # What the record says of an earlier registration is not believed: this registry is asked.
     wished, version = settings.run.registered_model_name, None
     if wished:
-        from deblur.registry.versions import describe_version
-
         with stop_signals() as stop:  # the first signal waits until the registration is whole
-            version = register_record(record, wished, shipping.run_id, unshipped)
-        progress.on_line(f"registered: {describe_version(wished, version)}")
+            version = register_record(record, wished, shipping.run_id, unshipped, progress.on_line)
         stop.check()
     return Result(record, outcome, scores, shipping.run_id, version)
 

@@ -1,9 +1,12 @@
 """Register the verified model of a recorded run, and send records to the tracker."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from deblur.errors import RegistrationError, SettingError, TrackerError
-from deblur.inference.model_folder import JSON_FILE
+from deblur.evaluation.card import write_card
+from deblur.inference.model_folder import JSON_FILE, read_info
 from deblur.models.checkpoint import network_from
 from deblur.registry.names import check_name
 from deblur.registry.record import RunRecord
@@ -12,7 +15,13 @@ LAST_SHIPMENT_S = 30.0
 """How long a finished run waits for its tracker."""
 
 
-def register_record(record: RunRecord, name: str, run_id: str | None, trouble: str | None = None) -> str:
+def register_record(
+    record: RunRecord,
+    name: str,
+    run_id: str | None,
+    trouble: str | None = None,
+    on_line: Callable[[str], None] = lambda line: None,
+) -> str:
     """Register a record's verified model and note it there; returns the version, the one it has where it has one.
 
     Args:
@@ -20,25 +29,35 @@ def register_record(record: RunRecord, name: str, run_id: str | None, trouble: s
         name: to register under.
         run_id: the run in the tracker; None where the tracker did not take it.
         trouble: why it did not, or not all of it.
+        on_line: told what the version has become.
 
     Raises:
         RegistrationError: the tracker or the registry does not answer; the same call makes it later.
     """
-    from deblur.registry.versions import register
+    from deblur.registry.versions import describe_version, register
 
     if run_id is None:
         raise _not_registered(record, name, trouble or "The run was not sent to the tracker.")
     version = register(record.model_folder, network_from(record.model_folder), name, run_id)
     record.log_version(name, version)
+    on_line(f"registered: {describe_version(name, version, read_info(record.model_folder))}")
     return version
 
 
-def ship_record(folder: Path, name: str | None = None) -> tuple[str, str | None]:
+def describe_model(record: RunRecord) -> None:
+    """Write into a record's verified model folder what the run recorded, and the card that follows from it."""
+    write_card(record.model_folder, replace(read_info(record.model_folder), trained=record.facts))
+
+
+def ship_record(
+    folder: Path, name: str | None = None, on_line: Callable[[str], None] = lambda line: None
+) -> tuple[str, str | None]:
     """Send a record to MLflow, and register its verified model; returns (run id, version).
 
     Args:
         folder: the output folder of a training.
         name: to register under; by default the one the training was given, once there is a model.
+        on_line: told what the version has become.
 
     Raises:
         SettingError: no run there, or a name that cannot be registered.
@@ -65,7 +84,7 @@ def ship_record(folder: Path, name: str | None = None) -> tuple[str, str | None]
         return run_id, None
     if not has_model:
         raise RegistrationError(f"{folder} holds no model; the run ended before its export ({record.run['status']}).")
-    return run_id, register_record(record, name, run_id)
+    return run_id, register_record(record, name, run_id, on_line=on_line)
 
 
 def _not_registered(record: RunRecord, name: str, why: str) -> RegistrationError:

@@ -1,0 +1,45 @@
+"""``deblur card``: the model card, from what is recorded."""
+
+import json
+from pathlib import Path
+
+import tyro
+
+from deblur.cli.console import say
+from deblur.cli.named import BUNDLED
+from deblur.errors import DataError
+from deblur.files import pasteable
+
+
+def card(model: tyro.conf.Positional[str], evaluation: Path | None = None) -> int:
+    """Write a model's card: data and licences, recipe, scores with intervals, known harms and limits.
+
+    It comes from what training and evaluation recorded, nothing by hand. Of a folder it becomes CARD.md there; of a
+    registered version the description that 'mlflow ui' shows for the version and its run.
+
+    Args:
+        model: A model folder, models:/NAME@champion, or bundled.
+        evaluation: What 'deblur evaluate --json' wrote of this model: its figures are kept in model.json.
+    """
+    from deblur.evaluation.card import card as written
+    from deblur.evaluation.card import with_figures, write_card
+    from deblur.inference.locating import bundled_model
+    from deblur.inference.model_folder import whole_info
+    from deblur.library import locate
+
+    folder = bundled_model() if model == BUNDLED else None
+    folder = folder or locate(model)
+    info = whole_info(folder)
+    if evaluation:
+        try:
+            info = with_figures(info, json.loads(evaluation.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{pasteable(evaluation)} cannot be read ({error}).") from error
+    if info.version:
+        from deblur.registry.descriptions import describe
+
+        describe(info)
+        say(written(info))
+    else:
+        say(pasteable(write_card(folder, info)))
+    return 0
