@@ -19,11 +19,17 @@ if TYPE_CHECKING:
     from deblur.evaluation.evaluation import OnPart
 
 
+WIDE = 200
+"""Columns of a file or a pipe."""
+
+
 class PlainConsole(Console):
     """Text as it is: no markup, no emoji codes, and control characters escaped, so that no terminal obeys a name."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
+        if not self.is_terminal and "COLUMNS" not in os.environ:
+            self.width = WIDE
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for text, style, control in super().render(renderable, options):
@@ -41,6 +47,12 @@ def say(line: str) -> None:
 def remark(line: str) -> None:
     """A line beside the results, on stderr."""
     PlainConsole(stderr=True).print(line, soft_wrap=True)
+
+
+def show(tables: "Iterable[RenderableType]") -> None:
+    """Tables, and lines as they are."""
+    for each in tables:
+        console.print(each, soft_wrap=isinstance(each, str))
 
 
 def complain(sentence: str) -> None:

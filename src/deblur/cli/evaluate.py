@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from deblur.cli.console import console, counted, say
+from deblur.cli.console import counted, say, show
 from deblur.cli.named import open_named
 from deblur.cli.outputs import check_outputs
 from deblur.errors import SettingError
@@ -77,11 +77,7 @@ def evaluate(
     draw = partial(into, pictures, ways=ways) if pictures else None
     with counted(sets) as on_done:
         evaluation = measured(sets, ways, convention=ssim, lpips=distance, on_done=on_done, on_images=draw)
-    for each in tables_of(evaluation, price, memory_gb):
-        if isinstance(each, str):
-            say(each)
-        else:
-            console.print(each)
+    show(tables_of(evaluation, price, memory_gb))
     with tempfile.TemporaryDirectory() as scratch:
         report, figures = html or Path(scratch) / "evaluation.html", json or Path(scratch) / "evaluation.json"
         write_evaluation(evaluation, figures)

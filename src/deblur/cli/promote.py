@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from deblur.cli.console import console, counted, say
+from deblur.cli.console import counted, say, show
 from deblur.cli.outputs import check_outputs
 from deblur.errors import SettingError
 
@@ -69,7 +69,7 @@ def promote(
     with counted(sets) as on_done:
         judgement = judge(folders, sets, Rules(margin, by_image, allow_slower), on_done)
     verdict = judgement.verdict
-    console.print(table_of_verdict(verdict, judgement.memory_mb))
+    show([table_of_verdict(verdict, judgement.memory_mb)])
     with tempfile.TemporaryDirectory() as scratch:
         files = [Path(scratch) / "evaluation.json", Path(scratch) / "evaluation.html"]
         write_evaluation(judgement.evaluation, files[0])

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from rich.console import RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 
 from deblur.evaluation.contest import Verdict
 from deblur.evaluation.evaluation import Evaluation, TiledFacts
@@ -27,7 +27,8 @@ class Listing:
 
     def for_terminal(self) -> Table:
         """The same, drawn by rich."""
-        table = Table(*self.heads, title=self.title, title_justify="left")
+        heads = [Column(head, overflow="fold") for head in self.heads]
+        table = Table(*heads, title=self.title, title_justify="left")
         for number, part in enumerate(self.parts):
             for row in part:
                 table.add_row(*row, style="" if number else self.first)

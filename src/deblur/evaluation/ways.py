@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from deblur.evaluation.references import REFERENCES
 from deblur.evaluation.seams import drift_levels, seam_ratio
@@ -44,10 +45,11 @@ class Tiled:
 
 
 def model_ways(models: Sequence[tuple[str, Model]]) -> list[Way]:
-    """Models, as a photo goes through them everywhere: fitted tiles, 8 bit out. Equal names get numbers."""
+    """Models, as a photo goes through them everywhere: fitted tiles, 8 bit out. Equal names tell where they are."""
     names = [model.info.label for _, model in models]
+    places = [text if text.startswith("models:/") else "/".join(Path(text).parts[-2:]) for text, _ in models]
     told = [
-        name if names.count(name) == 1 else f"{name} ({text})" for name, (text, _) in zip(names, models, strict=True)
+        name if names.count(name) == 1 else f"{name} ({place})" for name, place in zip(names, places, strict=True)
     ]
     return [Way(name, _through(model), model) for name, (_, model) in zip(told, models, strict=True)]
 

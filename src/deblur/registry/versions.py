@@ -19,6 +19,7 @@ from deblur.errors import DeblurError, ModelError, RegistrationError
 from deblur.files import write_json
 from deblur.inference.locating import bundled_model, parse_model_uri
 from deblur.inference.model_folder import (
+    CARD_FILE,
     JSON_FILE,
     ONNX_FILE,
     ModelInfo,
