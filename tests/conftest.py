@@ -108,3 +108,6 @@ def quick_export() -> Iterator[None]:
     """Networks are not traced anew; see ``quick_export``."""
     with quick.quick_exports():
         yield
+
+
+pytest_plugins = ["tests.evaluation.planted"]

@@ -48,9 +48,7 @@ def model_ways(models: Sequence[tuple[str, Model]]) -> list[Way]:
     """Models, as a photo goes through them everywhere: fitted tiles, 8 bit out. Equal names tell where they are."""
     names = [model.info.label for _, model in models]
     places = [text if text.startswith("models:/") else "/".join(Path(text).parts[-2:]) for text, _ in models]
-    told = [
-        name if names.count(name) == 1 else f"{name} ({place})" for name, place in zip(names, places, strict=True)
-    ]
+    told = [name if names.count(name) == 1 else f"{name} ({place})" for name, place in zip(names, places, strict=True)]
     return [Way(name, _through(model), model) for name, (_, model) in zip(told, models, strict=True)]
 
 

@@ -1,0 +1,139 @@
+"""``@champion`` moves only with evidence: real registries, models whose worth is known."""
+
+import shutil
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.exceptions import MlflowException
+
+from deblur.cli import main
+from deblur.evaluation.card import write_card
+from deblur.inference import locating
+from deblur.inference.model_folder import ONNX_FILE, GainInterval, read_info
+from deblur.library import locate
+from deblur.registry import promotion, versions
+from deblur.registry.tracking import connect, experiment_id
+from deblur.registry.versions import BEATS_BUNDLED, CHALLENGER, CHAMPION
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
+
+NAME = "lighter"
+UNSURE = GainInterval(0.1, -0.2, 0.4, 6, "scenes")
+
+
+@pytest.fixture
+def registered(planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A registry with versions 1 (by 4 levels), 2 (by 4 again) and 3 (by 10), none of them champion, and the pairs."""
+    store = tmp_path / "store"
+    store.mkdir()
+    monkeypatch.chdir(store)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
+    monkeypatch.setattr(promotion, "bundled_model", lambda: None)  # these pairs are not blurred
+    monkeypatch.setattr(locating, "bundled_model", lambda: None)
+
+    def log_version(folder: Path, network: object, name: str, run_id: str) -> str:
+        """Without the pt2, which takes seconds."""
+        client = connect()
+        for file in folder.iterdir():
+            client.log_artifact(run_id, str(file), "model/extra_files")
+        with suppress(MlflowException):
+            client.create_registered_model(name)
+        source = f"{client.get_run(run_id).info.artifact_uri}/model"
+        return str(client.create_model_version(name, source, run_id).version)
+
+    monkeypatch.setattr(versions, "_log_version", log_version)
+    for model in ("by4", "by4again", "by10"):
+        folder = tmp_path / model
+        shutil.copytree(planted / model, folder)
+        write_card(folder, replace(read_info(folder), psnr_db=30.0, psnr_input_db=29.9, gain_db=UNSURE))
+        client = connect()
+        run_id = client.create_run(experiment_id(client), run_name=model).info.run_id
+        versions.register(folder, None, NAME, run_id)  # type: ignore[arg-type]
+    return planted / "pairs"
+
+
+def aliases() -> dict[str, str]:
+    return {alias: str(version) for alias, version in connect().get_registered_model(NAME).aliases.items()}
+
+
+def promote(*arguments: str) -> int:
+    return main(["promote", NAME, *arguments])
+
+
+def test_a_first_champion_a_better_one_an_equal_one_and_back(
+    registered: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pairs = str(registered)
+    assert CHAMPION not in aliases(), "a gain that is not sure makes no champion"
+    assert promote("--data", pairs, "--version", "1", "--dry_run") == 0
+    assert "would become champion; nothing was moved" in capsys.readouterr().out
+    assert CHAMPION not in aliases()
+    assert promote("--data", pairs, "--version", "1") == 0
+    assert aliases()[CHAMPION] == "1"
+
+    assert promote("--data", pairs, "--version", "2") == 1, "equal to the champion"
+    said = " ".join(capsys.readouterr().out.split())
+    assert "does not win; version 1 stays champion: the lower bound of the difference" in said
+    assert promote("--data", pairs, "--allow-slower", "--html", str(tmp_path / "report.html")) == 0
+    assert aliases() == {CHALLENGER: "3", CHAMPION: "3"}
+    assert "version 3 is champion now" in capsys.readouterr().out
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+    tags = connect().get_model_version(NAME, "3").tags
+    assert tags["promotion"].startswith("wins: ")
+    run = connect().get_run(tags["promotion_run"])
+    assert run.data.metrics["verdict.difference_db.mean"] > 2
+    assert {f.path for f in connect().list_artifacts(run.info.run_id)} == {"evaluation.html", "evaluation.json"}
+    assert connect().get_model_version(NAME, "2").tags["promotion"].startswith("does not win: ")
+
+    assert promote("--rollback") == 0
+    assert aliases()[CHAMPION] == "1"
+    assert promote("--rollback") == 1
+    assert "the first champion" in capsys.readouterr().err
+
+
+def test_what_cannot_decide_is_refused(registered: Path, planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert promote() == 1
+    assert "--data is needed" in capsys.readouterr().err
+    assert promote("--data", str(planted / "few")) == 1
+    assert "hold 10 pairs" in capsys.readouterr().err
+    assert promote("--data", str(registered), "--version", "1") == 0
+    assert promote("--data", str(registered), f"photos:{registered / 'sharp'}") == 1
+    assert "set new_sets" in capsys.readouterr().err
+    assert promote("--data", str(registered), "--version", "1") == 1
+    assert "is challenger and champion" in capsys.readouterr().err
+
+
+def test_the_set_that_selected_a_model_does_not_judge_it(
+    registered: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from deblur.data.report_sets import open_report_sets
+
+    fingerprint = open_report_sets([str(registered)])[0].fingerprint
+    real = promotion.read_info
+    monkeypatch.setattr(promotion, "read_info", lambda folder: replace(real(folder), scored_on=fingerprint))
+    assert promote("--data", str(registered)) == 1
+    assert "selected the checkpoint" in capsys.readouterr().err
+
+
+def test_who_beats_the_bundled_model_restores_where_nobody_chooses(
+    registered: Path, planted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in (promotion, locating, versions):
+        monkeypatch.setattr(module, "bundled_model", lambda: planted / "by4")
+    assert promote("--data", str(registered), "--version", "2", "--allow-slower") == 0
+    assert "a plain 'deblur restore' goes on with it" in capsys.readouterr().out
+    assert locate(None) == planted / "by4", "a champion that is no better changes nothing"
+    assert promote("--data", str(registered), "--version", "3", "--allow-slower") == 0
+    assert connect().get_model_version(NAME, "3").tags[BEATS_BUNDLED] == read_info(planted / "by4").sha256
+    assert (locate(None) / ONNX_FILE).read_bytes() == (planted / "by10" / ONNX_FILE).read_bytes()
+
+
+def test_mlflow_shows_the_card(registered: Path) -> None:
+    version = connect().get_model_version(NAME, "1")
+    assert version.description.startswith("# lighter-4\n")
+    assert "## Known harms" in version.description
+    assert mlflow.get_run(version.run_id).data.tags["mlflow.note.content"] == version.description
