@@ -141,7 +141,7 @@ def assert_everything_arrived_once(output: Path, run_id: str) -> None:
     assert runs[0].info.status == "FINISHED"
     images = [a.path for a in client.list_artifacts(run_id, "images") if a.path.endswith(".png")]
     assert len(images) == len(record.panels()) == 7
-    assert runs[0].data.params["learning_rate"] == "0.004"
+    assert runs[0].data.params["learning_rate"] == "0.001"
 
 
 def test_dead_at_first_then_there_then_killed_then_there_again(

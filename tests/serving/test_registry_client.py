@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -51,6 +52,12 @@ class Registry:
         return {login for _, login in self.seen}
 
 
+@pytest.fixture(autouse=True)
+def nothing_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server of another test may have had the same port."""
+    monkeypatch.setattr(registry_client, "_fetched", {})
+
+
 @pytest.fixture
 def serve() -> Iterator[Callable[[Callable[[str], Answer]], Registry]]:
     started: list[Registry] = []
@@ -72,6 +79,14 @@ def mlflow_like(model_folder: Path) -> Callable[[str], Answer]:
         return 200, {}, (model_folder / ("model.onnx" if "model.onnx" in path else "model.json")).read_bytes()
 
     return answer
+
+
+def until(condition: Callable[[], bool], within_s: float = 20) -> None:
+    """Wait for what another thread does."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 Serve = Callable[[Callable[[str], Answer]], Registry]
@@ -167,3 +182,25 @@ def test_an_address_that_makes_no_sense_is_not_repeated(
     with pytest.raises(ModelError) as caught:
         ModelStore(lambda: fetch_over_http("models:/a/3")).get()
     assert "SECRET" not in caplog.text + str(caught.value)
+
+
+def test_an_alias_that_moves_is_followed_and_each_version_fetched_once(
+    serve: Serve, mlflow_like: Callable[[str], Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEBLUR_FOLLOW_S", "0.02")
+    version = {"is": b"3"}
+
+    def moving(path: str) -> Answer:
+        status, headers, body = mlflow_like(path)
+        return status, headers, body.replace(b'"3"', b'"%s"' % version["is"]) if body == VERSION else body
+
+    registry = serve(moving)
+    uri, server = "models:/a@champion", f"http://{registry.place}"
+    store = ModelStore(lambda: fetch_over_http(uri, server), follow=lambda: fetch_over_http(uri, server))
+    assert store.get().info.label == "a/3"
+    version["is"] = b"4"
+    until(lambda: store.get().info.label == "a/4")
+    asked = len(registry.seen)
+    until(lambda: len(registry.seen) >= asked + 3)
+    store.close()
+    assert sum("get-artifact" in path for path, _ in registry.seen) == 4, "two files of two versions"

@@ -94,7 +94,7 @@ def test_register_decides_over_the_crops_of_the_training(tmp_path: Path, photos:
     now: list[str] = []
     register_checkpoint(checkpoint, "again", on_line=now.append)
     assert len(then) == 1
-    assert now == then
+    assert now[:-2] == then, "and then what the file scores, and the version"
 
 
 @pytest.mark.usefixtures("quick_export")
@@ -105,10 +105,10 @@ def test_register_leaves_out_what_the_training_left_out(tmp_path: Path, pair_fol
     checkpoint, then = trained(tmp_path / "o", str(pairs), test_data=(str(pair_folder),), skip_bad=1)
     now: list[str] = []
     register_checkpoint(checkpoint, "again", on_line=now.append)
-    assert now == then
+    assert now[:-2] == then, "and then what the file scores, and the version"
     shutil.rmtree(pairs)
     register_checkpoint(checkpoint, "again", on_line=now.append)
-    assert now[-1].startswith("exported as trained, GroupNorm is not frozen")
+    assert now[-3].startswith("exported as trained, GroupNorm is not frozen")
 
 
 def test_what_cannot_work_is_refused_before_an_earlier_run_is_set_aside(tmp_path: Path, pair_folder: Path) -> None:

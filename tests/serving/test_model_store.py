@@ -1,0 +1,179 @@
+"""The service follows its alias: real model folders, a real registry, requests while they change, and every failure."""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from starlette.testclient import TestClient
+
+from deblur.errors import ModelError
+from deblur.inference.model_folder import Model, open_model, read_info, write_info
+from deblur.inference.photo import restore_photo
+from deblur.library import locate, locate_followed
+from deblur.serving.api import create_app
+from deblur.serving.model_store import ModelStore
+from tests.serving.test_api import png
+from tests.serving.test_registry_client import until
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
+
+EVERY_S = 0.02
+Store = Callable[..., ModelStore]
+
+
+@pytest.fixture
+def store_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """Stores that ask often, and no longer than the test runs."""
+    monkeypatch.setenv("DEBLUR_FOLLOW_S", str(EVERY_S))
+    made: list[ModelStore] = []
+
+    def store(*arguments: Callable[..., object]) -> ModelStore:
+        made.append(ModelStore(*arguments))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield store
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def folders(model_folder: Path, tmp_path: Path) -> dict[str, Path]:
+    """Two models, "old" and "new"; and "bad", whose file was altered."""
+    made = {name: Path(shutil.copytree(model_folder, tmp_path / name)) for name in ("old", "new", "bad")}
+    for name, folder in made.items():
+        write_info(folder, replace(read_info(folder), name=name))
+    data = bytearray((made["bad"] / "model.onnx").read_bytes())
+    data[len(data) // 2] ^= 64
+    (made["bad"] / "model.onnx").write_bytes(data)
+    return made
+
+
+def test_it_swaps_while_requests_run_and_each_ends_on_the_model_it_began_with(
+    store_of: Store, folders: dict[str, Path]
+) -> None:
+    now = {"is": folders["old"]}
+    store = store_of(lambda: now["is"], open_model, lambda: now["is"])
+    begun = store.get()
+    with TestClient(create_app(store)) as client, ThreadPoolExecutor(2) as pool:
+
+        def ask(number: int) -> tuple[int, str]:
+            if number == 3:
+                now["is"] = folders["new"]
+            answer = client.post("/api/deblur", content=png())
+            return answer.status_code, answer.headers.get("x-deblur-model", "")
+
+        answers = list(pool.map(ask, range(30)))
+        until(lambda: store.get().info.name == "new")
+        assert ask(-1) == (200, "new")
+        assert {status for status, _ in answers} == {200}
+        assert answers[0] == (200, "old")
+        now["is"] = folders["old"]
+        until(lambda: client.get("/api/health").json()["model"] == "old")
+    _, outcome = restore_photo(begun, png())
+    assert outcome.model == "old", "a request that holds a model keeps it"
+
+
+def test_a_bad_version_and_a_registry_that_fails_change_nothing_and_are_told_once(
+    store_of: Store, folders: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str] = []
+    state = {"is": "old"}
+
+    def follow() -> Path:
+        asked.append(state["is"])
+        if state["is"] == "down":
+            raise ModelError("The registry cannot be reached (TimeoutError).")
+        return folders[state["is"]]
+
+    store = store_of(lambda: folders["old"], open_model, follow)
+    assert store.get().info.name == "old"
+    for trouble, told in (("down", "cannot be reached"), ("bad", "sha256 differs")):
+        caplog.clear()
+        state["is"] = trouble
+        until(lambda trouble=trouble: asked.count(trouble) >= 3)  # type: ignore[misc]
+        assert store.get().info.name == "old"
+        lines = [line for line in caplog.messages if line.startswith("the model stays as it is")]
+        assert len(lines) == 1
+        assert told in lines[0]
+    state["is"] = "new"
+    until(lambda: store.get().info.name == "new")
+
+
+def test_a_service_that_began_with_another_model_takes_up_the_one_that_was_asked_for(
+    store_of: Store, folders: dict[str, Path]
+) -> None:
+    up = threading.Event()
+
+    def follow() -> Path:
+        if not up.is_set():
+            raise ModelError("The registry cannot be reached (TimeoutError).")
+        return folders["new"]
+
+    store = store_of(lambda: folders["old"], open_model, follow)
+    assert store.get().info.name == "old"
+    up.set()
+    until(lambda: store.get().info.name == "new")
+
+
+@pytest.mark.parametrize("every_s", ["0", "60"])
+def test_nothing_is_asked_more_often_than_it_should_be(
+    every_s: str, store_of: Store, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEBLUR_FOLLOW_S", every_s)
+    asked: list[Path] = []
+    store_of(lambda: folders["old"], open_model, lambda: asked.append(folders["new"])).get()
+    time.sleep(0.2)
+    assert not asked
+
+
+def test_an_interval_that_is_none_is_told(
+    store_of: Store, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DEBLUR_FOLLOW_S", "soon")
+    assert store_of(lambda: folders["old"]).get().info.name == "old"
+    assert caplog.messages == [
+        "DEBLUR_FOLLOW_S is soon; it must be seconds, or 0 to follow no alias. Going on with 60."
+    ]
+
+
+def test_an_alias_that_moves_in_a_real_registry_is_followed(
+    store_of: Store, folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client, uri = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}"), "models:/tiny@champion"
+    client.create_registered_model("tiny")
+    for name in ("old", "new", "bad"):
+        source = tmp_path / "artifacts" / name
+        shutil.copytree(folders[name], source / "extra_files")
+        client.create_model_version("tiny", source.as_uri())
+    client.set_registered_model_alias("tiny", "champion", "1")
+    opened: list[str] = []
+
+    def open_folder(folder: Path) -> Model:
+        opened.append(read_info(folder).label)
+        return open_model(folder)
+
+    store = store_of(lambda: locate(uri), open_folder, lambda: locate_followed(uri))
+    first = store.get()
+    assert first.info.label == "tiny/1"
+    client.set_registered_model_alias("tiny", "champion", "3")
+    until(lambda: "tiny/3" in opened)
+    assert store.get() is first, "its file was altered"
+    client.set_registered_model_alias("tiny", "champion", "2")
+    until(lambda: store.get().info.label == "tiny/2")
+    noise = np.random.default_rng(0).random((70, 90, 3), dtype=np.float32)
+    assert np.array_equal(store.get().restorer(noise), first.restorer(noise))
+    assert opened.count("tiny/1") == opened.count("tiny/2") == 1
+
+
+@pytest.mark.parametrize("model", [None, "/a/folder", "models:/tiny/3"])
+def test_what_is_no_alias_is_not_followed(model: str | None) -> None:
+    assert locate_followed(model) is None
