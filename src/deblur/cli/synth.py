@@ -17,7 +17,6 @@ from deblur.images import Rgb8
 if TYPE_CHECKING:
     from deblur.data.blurred import BlurredCrops
     from deblur.data.pairs import Pair
-    from deblur.data.saved import Make
 
 
 def synth(
@@ -51,6 +50,7 @@ def synth(
     from deblur.data.blurred import BlurredCrops
     from deblur.data.pairs import evenly_chosen
     from deblur.data.saved import save_set
+    from deblur.data.scenes import write_scenes
     from deblur.data.sources import Reading, SourceName, open_source
     from deblur.synthesis.draw import strength_of
 
@@ -64,7 +64,7 @@ def synth(
         raise SettingError(f"{out} lies in {name.path}, and would become a source of itself. Give another place.")
     opened = open_source(name, Reading(linear, average))
     settings = {"source": name.kind, "fingerprint": opened.fingerprint, "sharp_only": sharp_only}
-    make: Make
+    make: Crops | Whole
     if opened.pairs:
         pairs = evenly_chosen(opened.pairs, count)
         make, count = Whole(tuple(pairs), sharp_only), len(pairs)
@@ -81,6 +81,8 @@ def synth(
             progress.update(task, completed=done, total=total)
 
         manifest = save_set(out, count, make, settings, workers or os.cpu_count() or 1, on_done)
+    if not sharp_only and (opened.pairs or opened.photos):
+        write_scenes(out, {f"{index:06}.png": make.name_of(index) for index in range(count)})
     sizes = ", ".join(manifest["sizes"]) if len(manifest["sizes"]) < 4 else f"{len(manifest['sizes'])} sizes"
     what = " and ".join(manifest["kinds"])
     say(f"{pasteable(out)}: {count} samples ({what}) of {sizes} px, fingerprint {manifest['fingerprint']}")
@@ -106,6 +108,10 @@ class Crops:
         blurry, sharp = self.crops.pair(Key(index, self.strength))
         return {"blur": blurry, "sharp": sharp}
 
+    def name_of(self, index: int) -> str:
+        """The photo that it is cut from."""
+        return self.crops.name_of(index)
+
 
 @dataclass(frozen=True)
 class Whole:
@@ -118,3 +124,9 @@ class Whole:
         """Pair ``index``."""
         blurry, sharp = self.pairs[index].load()
         return {"sharp": sharp} if self.sharp_only else {"blur": blurry, "sharp": sharp}
+
+    def name_of(self, index: int) -> str:
+        """Its scene."""
+        from deblur.data.scenes import scene_of
+
+        return scene_of(self.pairs[index].name)

@@ -1,6 +1,5 @@
 """The sets that figures are reported on: pairs, or sharp photographs, with their scenes and a fingerprint."""
 
-import csv
 import hashlib
 import itertools
 from collections import Counter
@@ -10,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from deblur.data.pairs import FileImage, Pair, fingerprint
-from deblur.data.scenes import scene_of
+from deblur.data.scenes import SCENES_FILE, read_scenes, scene_of
 from deblur.errors import DataError, SettingError
 from deblur.images import Rgb8, centre_crop
 from deblur.synthesis.frozen import degraded, frozen_kernel
@@ -86,7 +85,8 @@ def open_report_sets(sources: Sequence[str], scenes_file: Path | None = None) ->
 
     Args:
         sources: as in :meth:`SourceName.parse`.
-        scenes_file: a table of ``name,scene`` lines; without one the names tell the scenes.
+        scenes_file: a table of ``NAME,SCENE`` lines, else ``scenes.csv`` in the folder; without one the names tell
+            the scenes.
 
     Raises:
         SettingError: no source, or one that holds no fixed images.
@@ -94,7 +94,7 @@ def open_report_sets(sources: Sequence[str], scenes_file: Path | None = None) ->
     """
     if not sources:
         raise SettingError("data is needed: folders of pairs, or photos:FOLDER for sharp photographs.")
-    table = _scenes_in(scenes_file) if scenes_file else None
+    table = read_scenes(scenes_file) if scenes_file else None
     sets = [_opened(text, table) for text in sources]
     short = Counter(each.name for each in sets)
     long = [
@@ -161,6 +161,9 @@ def _opened(text: str, table: Mapping[str, str] | None) -> ReportSet:
     source = open_source(SourceName.parse(text), Reading())
     if not source.images_on_disk:
         raise SettingError(f"{text} holds no fixed images. 'deblur synth {text} FOLDER' saves a set of them.")
+    path = source.name.path
+    if table is None and path and (path / SCENES_FILE).is_file():
+        table = read_scenes(path / SCENES_FILE)
     pairs: list[Pair] = [*source.pairs, *(PhotoPair(photo) for photo in source.photos)]
     missing = [pair.name for pair in pairs if table is not None and pair.name not in table]
     if missing:
@@ -169,18 +172,4 @@ def _opened(text: str, table: Mapping[str, str] | None) -> ReportSet:
             "a line: NAME,SCENE."
         )
     scenes = [scene_of(pair.name) if table is None else table[pair.name] for pair in pairs]
-    path = source.name.path
     return ReportSet("/".join(path.parts[-2:]) if path else text, pairs, scenes, sharp=bool(source.photos))
-
-
-def _scenes_in(file: Path) -> dict[str, str]:
-    """``NAME,SCENE`` lines; a first line ``name,scene`` is a heading."""
-    try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            rows = [row for row in csv.reader(stream) if row]
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{file} cannot be read as a table of scenes ({error}). Give lines of NAME,SCENE.") from error
-    wrong = next((row for row in rows if len(row) != 2), None)
-    if wrong:
-        raise DataError(f"{file} has a line {','.join(wrong)!r}; give lines of NAME,SCENE.")
-    return {name.strip(): scene.strip() for name, scene in rows}

@@ -4,12 +4,20 @@ Frames of one scene are alike, so a scene lies in one part alone. The parts are 
 nothing else: the same folder is split in the same way on every machine, and more files of a scene move nothing.
 """
 
+import csv
 import hashlib
+import io
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
+from deblur.errors import DataError
+from deblur.files import whole_file
+
+SCENES_FILE = "scenes.csv"
+"""In a folder of pairs: the scene of each, where names do not tell it."""
 FEWEST = 3
 """Scenes that can be split: one for each part."""
 
@@ -56,3 +64,28 @@ def _place(scene: str) -> float:
     """Between 0 and 1, by the hash of the name's composed letters: macOS may store them taken apart."""
     name = unicodedata.normalize("NFC", scene).encode("utf-8", "surrogateescape")
     return int(hashlib.sha256(name).hexdigest()[:12], 16) / 16**12
+
+
+def read_scenes(file: Path) -> dict[str, str]:
+    """A table of ``NAME,SCENE`` lines; a first line ``name,scene`` is a heading.
+
+    Raises:
+        DataError: it cannot be read, or is no such table.
+    """
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            rows = [row for row in csv.reader(stream) if row]
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{file} cannot be read as a table of scenes ({error}). Give lines of NAME,SCENE.") from error
+    wrong = next((row for row in rows if len(row) != 2), None)
+    if wrong:
+        raise DataError(f"{file} has a line {','.join(wrong)!r}; give lines of NAME,SCENE.")
+    return {name.strip(): scene.strip() for name, scene in rows}
+
+
+def write_scenes(folder: Path, scenes: Mapping[str, str]) -> None:
+    """The table of a folder's pairs."""
+    lines = io.StringIO()
+    csv.writer(lines, lineterminator="\n").writerows([("name", "scene"), *scenes.items()])
+    with whole_file(folder / SCENES_FILE) as stream:
+        stream.write(lines.getvalue().encode())
