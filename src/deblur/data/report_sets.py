@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from deblur.data.pairs import FileImage, Pair, fingerprint
-from deblur.data.scenes import SCENES_FILE, read_scenes, scene_of
-from deblur.errors import DataError, SettingError
+from deblur.data.scenes import looked_up, read_scenes, scene_of
+from deblur.errors import SettingError
 from deblur.images import Rgb8, centre_crop
 from deblur.synthesis.frozen import degraded, frozen_kernel
 
@@ -161,15 +161,9 @@ def _opened(text: str, table: Mapping[str, str] | None) -> ReportSet:
     source = open_source(SourceName.parse(text), Reading())
     if not source.images_on_disk:
         raise SettingError(f"{text} holds no fixed images. 'deblur synth {text} FOLDER' saves a set of them.")
-    path = source.name.path
-    if table is None and path and (path / SCENES_FILE).is_file():
-        table = read_scenes(path / SCENES_FILE)
     pairs: list[Pair] = [*source.pairs, *(PhotoPair(photo) for photo in source.photos)]
-    missing = [pair.name for pair in pairs if table is not None and pair.name not in table]
-    if missing:
-        raise DataError(
-            f"The table of scenes lacks {len(missing)} of {len(pairs)} images, such as {missing[0]}. Give each image "
-            "a line: NAME,SCENE."
-        )
-    scenes = [scene_of(pair.name) if table is None else table[pair.name] for pair in pairs]
+    names = [pair.name for pair in pairs]
+    known = source.scenes if table is None else looked_up(table, names)
+    scenes = [known.get(name) or scene_of(name) for name in names]
+    path = source.name.path
     return ReportSet("/".join(path.parts[-2:]) if path else text, pairs, scenes, sharp=bool(source.photos))

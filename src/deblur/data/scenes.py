@@ -83,6 +83,33 @@ def read_scenes(file: Path) -> dict[str, str]:
     return {name.strip(): scene.strip() for name, scene in rows}
 
 
+def scenes_of(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Name -> scene, of pairs under ``folder``: as the table in it says, else as the names tell.
+
+    Raises:
+        DataError: there is a table, and it lacks a name.
+    """
+    if not (folder / SCENES_FILE).is_file():
+        return {name: scene_of(name) for name in names}
+    return looked_up(read_scenes(folder / SCENES_FILE), names)
+
+
+def looked_up(table: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Name -> scene, from a table.
+
+    Raises:
+        DataError: it lacks a name.
+    """
+    wanted = list(names)
+    missing = [name for name in wanted if name not in table]
+    if missing:
+        raise DataError(
+            f"The table of scenes lacks {len(missing)} of {len(wanted)} images, such as {missing[0]}. Give each image "
+            "a line: NAME,SCENE."
+        )
+    return {name: table[name] for name in wanted}
+
+
 def write_scenes(folder: Path, scenes: Mapping[str, str]) -> None:
     """The table of a folder's pairs."""
     lines = io.StringIO()

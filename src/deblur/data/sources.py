@@ -13,8 +13,8 @@ others (``gopro/train=3 leaves=1``). What 'deblur synth' saved is an ordinary fo
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +31,7 @@ from deblur.data.layout import sides_in_names, sides_of
 from deblur.data.pair_crops import PairCrops
 from deblur.data.pairs import FileImage, FilePair, ImageFile, Pair, evenly_chosen, find_pairs, fingerprint, whole
 from deblur.data.parallel import OnProgress
-from deblur.data.scenes import FEWEST, scene_of, split_scenes
+from deblur.data.scenes import FEWEST, scenes_of, split_scenes
 from deblur.errors import DataError, SettingError
 from deblur.images import SUFFIXES
 from deblur.synthesis.draw import BlurRanges
@@ -111,13 +111,13 @@ Part = PairCrops | BlurredCrops
 class Source:
     """An opened source: the pairs, photos or leaves that ``name`` names.
 
-    ``scenes``: of all pairs in the folder, whatever is left out of ``pairs`` later.
+    ``scenes``: name -> scene of all pairs in the folder, whatever is left out of ``pairs`` later.
     """
 
     name: SourceName
     pairs: Sequence[FilePair] = ()
     photos: Sequence[FileImage] = ()
-    scenes: frozenset[str] = frozenset()
+    scenes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def images(self) -> int:
@@ -191,7 +191,7 @@ def open_source(name: SourceName, reading: Reading) -> Source:
         if name.kind == "pairs"
         else find_frames(name.path, reading.average, reading.blur_gamma)
     )
-    source = Source(name, pairs=pairs, scenes=frozenset(scene_of(pair.name) for pair in pairs))
+    source = Source(name, pairs=pairs, scenes=scenes_of(name.path, [pair.name for pair in pairs]))
     return _by_scene(source)[2] if name.promotion else source
 
 
@@ -337,16 +337,17 @@ def hold_back(sources: Sequence[Source]) -> Parts:
 
 def _by_scene(source: Source) -> list[Source]:
     """(training, validation, promotion)."""
-    if len(source.scenes) < FEWEST:
-        names = ", ".join(sorted(scene or "names of numbers only" for scene in source.scenes))
+    scenes = set(source.scenes.values())
+    if len(scenes) < FEWEST:
+        names = ", ".join(sorted(scene or "names of numbers only" for scene in scenes))
         raise SettingError(
             f"{source.name.path} has too few scenes to keep some for validation and for a promotion: "
-            f"{len(source.scenes)} of {FEWEST} ({names}). A scene is a sequence's folder, or a file's name without its "
+            f"{len(scenes)} of {FEWEST} ({names}). A scene is a sequence's folder, or a file's name without its "
             "number. Give test_data: pairs of other scenes."
         )
     parts = [
-        replace(source, pairs=[pair for pair in source.pairs if scene_of(pair.name) in scenes])
-        for scenes in map(set, split_scenes(source.scenes))
+        replace(source, pairs=[pair for pair in source.pairs if source.scenes[pair.name] in part])
+        for part in map(set, split_scenes(scenes))
     ]
     if not all(part.pairs for part in parts):
         raise DataError(f"{source.name.path}: all pairs of a part are broken. Mend them, or give test_data.")

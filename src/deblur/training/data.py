@@ -145,7 +145,7 @@ def _datasets(parts: Parts) -> list[dict[str, Any]]:
 
 def _split_line(kept: Source) -> str:
     """For people; ``kept``: the part that is kept for a promotion."""
-    train, validate, promote = map(len, split_scenes(kept.scenes))
+    train, validate, promote = map(len, split_scenes(kept.scenes.values()))
     named = shlex.quote(str(replace(kept.name, weight=1.0, promotion=True)))
     return (
         f"split by scene: {train} train, {validate} validate{'s' * (validate == 1)}, {promote} kept for promotion "
@@ -155,7 +155,7 @@ def _split_line(kept: Source) -> str:
 
 def _split_named(kept: Source) -> str:
     """For the record, with names: ``gopro: 8 train; validation: GOPR0384; promotion: GOPR0881``."""
-    train, *others = split_scenes(kept.scenes)
+    train, *others = split_scenes(kept.scenes.values())
     named = [", ".join(scenes[:SCENES_TOLD]) + ", ..." * (len(scenes) > SCENES_TOLD) for scenes in others]
     return f"{kept.name.path}: {len(train)} train; validation: {named[0]}; promotion: {named[1]}"
 
