@@ -154,12 +154,16 @@ def _recipe(info: ModelInfo) -> Iterator[str]:
     yield from _section("Recipe")
     trained = info.trained or {}
     settings = trained.get("settings", {})
-    rows = [[name, f"{settings[key]}"] for key, name in RECIPE.items() if settings.get(key) not in (None, "", [])]
+    rows = [[name, _told(settings[key])] for key, name in RECIPE.items() if settings.get(key) not in (None, "", [])]
     seconds, energy_kj = trained.get("seconds"), trained.get("energy_kj")
     rows.append(["time", f"{seconds:,.0f} s" if seconds else NOT_RECORDED])
     rows.append(["energy", f"{energy_kj:,.0f} kJ" if energy_kj else NOT_RECORDED])
     rows.append(["commit", info.git_commit or NOT_RECORDED])
     yield from _table(["", ""], rows)
+
+
+def _told(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _limits(info: ModelInfo) -> Iterator[str]:
