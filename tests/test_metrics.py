@@ -5,12 +5,13 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from scipy.signal import convolve2d, fftconvolve
 from skimage.metrics import structural_similarity
 
 from deblur.data.photos import SharpPhoto
 from deblur.losses.ms_ssim import ms_ssim as ms_ssim_in_torch
-from deblur.metrics import PSNR_OF_EQUAL_DB, SsimConvention, ms_ssim, psnr_db, ssim
+from deblur.metrics import PSNR_OF_EQUAL_DB, SsimConvention, gradient_ratio, ms_ssim, psnr_db, ssim
 
 RNG = np.random.default_rng(0)
 SHARP = RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -104,3 +105,15 @@ def test_ms_ssim_is_that_of_the_loss(shape: tuple[int, int]) -> None:
 def test_ms_ssim_says_what_is_too_small() -> None:
     with pytest.raises(ValueError, match="at least 11 px; this one has 10"):
         ms_ssim(SHARP[:10], SHARP[:10])
+
+
+def test_the_gradient_tells_softer_from_harder(photos: dict[str, SharpPhoto]) -> None:
+    sharp = photos["coffee"].pixels
+    soft = gaussian_filter(sharp, (2, 2, 0))
+    assert gradient_ratio(sharp, sharp) == 1
+    assert 0.2 < gradient_ratio(soft, sharp) < 0.7
+    assert gradient_ratio(soft, sharp) == pytest.approx(1 / gradient_ratio(sharp, soft))
+    assert gradient_ratio(np.roll(sharp, 3, axis=1), sharp) == pytest.approx(1, abs=0.02), "whatever its place"
+    flat = np.full_like(sharp, 9)
+    assert gradient_ratio(sharp, flat) == 1
+    assert gradient_ratio(flat, sharp) == 0

@@ -90,6 +90,20 @@ def ms_ssim(image: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
     return float(product.mean())
 
 
+def gradient_ratio(image: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
+    """Mean gradient of a ``(H, W, 3)`` uint8 image over that of its reference: below 1 it is softer, above 1 harder.
+
+    1 where the reference has none.
+    """
+    mean, reference = (_mean_gradient(x) for x in (image, sharp))
+    return mean / reference if reference else 1.0
+
+
+def _mean_gradient(rgb: NDArray[np.uint8]) -> float:
+    grey = rgb.mean(axis=2, dtype=np.float32)
+    return float(np.hypot(np.diff(grey, axis=0)[:, :-1], np.diff(grey, axis=1)[:-1]).mean())
+
+
 def scales_that_fit(side_px: int) -> int:
     """How many MS-SSIM scales an image with this shorter side allows: 5 above 160 px, 4 above 80, 3 above 40 ...
 

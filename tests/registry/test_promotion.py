@@ -132,8 +132,17 @@ def test_who_beats_the_bundled_model_restores_where_nobody_chooses(
     assert (locate(None) / ONNX_FILE).read_bytes() == (planted / "by10" / ONNX_FILE).read_bytes()
 
 
-def test_mlflow_shows_the_card(registered: Path) -> None:
+def test_mlflow_shows_the_card_and_what_an_evaluation_found(registered: Path, planted: Path) -> None:
     version = connect().get_model_version(NAME, "1")
     assert version.description.startswith("# lighter-4\n")
     assert "## Known harms" in version.description
     assert mlflow.get_run(version.run_id).data.tags["mlflow.note.content"] == version.description
+    few = str(planted / "few")
+    assert main(["evaluate", f"models:/{NAME}/1", "--data", few, "--no-references", "--tracking"]) == 0
+    version = connect().get_model_version(NAME, "1")
+    assert "Gains in PSNR over the blurry input" in version.description
+    (gain,) = (value for key, value in version.tags.items() if key.startswith("gain_db"))
+    assert gain in version.description
+    (run,) = connect().search_runs([experiment_id(connect())], filter_string="run_name LIKE 'evaluate%'")
+    assert run.data.metrics
+    assert {f.path for f in connect().list_artifacts(run.info.run_id)} == {"evaluation.html", "evaluation.json"}

@@ -14,7 +14,7 @@ from deblur.evaluation.blur_strength import blur_sigma_px
 from deblur.evaluation.scores import NOTHING_TO_GAIN_DB
 from deblur.evaluation.ways import Way
 from deblur.images import Rgb8
-from deblur.metrics import SsimConvention, ms_ssim, psnr_db, scales_that_fit, ssim
+from deblur.metrics import SsimConvention, gradient_ratio, ms_ssim, psnr_db, scales_that_fit, ssim
 
 MOST_SHIFT_PX = 6
 Distance = Callable[[Rgb8, Rgb8], float]
@@ -29,6 +29,7 @@ class Figures:
         psnr_db: as it comes.
         ssim: in the evaluation's convention.
         ms_ssim: over as many scales as fit.
+        gradient: mean gradient over the reference's; below 1 it is softer.
         shifted_psnr_db: after the best global shift, of the pixels inside for every allowed one; None: too small.
         shift_px: how far that was.
         lpips: None: nobody named its weights.
@@ -37,6 +38,7 @@ class Figures:
     psnr_db: float
     ssim: float
     ms_ssim: float
+    gradient: float
     shifted_psnr_db: float | None
     shift_px: float | None
     lpips: float | None
@@ -136,6 +138,7 @@ def _figures(image: Rgb8, sharp: Rgb8, convention: SsimConvention, lpips: Distan
         psnr_db(image, sharp),
         ssim(image, sharp, convention),
         ms_ssim(image, sharp),
+        gradient_ratio(image, sharp),
         shifted.psnr_db if shifted else None,
         math.hypot(shifted.dy_px, shifted.dx_px) if shifted else None,
         lpips(image, sharp) if lpips else None,

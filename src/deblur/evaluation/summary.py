@@ -41,6 +41,8 @@ class Summary:
     ssim_input: float
     ms_ssim: float
     ms_ssim_input: float
+    gradient: float
+    gradient_input: float
     lpips: float | None
     lpips_input: float | None
     gain_db: Interval
@@ -100,6 +102,8 @@ def summary(rows: Sequence[Measured]) -> Summary | None:
         ssim_input=fmean(row.blurry.ssim for row in some),
         ms_ssim=fmean(row.restored.ms_ssim for row in some),
         ms_ssim_input=fmean(row.blurry.ms_ssim for row in some),
+        gradient=fmean(row.restored.gradient for row in some),
+        gradient_input=fmean(row.blurry.gradient for row in some),
         lpips=_mean_if_all(row.restored.lpips for row in some),
         lpips_input=_mean_if_all(row.blurry.lpips for row in some),
         gain_db=gained.gain_db,

@@ -88,19 +88,19 @@ def gain_listings(evaluation: Evaluation) -> list[Listing]:
 
 def _scores(summaries: list[Summary], about: str, price: float | None, memory_gb: float) -> Listing:
     first = summaries[0]
-    heads = ["", "PSNR dB", "gain dB [95 %]", "after one shift", "least", "SSIM", "MS-SSIM"]
+    heads = ["", "PSNR dB", "gain dB [95 %]", "after one shift", "least", "SSIM", "MS-SSIM", "gradient"]
     heads += (
         ["LPIPS"] * (first.lpips is not None) + ["s", "s/MP"] + [f"per 1000 at {memory_gb:g} GB"] * (price is not None)
     )
     left_out = f"; {first.left_out} with nothing to gain left out" if first.left_out else ""
     drawn = f"; intervals over {first.gain_db.groups} {first.gain_db.by}"
     nothing = ["do nothing", f"{first.psnr_input_db:.2f}", "", "", "", f"{first.ssim_input:.4f}"]
-    nothing += [f"{first.ms_ssim_input:.4f}", *_lpips(first.lpips_input)]
+    nothing += [f"{first.ms_ssim_input:.4f}", f"{first.gradient_input:.2f}", *_lpips(first.lpips_input)]
     nothing += [""] * (len(heads) - len(nothing))
     rows = []
     for each in summaries:
         cells = [each.way, f"{each.psnr_db:.2f}", str(each.gain_db), or_dash(each.shifted_gain_db)]
-        cells += [f"{each.least_gain_db:+.2f}", f"{each.ssim:.4f}", f"{each.ms_ssim:.4f}"]
+        cells += [f"{each.least_gain_db:+.2f}", f"{each.ssim:.4f}", f"{each.ms_ssim:.4f}", f"{each.gradient:.2f}"]
         cells += [*_lpips(each.lpips), f"{each.seconds:.2f}", f"{each.seconds_per_megapixel:.2f}"]
         cells += [f"{cost_of_1000(each.seconds, memory_gb, price):.4f}"] if price is not None else []
         rows.append(cells)

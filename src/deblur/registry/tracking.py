@@ -41,11 +41,12 @@ _lent: dict[str, str] = {}
 
 
 def require_mlflow() -> None:
-    """Import mlflow, and keep it quiet.
+    """Import mlflow, and keep it quiet: it would also report its use to its makers.
 
     Raises:
         SettingError: it is not installed.
     """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         import mlflow  # noqa: F401
     except ImportError as error:
