@@ -8,8 +8,8 @@ from deblur.models import build
 from deblur.models.network import Network
 
 SMALL: dict[str, dict[str, Any]] = {
-    "NAFNet": {"width": 4, "encoder_blocks": (1, 0, 0, 2), "decoder_blocks": (0, 1, 0, 0)},
-    "Restormer": {"width": 4, "level_blocks": (1, 0, 0, 2), "refinement_blocks": 1, "heads": (1, 2, 2, 4)},
+    "NAFNet": {"width": 4, "encoder_blocks": (1, 0, 0, 1), "decoder_blocks": (0, 1, 0, 0)},
+    "Restormer": {"width": 4, "level_blocks": (1, 0, 0, 1), "refinement_blocks": 0, "heads": (1, 2, 2, 4)},
     "EcaUNet": {"width": 8},
     "SeUNet": {"width": 8},
     "Msafn": {"width": 8, "blocks": 1, "drop": 0.5},

@@ -116,6 +116,14 @@ def test_it_sees_as_far_as_it_says(name: str) -> None:
     assert changed[..., -8:].max() > 1e-9, "beyond the reach of its convolutions"
 
 
+def test_stacked_convolutions_fit_into_the_memory_that_is_given(tmp_path: Path, quick_export: None) -> None:
+    network = StackedConv(8, 4)
+    tiling = Tiling(32, 2 * network.halo_px, network.size_rule, network.halo_px)
+    info = export_model(network, tmp_path, name="m", tiling=tiling)
+    assert info.bytes_per_px == 112
+    assert info.tiling_within(50).tile_px > info.tiling_within(10).tile_px > 32
+
+
 def test_stacked_convolutions_are_the_same_however_a_photo_is_cut(tmp_path: Path, quick_export: None) -> None:
     network = StackedConv(8, 4)
     nn.init.normal_(network.head.weight, std=0.1)
@@ -161,9 +169,21 @@ def test_the_file_equals_the_network_on_odd_sizes(name: str, tmp_path: Path, qui
         assert key.endswith("num_batches_tracked") or torch.equal(again[key], value), key
 
 
+@pytest.mark.parametrize("name", ["Restormer", "EcaUNet"])
+def test_the_registered_form_takes_any_size_too(name: str) -> None:
+    """As MLflow logs a network: ``torch.export``, which finds out by itself what may vary. Between them, these two have
+    the operations of all."""
+    network, any_size = small(name).eval(), torch.export.Dim.AUTO
+    step = network.size_rule.multiple_of
+    example = torch.rand(2, 3, 4 * step, 6 * step)
+    program = torch.export.export(network, (example,), dynamic_shapes=[{0: any_size, 2: any_size, 3: any_size}])
+    blurry = torch.rand(1, 3, 7 * step, 5 * step)
+    assert torch.allclose(program.module()(blurry), network(blurry), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_it_is_trained_verified_and_restores_a_photo(
-    name: str, tmp_path: Path, pair_folder: Path, quick_export: None
+    name: str, tmp_path: Path, pair_folder: Path, quick_export: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = [
         word
@@ -183,4 +203,7 @@ def test_it_is_trained_verified_and_restores_a_photo(
     with Image.open(photo) as before, Image.open(restored) as after:
         assert after.size == before.size
         assert np.any(np.asarray(after) != np.asarray(before.convert("RGB")))
+    capsys.readouterr()
+    assert main([*train.split(), *own, *data]) == 0
+    assert "is finished" in capsys.readouterr().out
     assert network_from(tmp_path).architecture == network_from(tmp_path / "model").architecture

@@ -41,6 +41,11 @@ class StackedConv(Network):
         """One px a convolution."""
         return self.depth
 
+    @property
+    def bytes_per_px(self) -> float:
+        """Input and output, and two maps of ``width`` channels: above all that was measured, with both engines."""
+        return 48 + 8.0 * self.width
+
     def forward(self, blurry: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in ``[0, 1]`` -> the same shape, not clamped."""
         return blurry + self.head(self.layers(blurry * 2 - 1))

@@ -153,8 +153,8 @@ class NetworkSettings:
     """The network, where its weights begin, and how it cuts images."""
 
     network: NetworkName = "DeblurUNet"
-    """DeblurUNet as published; FastUNet: half resolution, no normalisation, the same result however it is tiled;
-    documentation/networks.md compares them all. Its own arguments are listed below."""
+    """DeblurUNet as published, FastUNet for CPUs, or another; documentation/networks.md compares them. The chosen
+    one's own arguments stand below."""
     options: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=lambda: options_of("DeblurUNet"))
     """The network's own arguments; the command line has each under its own name."""
     init: str | None = None
@@ -164,7 +164,7 @@ class NetworkSettings:
     tile_size: int = 512
     """Tile side in validation and in the exported model, px."""
     tile_overlap: int = 32
-    """Overlap of neighbouring tiles, px; 64 as published. (FastUNet takes what its reach needs.)"""
+    """Overlap of neighbouring tiles, px; 64 as published. (FastUNet and StackedConv take what their reach needs.)"""
 
     @property
     def architecture(self) -> dict[str, Any]:
