@@ -20,7 +20,8 @@ def export(
     """Write weights as a model folder, which restore and serve take.
 
     Args:
-        weights: A checkpoint, the output folder of a training (its newest averaged weights), or a model folder.
+        weights: A checkpoint (or official weights of NAFNet or Restormer), the output folder of a training (its
+            newest averaged weights), or a model folder.
         folder: Where model.onnx and model.json go.
         name: What the model is called.
         test_data: Sources of validation pairs to verify the written file on.

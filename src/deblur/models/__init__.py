@@ -11,11 +11,20 @@ import torch
 from torch import nn
 
 from deblur.errors import ModelError, SettingError
+from deblur.models.eca_unet import EcaUNet
 from deblur.models.fast_unet import FastUNet
+from deblur.models.msafn import LightMsafn, Msafn
+from deblur.models.nafnet import NAFNet
 from deblur.models.network import Network
+from deblur.models.restormer import Restormer
+from deblur.models.se_unet import SeUNet
+from deblur.models.stacked_conv import StackedConv
 from deblur.models.unet import DeblurUNet
 
-ARCHITECTURES: dict[str, type[Network]] = {"DeblurUNet": DeblurUNet, "FastUNet": FastUNet}
+ARCHITECTURES: dict[str, type[Network]] = {
+    network.__name__: network
+    for network in (DeblurUNet, FastUNet, NAFNet, Restormer, EcaUNet, SeUNet, Msafn, LightMsafn, StackedConv)
+}
 
 
 def build(architecture: Mapping[str, Any], *, weights: bool = True) -> Network:

@@ -19,6 +19,7 @@ from deblur.files import replace, sha256_of, whole_file, write_json
 from deblur.inference.model_folder import ONNX_FILE, whole_info
 from deblur.models import build
 from deblur.models.network import Network
+from deblur.models.official import as_checkpoint
 
 LAST, PREVIOUS = "last.pth", "previous.pth"
 LAST_JSON, PREVIOUS_JSON = "last.json", "previous.json"
@@ -122,13 +123,13 @@ def recover_state(folder: Path) -> SavedState:
 
 
 def load_checkpoint(source: Path | bytes) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU; tensors and plain values only.
+    """Read a checkpoint onto the CPU; tensors and plain values only. Official weights become one.
 
     Args:
         source: a file, whose sha256 is checked where a ``last.json`` beside it records one, or a state's bytes.
 
     Raises:
-        ModelError: missing, damaged, or not a checkpoint of this program.
+        ModelError: missing, damaged, neither a checkpoint of this program nor official weights that are known.
     """
     name = "the training state" if isinstance(source, bytes) else str(source)
     try:
@@ -142,6 +143,8 @@ def load_checkpoint(source: Path | bytes) -> dict[str, Any]:
         raise ModelError(f"There is no checkpoint {name}.") from error
     except Exception as error:  # zip, pickle and storage errors share no base
         raise ModelError(f"{name} is not a readable checkpoint ({type(error).__name__}).") from error
+    if isinstance(state, dict) and "params" in state:
+        return as_checkpoint(state["params"])
     if not isinstance(state, dict) or "model_state_dict" not in state:
         raise ModelError(f"{name} is not a checkpoint: it has no model_state_dict.")
     return state
@@ -157,8 +160,8 @@ def network_of(state: dict[str, Any]) -> Network:
 
 
 def network_from(path: Path) -> Network:
-    """The network of a checkpoint file, of a training's output folder (its newest whole state), or of a model folder
-    (whose ONNX file keeps every weight under its name).
+    """The network of a checkpoint file (also an official one of NAFNet or Restormer), of a training's output folder
+    (its newest whole state), or of a model folder (whose ONNX file keeps every weight under its name).
 
     Raises:
         ModelError: nothing readable there, or weights of another network.
@@ -194,9 +197,10 @@ def _weights_in(onnx_file: Path) -> dict[str, torch.Tensor]:
 
 
 def _filled(network: Network, weights: dict[str, torch.Tensor], source: str) -> Network:
-    wanted = network.state_dict()
+    own = network.state_dict()
+    counters = {name: own[name] for name in own if name.endswith(".num_batches_tracked")}  # an ONNX file lacks them
     try:
-        network.load_state_dict({name: weights[name] for name in wanted})
+        network.load_state_dict({name: (counters | weights)[name] for name in own})
     except (KeyError, RuntimeError) as error:
         raise ModelError(f"{source} holds the weights of another network ({error}).") from error
     return network

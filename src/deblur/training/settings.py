@@ -153,16 +153,18 @@ class NetworkSettings:
     """The network, where its weights begin, and how it cuts images."""
 
     network: NetworkName = "DeblurUNet"
-    """DeblurUNet as published, or FastUNet: half resolution, no normalisation, the same result however it is tiled."""
+    """DeblurUNet as published, FastUNet for CPUs, or another; documentation/networks.md compares them. The chosen
+    one's own arguments stand below."""
     options: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=lambda: options_of("DeblurUNet"))
     """The network's own arguments; the command line has each under its own name."""
     init: str | None = None
-    """Start from these weights: a checkpoint, the output folder of a training, a model folder or
-    models:/NAME@ALIAS. A model that was exported frozen trains on without GroupNorm, a checkpoint with it."""
+    """Start from these weights: a checkpoint (or official weights of NAFNet or Restormer), the output folder of a
+    training, a model folder or models:/NAME@ALIAS. A model that was exported frozen trains on without GroupNorm, a
+    checkpoint with it."""
     tile_size: int = 512
     """Tile side in validation and in the exported model, px."""
     tile_overlap: int = 32
-    """Overlap of neighbouring tiles, px; 64 as published. (FastUNet takes what its reach needs.)"""
+    """Overlap of neighbouring tiles, px; 64 as published. (FastUNet and StackedConv take what their reach needs.)"""
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -194,7 +196,8 @@ class ScheduleSettings:
     batch_size: Annotated[int, AT_LEAST_1] = 24
     """Crops a step, of all processes and micro-batches together."""
     accumulate: Annotated[int, AT_LEAST_1] = 1
-    """Micro-batches a step: the same gradients in a part of the memory."""
+    """Micro-batches a step: the same gradients in a part of the memory (except for EcaUNet, which has batch
+    normalisation, and Msafn, which has stochastic depth)."""
     num_epochs: Annotated[int, AT_LEAST_1] = 200
     """Epochs; the learning-rate schedule ends with the last."""
     optimizer: OptimizerName = "adamw"

@@ -171,7 +171,7 @@ class TrainingState:
         self.device, self.precision, self.optimization = device, precision, optimization
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = objective.to(device)
-        self.average = AveragedModel(self.network, multi_avg_fn=self._averaged)
+        self.average = AveragedModel(self.network, multi_avg_fn=self._averaged, use_buffers=True)
         self.trained = [*self.network.parameters(), *self.objective.parameters()]
         self.optimizer = optimization.optimizer_of(self.trained)
         self.schedule = optimization.schedule_of(self.optimizer, steps)
@@ -180,7 +180,8 @@ class TrainingState:
 
     @property
     def served(self) -> Network:
-        """The averaged network: what is validated, kept as the best, exported and registered."""
+        """The averaged network: what is validated, kept as the best, exported and registered. Batch normalisation's
+        statistics are averaged as the weights are."""
         network = self.average.module
         assert isinstance(network, Network)
         return network

@@ -40,11 +40,12 @@ def optimizer_step(
     batches: Sequence[Loaded],
     processes: Processes = Processes(),
 ) -> StepResult:
-    """Take one step over ``batches``; several of one size give the gradients of their union.
+    """Take one step over ``batches``; several of one size give the gradients of their union, except those of a network
+    with batch normalisation or stochastic depth, which are not sums over samples.
 
-    Gradients are clipped after unscaling. A step whose loss or gradients are not finite changes no weight, no moment
-    and no average. With fp16, gradients that overflow only because of the loss scale are no fault: the scaler lowers
-    it (Micikevicius et al. 2018).
+    Gradients are clipped after unscaling. A step whose loss or gradients are not finite changes no weight, no moment,
+    no average and no buffer. With fp16, gradients that overflow only because of the loss scale are no fault: the
+    scaler lowers it (Micikevicius et al. 2018).
 
     Args:
         state: the network and all that a step changes.
@@ -53,6 +54,7 @@ def optimizer_step(
         processes: that take this step together.
     """
     state.optimizer.zero_grad(set_to_none=True)
+    buffers = [(buffer, buffer.clone()) for buffer in state.network.buffers()]
     total, sums = torch.zeros((), device=state.device), dict[str, Tensor]()
     for i, batch in enumerate(batches):
         with _unless_last(lesson, i, len(batches)):
@@ -71,6 +73,9 @@ def optimizer_step(
     if finite:
         state.scaler.step(state.optimizer)
         state.average.update_parameters(state.network)
+    else:
+        for buffer, before in buffers:  # batch normalisation has counted what came
+            buffer.copy_(before)
     state.scaler.update()
     with warnings.catch_warnings():  # torch warns where the very first step is skipped
         warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
