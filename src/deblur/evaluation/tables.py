@@ -50,7 +50,7 @@ def tables_of(evaluation: Evaluation, price: float | None, memory_gb: float) -> 
         *gain_listings(evaluation)[:1],
     ]
     yield from (each if isinstance(each, str) else each.for_terminal() for each in listings)
-    yield from map(tiles_line, evaluation.tiled)
+    yield from (tiles_line(facts) for facts in evaluation.tiled if facts.tiled.tiles > 1)
     for way in evaluation.ways[:1]:
         told = [f"{row.set} {row.name} {row.gain_db:+.2f}" for row in evaluation.worst(way.name)[:NAMED]]
         if told:
@@ -136,9 +136,9 @@ def _bins(title: str, found: list[Bins], interval: Callable[[Group], Interval | 
     parts = []
     for by in dict.fromkeys(bins.by for bins in found):
         of_ways = zip(*(bins.groups for bins in found if bins.by == by), strict=True)
-        parts.append(
-            [[f"{same[0].name} ({same[0].images})", *(or_dash(interval(g)) for g in same)] for same in of_ways]
-        )
+        told = [same for same in of_ways if by != "scene" or same[0].images > 1]  # one image is no group
+        parts.append([[f"{same[0].name} ({same[0].images})", *(or_dash(interval(g)) for g in same)] for same in told])
+    parts = [part for part in parts if part]
     return Listing(title, ["", *dict.fromkeys(bins.way for bins in found)], parts)
 
 
