@@ -1,6 +1,7 @@
 """Whole evaluations, of models whose worth is known: what is measured, and what it says together."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,20 @@ def test_a_planted_better_model_is_found_better(found: Evaluation) -> None:
     assert difference.psnr_db.low > 2
     assert (difference.psnr_db.groups, difference.psnr_db.by) == (5, "scenes")
     assert of_pairs["lighter-10"].psnr_input_db == pytest.approx(10 * np.log10(255**2 / (DARKER**2 + 16)), abs=0.1)
+
+
+def test_where_nothing_can_be_gained_no_model_is_better(planted: Path, tmp_path: Path) -> None:
+    """A pair of equal pictures, which a model can only harm, would decide the difference."""
+    folder = shutil.copytree(planted / "few", tmp_path / "few")
+    equal = sorted((folder / "sharp").iterdir())[:2]
+    for file in equal:
+        shutil.copy(file, folder / "blur")
+    ways = ways_of(planted, "by4", "by10")
+    (difference,) = evaluate(open_report_sets([str(folder)]), ways).differences
+    assert difference.psnr_db.high == pytest.approx(-6, abs=0.1)
+    for file in (folder / "sharp").iterdir():
+        shutil.copy(file, folder / "blur")
+    assert not evaluate(open_report_sets([str(folder)]), ways).differences
 
 
 def test_groups_hold_every_pair_once(found: Evaluation) -> None:
