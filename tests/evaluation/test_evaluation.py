@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from deblur.data.report_sets import open_report_sets
+from deblur.errors import SettingError
 from deblur.evaluation.evaluation import Evaluation, evaluate, write_evaluation
 from deblur.evaluation.ways import Way, model_ways, reference_ways, tiled_against_whole
 from deblur.images import Rgb8
@@ -94,6 +95,15 @@ def test_it_is_deterministic_and_json_has_what_was_promised(found: Evaluation, p
     assert wanted <= told["images"][0].keys()
     assert len(told["images"]) == 60
     assert told["sets"][0]["fingerprint"] == found.sets[0].fingerprint
+
+
+def test_models_of_one_name_are_told_apart(planted: Path, tmp_path: Path) -> None:
+    """Also where the last folders of their paths are called the same; rows of one name would be taken for one model."""
+    named = [str(shutil.copytree(planted / "by4", tmp_path / place / "run" / "model")) for place in ("a", "b")]
+    opened = [(name, open_model(Path(name), OnnxEngine)) for name in named]
+    assert [way.name for way in model_ways(opened)] == [f"lighter-4 ({name})" for name in named]
+    with pytest.raises(SettingError, match="is named twice"):
+        model_ways([opened[0], opened[0]])
 
 
 def test_sharp_photographs_are_a_kind_of_their_own(planted: Path) -> None:
