@@ -10,7 +10,10 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from deblur.cli import main
+from deblur.data.report_sets import open_report_sets
+from deblur.errors import RegistrationError
 from deblur.evaluation.card import write_card
+from deblur.evaluation.contest import Rules
 from deblur.inference import locating
 from deblur.inference.model_folder import ONNX_FILE, GainInterval, read_info
 from deblur.library import locate
@@ -95,6 +98,18 @@ def test_a_first_champion_a_better_one_an_equal_one_and_back(
     assert "the first champion" in capsys.readouterr().err
 
 
+def test_a_champion_that_came_meanwhile_stays(registered: Path) -> None:
+    """Of two promotions at once, the second to be done was judged against one that is champion no more."""
+    assert promote("--data", str(registered), "--version", "1") == 0
+    sets = open_report_sets([str(registered)])
+    who = promotion.contestants(NAME)
+    judgement = promotion.judge(who.fetched(), sets, Rules(allow_slower=True))
+    connect().set_registered_model_alias(NAME, CHAMPION, "2")
+    with pytest.raises(RegistrationError, match="version 2 became champion in the place of 1"):
+        promotion.carry_out(who, judgement, sets, [])
+    assert aliases()[CHAMPION] == "2"
+
+
 def test_what_cannot_decide_is_refused(registered: Path, planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert promote() == 1
     assert "--data is needed" in capsys.readouterr().err
@@ -110,8 +125,6 @@ def test_what_cannot_decide_is_refused(registered: Path, planted: Path, capsys: 
 def test_the_set_that_selected_a_model_does_not_judge_it(
     registered: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from deblur.data.report_sets import open_report_sets
-
     fingerprint = open_report_sets([str(registered)])[0].fingerprint
     real = promotion.read_info
     monkeypatch.setattr(promotion, "read_info", lambda folder: replace(real(folder), scored_on=fingerprint))

@@ -171,7 +171,7 @@ def carry_out(who: Contestants, judgement: Judgement, sets: Sequence[ReportSet],
         files: artifacts of the run.
 
     Raises:
-        RegistrationError: the registry refused or did not answer.
+        RegistrationError: the registry refused or did not answer, or there is another champion by now.
     """
     verdict = judgement.verdict
     told = "wins" if verdict.wins else "does not win"
@@ -188,7 +188,7 @@ def carry_out(who: Contestants, judgement: Judgement, sets: Sequence[ReportSet],
         if serving and judgement.beaten_bundled:
             client.set_model_version_tag(who.name, serving, BEATS_BUNDLED, judgement.beaten_bundled)
         if verdict.wins:
-            _crown(client, who.name, who.challenger, who.champion)
+            _crown(client, who)
     return run_id
 
 
@@ -211,10 +211,16 @@ def roll_back(name: str) -> tuple[str, str]:
     return str(champion), str(former)
 
 
-def _crown(client: "MlflowClient", name: str, version: str, former: str | None) -> None:
-    if former:
-        client.set_model_version_tag(name, version, FORMER, former)
-    client.set_registered_model_alias(name, CHAMPION, version)
+def _crown(client: "MlflowClient", who: Contestants) -> None:
+    now = client.get_registered_model(who.name).aliases.get(CHAMPION)
+    if (str(now) if now else None) != who.champion:
+        raise RegistrationError(
+            f"While {who.name} version {who.challenger} was judged, version {now or 'none'} became champion in the "
+            f"place of {who.champion or 'none'}. Nothing was moved; promote again, against the new champion."
+        )
+    if who.champion:
+        client.set_model_version_tag(who.name, who.challenger, FORMER, who.champion)
+    client.set_registered_model_alias(who.name, CHAMPION, who.challenger)
 
 
 def _flat(verdict: Verdict) -> dict[str, Any]:
