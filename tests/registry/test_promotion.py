@@ -129,7 +129,28 @@ def test_the_set_that_selected_a_model_does_not_judge_it(
     real = promotion.read_info
     monkeypatch.setattr(promotion, "read_info", lambda folder: replace(real(folder), scored_on=fingerprint))
     assert promote("--data", str(registered)) == 1
-    assert "selected the checkpoint" in capsys.readouterr().err
+    assert "selected its checkpoint" in capsys.readouterr().err
+
+
+def test_what_a_model_trained_on_does_not_judge_it(
+    registered: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither its sources nor the folder that they are parts of; what it kept for a promotion does."""
+    kept = open_report_sets([f"promotion:{registered}"])[0]
+    real = promotion.read_info
+
+    def trained(*datasets: tuple[str, str, str]) -> None:
+        told = [dict(zip(("context", "digest", "source"), each, strict=True)) for each in datasets]
+        monkeypatch.setattr(promotion, "read_info", lambda folder: replace(real(folder), trained={"datasets": told}))
+
+    trained(("training", open_report_sets([str(registered)])[0].fingerprint, "elsewhere"))
+    assert promote("--data", str(registered)) == 1
+    assert "trained a contestant" in capsys.readouterr().err
+    trained(("training", "a", str(registered)), ("promotion", kept.fingerprint, str(registered)))
+    assert promote("--data", str(registered)) == 1
+    assert "promotion:FOLDER" in capsys.readouterr().err
+    assert promote("--data", f"promotion:{registered}") == 1
+    assert "hold 4 pairs" in capsys.readouterr().err, "it may judge, and is too small here"
 
 
 def test_who_beats_the_bundled_model_restores_where_nobody_chooses(

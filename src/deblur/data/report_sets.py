@@ -65,12 +65,14 @@ class ReportSet:
         pairs: in their order.
         scenes: of each pair.
         sharp: whether both pictures of a pair are one sharp photograph, which a model should leave as it is.
+        folder: whose images it holds, all of them; None where it is a part.
     """
 
     name: str
     pairs: Sequence[Pair]
     scenes: Sequence[str]
     sharp: bool = False
+    folder: Path | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -175,4 +177,6 @@ def _opened(text: str, table: Mapping[str, str] | None) -> ReportSet:
     known = source.scenes if table is None else looked_up(table, names)
     scenes = [known.get(name) or scene_of(name) for name in names]
     path = source.name.path
-    return ReportSet("/".join(path.parts[-2:]) if path else text, pairs, scenes, sharp=bool(source.photos))
+    name = "/".join(path.parts[-2:]) if path else text
+    whole = None if source.name.promotion else path
+    return ReportSet(name, pairs, scenes, sharp=bool(source.photos), folder=whole)

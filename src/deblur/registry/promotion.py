@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SETS = "promotion_sets"
 """Tag of a registered model: the fingerprints of the sets that the last decision was made on."""
+KEPT = "promotion"
+"""Context of a dataset that a training kept for this."""
 FORMER = "former_champion"
 """Tag of a version: the version that was champion before it."""
 DECISION = "promotion"
@@ -67,7 +69,10 @@ def contestants(name: str, challenger: str | None = None) -> Contestants:
 
 
 def check_sets(name: str, folders: Sequence[Path], sets: Sequence[ReportSet], *, new_sets: bool) -> None:
-    """Refuse sets that cannot decide: those that selected a contestant, and others than the last decision's.
+    """Refuse sets that cannot decide: those that trained or selected a contestant, and others than the last decision's.
+
+    A training records its sources: their fingerprints, and their folders, of which a part may have been kept for a
+    promotion. That part may decide, the whole may not.
 
     Args:
         name: of the registered model.
@@ -79,12 +84,14 @@ def check_sets(name: str, folders: Sequence[Path], sets: Sequence[ReportSet], *,
         SettingError: it says which set, and why.
         ModelError: the registry fails.
     """
-    selected = {read_info(folder).scored_on for folder in folders}
+    infos = [read_info(folder) for folder in folders]
+    seen = [each for info in infos for each in (info.trained or {}).get("datasets", ()) if each["context"] != KEPT]
+    selected = {info.scored_on for info in infos} | {each["digest"] for each in seen}
     for each in sets:
-        if each.fingerprint in selected:
+        if each.fingerprint in selected or str(each.folder) in {one["source"] for one in seen}:
             raise SettingError(
-                f"{each.name} selected the checkpoint of a contestant, so it says too much good of it. Name a set that "
-                "no training has seen."
+                f"{each.name} trained a contestant or selected its checkpoint, so it says too much good of it. Name a "
+                "set that no training has seen; of a folder that was split by scene, promotion:FOLDER."
             )
     with tracker_trouble(ModelError, f"{name} cannot be looked up in the registry"):
         earlier = connect(create=False).get_registered_model(name).tags.get(SETS)
