@@ -20,6 +20,7 @@ from deblur.library import locate
 from deblur.registry import promotion, versions
 from deblur.registry.tracking import connect, experiment_id
 from deblur.registry.versions import BEATS_BUNDLED, CHALLENGER, CHAMPION
+from tests.evaluation.test_contest import rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 
@@ -171,3 +172,15 @@ def test_mlflow_shows_the_card(registered: Path) -> None:
     assert version.description.startswith("# lighter-4\n")
     assert "## Known harms" in version.description
     assert mlflow.get_run(version.run_id).data.tags["mlflow.note.content"] == version.description
+
+
+def test_memory_is_that_of_the_largest_image(pair_folder: Path) -> None:
+    """Wherever in its set it is."""
+    sets = open_report_sets([str(pair_folder)])
+    pictures = [pair.load()[0] for pair in sets[0].pairs]
+    sizes = [(image.shape[1], image.shape[0]) for image in pictures]
+    measured = [
+        replace(row, width_px=w, height_px=h) for row, (w, h) in zip(rows("new", [26.0] * 6), sizes, strict=True)
+    ]
+    largest = promotion._largest(sets, measured)
+    assert largest.size == max(image.size for image in pictures) > pictures[0].size

@@ -11,6 +11,7 @@ from deblur.errors import ModelError, RegistrationError, SettingError
 from deblur.evaluation.contest import Rules, Verdict, beats, decide
 from deblur.evaluation.evaluation import Evaluation, OnPart, evaluate
 from deblur.evaluation.footprint import footprint_mb
+from deblur.evaluation.measuring import Measured
 from deblur.evaluation.ways import Way, model_ways
 from deblur.images import Rgb8
 from deblur.inference.locating import bundled_model
@@ -156,14 +157,16 @@ def judge(
     beaten = None
     if bundled and serving and beats(evaluation, serving, names[-1], rules):
         beaten = opened[-1][1].info.sha256
-    pixels = _largest(sets)
+    pixels = _largest(sets, [row for row in evaluation.images if row.way == challenger])
     memory_mb = {name: footprint_mb(folder, pixels) for name, folder in zip(names, folders, strict=False)}
     return Judgement(evaluation, ways, verdict, beaten, memory_mb)
 
 
-def _largest(sets: Sequence[ReportSet]) -> Rgb8:
-    """The blurry picture of the first pair with the most pixels, of each set's first."""
-    return max((each.pairs[0].load()[0] for each in sets), key=lambda pixels: pixels.size)
+def _largest(sets: Sequence[ReportSet], rows: Sequence[Measured]) -> Rgb8:
+    """The blurry picture with the most pixels; ``rows`` are those of one way."""
+    pairs = [pair for each in sets for pair in each.pairs]
+    pair, _ = max(zip(pairs, rows, strict=True), key=lambda both: both[1].megapixels)
+    return pair.load()[0]
 
 
 def carry_out(who: Contestants, judgement: Judgement, sets: Sequence[ReportSet], files: Sequence[Path]) -> str:
