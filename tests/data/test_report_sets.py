@@ -37,6 +37,8 @@ def test_a_table_tells_the_scenes(pair_folder: Path, tmp_path: Path) -> None:
     table.write_text("name,scene\n" + "".join(f"{name},{'in' if i < 3 else 'out'}\n" for i, name in enumerate(names)))
     (found,) = open_report_sets([str(pair_folder)], table)
     assert list(found.scenes) == ["in", "in", "in", "out", "out", "out"]
+    table.write_text(table.read_text().removeprefix("name,scene\n"), encoding="utf-8-sig")
+    assert open_report_sets([str(pair_folder)], table)[0].scenes == found.scenes, "as spreadsheets write it"
     table.write_text("astronaut.png,in\n")
     with pytest.raises(DataError, match=r"lacks 5 of 6 images, such as camera\.png"):
         open_report_sets([str(pair_folder)], table)
@@ -50,8 +52,9 @@ def test_what_holds_no_fixed_images_is_refused(pair_folder: Path) -> None:
         open_report_sets([])
     with pytest.raises(SettingError, match="'deblur synth leaves FOLDER' saves a set"):
         open_report_sets(["leaves"])
-    with pytest.raises(SettingError, match="named twice"):
-        open_report_sets([str(pair_folder), str(pair_folder)])
+    for again in (str(pair_folder), f"pairs:{pair_folder}"):
+        with pytest.raises(SettingError, match="same images, which would count twice"):
+            open_report_sets([str(pair_folder), again])
 
 
 def test_photographs_are_sharp_until_they_are_degraded(photo_folder: Path) -> None:
@@ -77,6 +80,8 @@ def test_photographs_are_sharp_until_they_are_degraded(photo_folder: Path) -> No
         ("blur=3", "lists of whole numbers"),
         ("kernel=24", "numbered 0 to 23"),
         ("size=8", "the smallest is 11 px"),
+        ("noise=-5", "the least is 0"),
+        ("kernel=3,12 kernel=3", "a kernel twice"),
     ],
 )
 def test_a_grid_that_makes_no_sense(photo_folder: Path, wanted: str, told: str) -> None:

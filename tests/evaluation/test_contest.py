@@ -56,6 +56,18 @@ def test_harming_one_group_is_enough_to_lose() -> None:
     assert decide(evaluation(*better, *invisible, sharp=("sharp",)), "new", "old").wins
 
 
+def test_one_perfect_picture_decides_nothing() -> None:
+    """PSNR of equal pictures is infinite; the 100 dB that stand for it would outweigh nineteen others."""
+    new = rows("new", [100.0] + [25.9] * 19)
+    assert decide(evaluation(new, rows("old", [59.0] + [26.0] * 19)), "new", "old").difference_db.mean < 0
+
+
+@pytest.mark.parametrize("margin_db", [-1.0, float("nan"), float("inf")])
+def test_a_margin_that_asks_for_nothing_is_refused(margin_db: float) -> None:
+    with pytest.raises(SettingError, match="must be 0 or more"):
+        decide(evaluation(rows("new", [26.0] * 20)), "new", None, Rules(margin_db))
+
+
 def test_slower_needs_leave() -> None:
     slow = evaluation(rows("new", [27.0] * 20, seconds=1.3), rows("old", [26.0] * 20))
     verdict = decide(slow, "new", "old")

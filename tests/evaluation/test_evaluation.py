@@ -1,12 +1,14 @@
 """Whole evaluations, of models whose worth is known: what is measured, and what it says together."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from deblur.data.report_sets import open_report_sets
+from deblur.errors import SettingError
 from deblur.evaluation.evaluation import Evaluation, evaluate, write_evaluation
 from deblur.evaluation.ways import Way, model_ways, reference_ways, tiled_against_whole
 from deblur.images import Rgb8
@@ -49,6 +51,20 @@ def test_a_planted_better_model_is_found_better(found: Evaluation) -> None:
     assert of_pairs["lighter-10"].psnr_input_db == pytest.approx(10 * np.log10(255**2 / (DARKER**2 + 16)), abs=0.1)
 
 
+def test_where_nothing_can_be_gained_no_model_is_better(planted: Path, tmp_path: Path) -> None:
+    """A pair of equal pictures, which a model can only harm, would decide the difference."""
+    folder = shutil.copytree(planted / "few", tmp_path / "few")
+    equal = sorted((folder / "sharp").iterdir())[:2]
+    for file in equal:
+        shutil.copy(file, folder / "blur")
+    ways = ways_of(planted, "by4", "by10")
+    (difference,) = evaluate(open_report_sets([str(folder)]), ways).differences
+    assert difference.psnr_db.high == pytest.approx(-6, abs=0.1)
+    for file in (folder / "sharp").iterdir():
+        shutil.copy(file, folder / "blur")
+    assert not evaluate(open_report_sets([str(folder)]), ways).differences
+
+
 def test_groups_hold_every_pair_once(found: Evaluation) -> None:
     for each in found.bins:
         assert sum(group.images for group in each.groups) == 20, each.by
@@ -79,6 +95,15 @@ def test_it_is_deterministic_and_json_has_what_was_promised(found: Evaluation, p
     assert wanted <= told["images"][0].keys()
     assert len(told["images"]) == 60
     assert told["sets"][0]["fingerprint"] == found.sets[0].fingerprint
+
+
+def test_models_of_one_name_are_told_apart(planted: Path, tmp_path: Path) -> None:
+    """Also where the last folders of their paths are called the same; rows of one name would be taken for one model."""
+    named = [str(shutil.copytree(planted / "by4", tmp_path / place / "run" / "model")) for place in ("a", "b")]
+    opened = [(name, open_model(Path(name), OnnxEngine)) for name in named]
+    assert [way.name for way in model_ways(opened)] == [f"lighter-4 ({name})" for name in named]
+    with pytest.raises(SettingError, match="is named twice"):
+        model_ways([opened[0], opened[0]])
 
 
 def test_sharp_photographs_are_a_kind_of_their_own(planted: Path) -> None:

@@ -10,13 +10,17 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from deblur.cli import main
+from deblur.data.report_sets import open_report_sets
+from deblur.errors import RegistrationError
 from deblur.evaluation.card import write_card
+from deblur.evaluation.contest import Rules
 from deblur.inference import locating
 from deblur.inference.model_folder import ONNX_FILE, GainInterval, read_info
 from deblur.library import locate
 from deblur.registry import promotion, versions
 from deblur.registry.tracking import connect, experiment_id
 from deblur.registry.versions import BEATS_BUNDLED, CHALLENGER, CHAMPION
+from tests.evaluation.test_contest import rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 
@@ -95,6 +99,18 @@ def test_a_first_champion_a_better_one_an_equal_one_and_back(
     assert "the first champion" in capsys.readouterr().err
 
 
+def test_a_champion_that_came_meanwhile_stays(registered: Path) -> None:
+    """Of two promotions at once, the second to be done was judged against one that is champion no more."""
+    assert promote("--data", str(registered), "--version", "1") == 0
+    sets = open_report_sets([str(registered)])
+    who = promotion.contestants(NAME)
+    judgement = promotion.judge(who.fetched(), sets, Rules(allow_slower=True))
+    connect().set_registered_model_alias(NAME, CHAMPION, "2")
+    with pytest.raises(RegistrationError, match="version 2 became champion in the place of 1"):
+        promotion.carry_out(who, judgement, sets, [])
+    assert aliases()[CHAMPION] == "2"
+
+
 def test_what_cannot_decide_is_refused(registered: Path, planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert promote() == 1
     assert "--data is needed" in capsys.readouterr().err
@@ -110,13 +126,32 @@ def test_what_cannot_decide_is_refused(registered: Path, planted: Path, capsys: 
 def test_the_set_that_selected_a_model_does_not_judge_it(
     registered: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from deblur.data.report_sets import open_report_sets
-
     fingerprint = open_report_sets([str(registered)])[0].fingerprint
     real = promotion.read_info
     monkeypatch.setattr(promotion, "read_info", lambda folder: replace(real(folder), scored_on=fingerprint))
     assert promote("--data", str(registered)) == 1
-    assert "selected the checkpoint" in capsys.readouterr().err
+    assert "selected its checkpoint" in capsys.readouterr().err
+
+
+def test_what_a_model_trained_on_does_not_judge_it(
+    registered: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither its sources nor the folder that they are parts of; what it kept for a promotion does."""
+    kept = open_report_sets([f"promotion:{registered}"])[0]
+    real = promotion.read_info
+
+    def trained(*datasets: tuple[str, str, str]) -> None:
+        told = [dict(zip(("context", "digest", "source"), each, strict=True)) for each in datasets]
+        monkeypatch.setattr(promotion, "read_info", lambda folder: replace(real(folder), trained={"datasets": told}))
+
+    trained(("training", open_report_sets([str(registered)])[0].fingerprint, "elsewhere"))
+    assert promote("--data", str(registered)) == 1
+    assert "trained a contestant" in capsys.readouterr().err
+    trained(("training", "a", str(registered)), ("promotion", kept.fingerprint, str(registered)))
+    assert promote("--data", str(registered)) == 1
+    assert "promotion:FOLDER" in capsys.readouterr().err
+    assert promote("--data", f"promotion:{registered}") == 1
+    assert "hold 4 pairs" in capsys.readouterr().err, "it may judge, and is too small here"
 
 
 def test_who_beats_the_bundled_model_restores_where_nobody_chooses(
@@ -146,3 +181,15 @@ def test_mlflow_shows_the_card_and_what_an_evaluation_found(registered: Path, pl
     (run,) = connect().search_runs([experiment_id(connect())], filter_string="run_name LIKE 'evaluate%'")
     assert run.data.metrics
     assert {f.path for f in connect().list_artifacts(run.info.run_id)} == {"evaluation.html", "evaluation.json"}
+
+
+def test_memory_is_that_of_the_largest_image(pair_folder: Path) -> None:
+    """Wherever in its set it is."""
+    sets = open_report_sets([str(pair_folder)])
+    pictures = [pair.load()[0] for pair in sets[0].pairs]
+    sizes = [(image.shape[1], image.shape[0]) for image in pictures]
+    measured = [
+        replace(row, width_px=w, height_px=h) for row, (w, h) in zip(rows("new", [26.0] * 6), sizes, strict=True)
+    ]
+    largest = promotion._largest(sets, measured)
+    assert largest.size == max(image.size for image in pictures) > pictures[0].size

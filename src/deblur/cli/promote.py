@@ -54,6 +54,7 @@ def promote(
     from deblur.evaluation.evaluation import write_evaluation
     from deblur.evaluation.report import write_report
     from deblur.evaluation.tables import table_of_verdict
+    from deblur.inference.locating import bundled_model
     from deblur.registry.promotion import carry_out, check_sets, contestants, judge, roll_back
 
     check_outputs(html)
@@ -80,7 +81,7 @@ def promote(
             run_id = carry_out(who, judgement, sets, files)
             say(f"the decision is kept in MLflow, run {run_id}")
     say(_said(who, verdict, dry_run))
-    if verdict.wins and judgement.beaten_bundled is None:
+    if verdict.wins and bundled_model() and judgement.beaten_bundled is None:
         say("the bundled model is not surely worse on this data, so a plain 'deblur restore' goes on with it")
     return 0 if verdict.wins else 1
 

@@ -65,12 +65,14 @@ class ReportSet:
         pairs: in their order.
         scenes: of each pair.
         sharp: whether both pictures of a pair are one sharp photograph, which a model should leave as it is.
+        folder: whose images it holds, all of them; None where it is a part.
     """
 
     name: str
     pairs: Sequence[Pair]
     scenes: Sequence[str]
     sharp: bool = False
+    folder: Path | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -100,8 +102,13 @@ def open_report_sets(sources: Sequence[str], scenes_file: Path | None = None) ->
     long = [
         replace(each, name=text) if short[each.name] > 1 else each for each, text in zip(sets, sources, strict=True)
     ]
-    if twice := [text for text, count in Counter(each.name for each in long).items() if count > 1]:
-        raise SettingError(f"{', '.join(twice)} is named twice. Name each set once.")
+    first: dict[str, str] = {}
+    for text, each in zip(sources, long, strict=True):
+        if each.fingerprint in first:
+            raise SettingError(
+                f"{first[each.fingerprint]} and {text} hold the same images, which would count twice. Name one of them."
+            )
+        first[each.fingerprint] = text
     return long
 
 
@@ -137,8 +144,12 @@ def _lists(wanted: str) -> dict[str, list[int]]:
             raise SettingError(
                 f"degrade has {part!r}; give lists of whole numbers, such as noise=5,20 kernel=8,12 size=256,512."
             ) from error
+    if twice := [key for key, values in lists.items() if len(set(values)) < len(values)]:
+        raise SettingError(f"degrade has a {twice[0]} twice. Give each value once.")
     for kernel in lists["kernel"]:
         frozen_kernel(kernel)
+    if any(noise < 0 for noise in lists["noise"]):
+        raise SettingError(f"degrade has the noise {min(lists['noise'])}; the least is 0.")
     if any(size < SMALLEST_PX for size in lists["size"]):
         raise SettingError(f"degrade has the size {min(lists['size'])}; the smallest is {SMALLEST_PX} px.")
     return lists
@@ -166,4 +177,6 @@ def _opened(text: str, table: Mapping[str, str] | None) -> ReportSet:
     known = source.scenes if table is None else looked_up(table, names)
     scenes = [known.get(name) or scene_of(name) for name in names]
     path = source.name.path
-    return ReportSet("/".join(path.parts[-2:]) if path else text, pairs, scenes, sharp=bool(source.photos))
+    name = "/".join(path.parts[-2:]) if path else text
+    whole = None if source.name.promotion else path
+    return ReportSet(name, pairs, scenes, sharp=bool(source.photos), folder=whole)

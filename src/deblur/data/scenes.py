@@ -73,7 +73,7 @@ def read_scenes(file: Path) -> dict[str, str]:
         DataError: it cannot be read, or is no such table.
     """
     try:
-        with file.open(encoding="utf-8", newline="") as stream:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
             rows = [row for row in csv.reader(stream) if row]
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{file} cannot be read as a table of scenes ({error}). Give lines of NAME,SCENE.") from error

@@ -53,6 +53,7 @@ def align(image: NDArray[np.uint8], sharp: NDArray[np.uint8], most_px: int = 6) 
     inner = (slice(border, -border), slice(border, -border))
     place = _best_whole_px(luma, reference[inner], border, most_px)
     spline = spline_filter(luma, order=3, output=np.float32, mode="nearest")
+    last = np.zeros(2)
     for _ in range(STEPS):
         moved = spline_shift(spline, place, order=3, mode="nearest", prefilter=False)
         gradient = np.stack([side[inner].ravel() for side in np.gradient(moved)])
@@ -61,7 +62,10 @@ def align(image: NDArray[np.uint8], sharp: NDArray[np.uint8], most_px: int = 6) 
         if np.linalg.cond(normal) > 1e8:
             break  # flat, or straight stripes: there is no best place along them
         step = np.linalg.solve(normal, gradient @ error)
+        if step @ last < 0:
+            step = step / 2  # beyond it: fine texture is steeper than its differences tell
         place = np.clip(place + step, -most_px, most_px)
+        last = step
         if np.abs(step).max() < CLOSE_PX:
             break
     candidates = [place, np.zeros(2)]

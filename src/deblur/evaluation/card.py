@@ -77,7 +77,7 @@ def _lines(info: ModelInfo) -> Iterator[str]:
         f"`{info.sha256[:16]}`, computed in {info.precision}."
     )
     yield from _scores(info)
-    yield from _harms(info.reported or {})
+    yield from _harms(info.reported)
     yield from _data(info.trained or {})
     yield from _recipe(info)
     yield from _limits(info)
@@ -120,8 +120,11 @@ def _scores(info: ModelInfo) -> Iterator[str]:
     yield f"SSIM: {reported['ssim']}. Measured on {machine['processor']}, {machine['cores']} cores:{pace}."
 
 
-def _harms(reported: Mapping[str, Any]) -> Iterator[str]:
+def _harms(reported: Mapping[str, Any] | None) -> Iterator[str]:
     yield from _section("Known harms")
+    if reported is None:
+        yield "* Nobody has looked for any."
+        return
     lines = [
         f"{each['set']}: the worst of {each['images']} pairs loses {-each['least_gain_db']:.2f} dB."
         for each in reported.get("summaries", ())
@@ -137,7 +140,7 @@ def _harms(reported: Mapping[str, Any]) -> Iterator[str]:
         f"photograph on average, {each['least_psnr_db']:.1f} dB at worst ({each['least']})."
         for each in reported.get("sharp_photographs", ())
     ]
-    yield from (f"* {line}" for line in lines or ["Nobody has looked for any."])
+    yield from (f"* {line}" for line in lines or ["None was found on these sets."])
 
 
 def _data(trained: Mapping[str, Any]) -> Iterator[str]:

@@ -74,14 +74,16 @@ def decide(evaluation: Evaluation, challenger: str, champion: str | None, rules:
 
     Raises:
         DataError: fewer than twenty pairs on which something can be gained.
-        SettingError: fewer than five scenes, and nobody said that images may be drawn.
+        SettingError: fewer than five scenes, and nobody said that images may be drawn; or a margin below 0.
     """
+    if not 0 <= rules.margin_db < math.inf:
+        raise SettingError(f"margin is {rules.margin_db:g} dB; it must be 0 or more.")
     better = _ranked(evaluation, challenger)
     worse = _ranked(evaluation, champion) if champion else [replace(row, restored=row.blurry) for row in better]
     pairs = [(a, b) for a, b in zip(better, worse, strict=True) if a.can_gain]
     _check_enough(evaluation, [a for a, _ in pairs], rules.by_image)
     scenes = [f"{a.set}/{a.scene}" for a, _ in pairs]
-    changes = [a.restored.psnr_db - b.restored.psnr_db for a, b in pairs]
+    changes = [_change_db(a, b) for a, b in pairs]
     difference = bootstrap(changes, scenes, by_image=rules.by_image)
     groups, slowness = [], None
     if champion:
@@ -118,13 +120,17 @@ def _check_enough(evaluation: Evaluation, pairs: Sequence[Measured], by_image: b
         )
 
 
+def _change_db(row: Measured, than: Measured) -> float:
+    """Of PSNR. Above 58.9 dB a difference is less than rounding to 8 bit; 100 dB of equal pictures measure nothing."""
+    return min(row.restored.psnr_db, NOTHING_TO_GAIN_DB) - min(than.restored.psnr_db, NOTHING_TO_GAIN_DB)
+
+
 def _groups(evaluation: Evaluation, better: Sequence[Measured], worse: Sequence[Measured]) -> Iterator[GroupChange]:
-    """Weak blur, then each set. Above 58.9 dB a difference is less than rounding to 8 bit."""
+    """Weak blur, then each set."""
     other = {(row.set, row.name): row for row in worse}
 
     def change(name: str, rows: Sequence[Measured]) -> GroupChange:
-        both = [(row.restored.psnr_db, other[row.set, row.name].restored.psnr_db) for row in rows]
-        changes = [min(a, NOTHING_TO_GAIN_DB) - min(b, NOTHING_TO_GAIN_DB) for a, b in both]
+        changes = [_change_db(row, other[row.set, row.name]) for row in rows]
         return GroupChange(name, len(rows), sum(changes) / len(changes))
 
     weak = weak_blur(better)

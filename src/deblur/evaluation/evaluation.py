@@ -87,11 +87,12 @@ class Evaluation:
     def differences(self) -> list[Difference]:
         """The first model against each of the others, on each set of pairs."""
         models = [way.name for way in self.ways if way.sha256]
-        return [
+        found = (
             difference(self.rows(each.name, models[0]), self.rows(each.name, other))
             for each in self._pair_sets
             for other in models[1:]
-        ]
+        )
+        return [each for each in found if each]
 
     @cached_property
     def bins(self) -> list[Bins]:

@@ -9,7 +9,7 @@ from typing import Protocol
 from deblur.data.pairs import Pair
 from deblur.data.report_sets import ReportSet
 from deblur.errors import DataError
-from deblur.evaluation.alignment import align
+from deblur.evaluation.alignment import Aligned, align
 from deblur.evaluation.blur_strength import blur_sigma_px
 from deblur.evaluation.scores import NOTHING_TO_GAIN_DB
 from deblur.evaluation.ways import Way
@@ -30,7 +30,8 @@ class Figures:
         ssim: in the evaluation's convention.
         ms_ssim: over as many scales as fit.
         gradient: mean gradient over the reference's; below 1 it is softer.
-        shifted_psnr_db: after the best global shift, of the pixels inside for every allowed one; None: too small.
+        shifted_psnr_db: after the best global shift, of the pixels inside for every allowed one; None: too small, or a
+            sharp photograph, which has no other place.
         shift_px: how far that was.
         lpips: None: nobody named its weights.
     """
@@ -110,7 +111,7 @@ def measure(
             restored = [by_way[way] for way in range(len(ways))]
 
             def figures(image: Rgb8, sharp: Rgb8 = sharp) -> Figures:
-                return _figures(image, sharp, convention, lpips)
+                return _figures(image, sharp, convention, lpips, shifted=not report_set.sharp)
 
             before, *after = pool.map(figures, [blurry, *(image for image, _ in restored)])
             on_image(index, blurry, [image for image, _ in restored], sharp)
@@ -129,17 +130,21 @@ def _check_size(pair: Pair, sharp: Rgb8) -> None:
         raise DataError(f"{pair.name}: {error}") from error
 
 
-def _figures(image: Rgb8, sharp: Rgb8, convention: SsimConvention, lpips: Distance | None) -> Figures:
-    try:
-        shifted = align(image, sharp, MOST_SHIFT_PX)
-    except DataError:  # too small
-        shifted = None
+def _figures(image: Rgb8, sharp: Rgb8, convention: SsimConvention, lpips: Distance | None, *, shifted: bool) -> Figures:
+    place = _place(image, sharp) if shifted else None
     return Figures(
         psnr_db(image, sharp),
         ssim(image, sharp, convention),
         ms_ssim(image, sharp),
         gradient_ratio(image, sharp),
-        shifted.psnr_db if shifted else None,
-        math.hypot(shifted.dy_px, shifted.dx_px) if shifted else None,
+        place.psnr_db if place else None,
+        math.hypot(place.dy_px, place.dx_px) if place else None,
         lpips(image, sharp) if lpips else None,
     )
+
+
+def _place(image: Rgb8, sharp: Rgb8) -> Aligned | None:
+    try:
+        return align(image, sharp, MOST_SHIFT_PX)
+    except DataError:  # too small
+        return None

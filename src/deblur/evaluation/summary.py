@@ -121,13 +121,13 @@ def kept(rows: Sequence[Measured]) -> Kept:
     return Kept(least.set, least.way, len(rows), mean_db, least.restored.psnr_db, least.name, _pace(rows))
 
 
-def group(name: str, rows: Sequence[Measured], *, by_image: bool = False) -> Group:
+def group(name: str, rows: Sequence[Measured]) -> Group:
     """The gain on these images, with its interval by scene. Shifted only where all images allow it."""
     return Group(
         name,
         len(rows),
-        _interval([row.gain_db for row in rows], rows, by_image),
-        _interval_if_all([row.shifted_gain_db for row in rows], rows, by_image),
+        _interval([row.gain_db for row in rows], rows),
+        _interval_if_all([row.shifted_gain_db for row in rows], rows),
     )
 
 
@@ -136,22 +136,20 @@ def weak_blur(rows: Iterable[Measured]) -> list[Measured]:
     return [row for row in rows if row.can_gain and row.blurry.psnr_db >= WEAK_BLUR_DB]
 
 
-def difference(rows: Sequence[Measured], than: Sequence[Measured], *, by_image: bool = False) -> Difference:
-    """Of two ways on the same images in the same order."""
+def difference(rows: Sequence[Measured], than: Sequence[Measured]) -> Difference | None:
+    """Of two ways on the same images in the same order; None where nothing can be gained on any of them."""
+    pairs = [(a, b) for a, b in zip(rows, than, strict=True) if a.can_gain]
+    if not pairs:
+        return None
+    some = [a for a, _ in pairs]
     shifted = [
         None
         if a.restored.shifted_psnr_db is None or b.restored.shifted_psnr_db is None
         else a.restored.shifted_psnr_db - b.restored.shifted_psnr_db
-        for a, b in zip(rows, than, strict=True)
+        for a, b in pairs
     ]
-    plain = [a.restored.psnr_db - b.restored.psnr_db for a, b in zip(rows, than, strict=True)]
-    return Difference(
-        rows[0].set,
-        rows[0].way,
-        than[0].way,
-        _interval(plain, rows, by_image),
-        _interval_if_all(shifted, rows, by_image),
-    )
+    plain = [a.restored.psnr_db - b.restored.psnr_db for a, b in pairs]
+    return Difference(rows[0].set, rows[0].way, than[0].way, _interval(plain, some), _interval_if_all(shifted, some))
 
 
 def bins(rows: Sequence[Measured]) -> list[Bins]:
@@ -193,13 +191,13 @@ def _scene(row: Measured) -> tuple[float, str]:
     return 0.0, f"{row.set}: {row.scene}" if row.scene else row.set
 
 
-def _interval(values: Sequence[float], rows: Sequence[Measured], by_image: bool) -> Interval:
-    return bootstrap(values, [f"{row.set}/{row.scene}" for row in rows], by_image=by_image)
+def _interval(values: Sequence[float], rows: Sequence[Measured]) -> Interval:
+    return bootstrap(values, [f"{row.set}/{row.scene}" for row in rows])
 
 
-def _interval_if_all(values: Sequence[float | None], rows: Sequence[Measured], by_image: bool) -> Interval | None:
+def _interval_if_all(values: Sequence[float | None], rows: Sequence[Measured]) -> Interval | None:
     there = [value for value in values if value is not None]
-    return _interval(there, rows, by_image) if len(there) == len(values) else None
+    return _interval(there, rows) if len(there) == len(values) else None
 
 
 def _mean_if_all(values: Iterable[float | None]) -> float | None:

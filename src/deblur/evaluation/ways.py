@@ -1,10 +1,12 @@
 """A way to restore an image that is scored: a model on the shipped path, or what a user would try first."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deblur.errors import SettingError
 from deblur.evaluation.references import REFERENCES
 from deblur.evaluation.seams import drift_levels, seam_ratio
 from deblur.images import Photo, Pixels, Rgb8, centre_crop, from_rgb8, to_rgb8
@@ -45,11 +47,21 @@ class Tiled:
 
 
 def model_ways(models: Sequence[tuple[str, Model]]) -> list[Way]:
-    """Models, as a photo goes through them everywhere: fitted tiles, 8 bit out. Equal names tell where they are."""
-    names = [model.info.label for _, model in models]
+    """Models, as a photo goes through them everywhere: fitted tiles, 8 bit out. Equal names tell where they are.
+
+    Raises:
+        SettingError: a model is named twice.
+    """
+    labels = [model.info.label for _, model in models]
     places = [text if text.startswith("models:/") else "/".join(Path(text).parts[-2:]) for text, _ in models]
-    told = [name if names.count(name) == 1 else f"{name} ({place})" for name, place in zip(names, places, strict=True)]
-    return [Way(name, _through(model), model) for name, (_, model) in zip(told, models, strict=True)]
+    short, near = Counter(labels), Counter(zip(labels, places, strict=True))
+    ways = []
+    for label, place, (text, model) in zip(labels, places, models, strict=True):
+        told = place if near[label, place] == 1 else text
+        ways.append(Way(label if short[label] == 1 else f"{label} ({told})", _through(model), model))
+    if twice := [name for name, count in Counter(way.name for way in ways).items() if count > 1]:
+        raise SettingError(f"{', '.join(twice)} is named twice. Name each model once.")
+    return ways
 
 
 def reference_ways() -> list[Way]:

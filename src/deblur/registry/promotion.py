@@ -11,6 +11,7 @@ from deblur.errors import ModelError, RegistrationError, SettingError
 from deblur.evaluation.contest import Rules, Verdict, beats, decide
 from deblur.evaluation.evaluation import Evaluation, OnPart, evaluate
 from deblur.evaluation.footprint import footprint_mb
+from deblur.evaluation.measuring import Measured
 from deblur.evaluation.ways import Way, model_ways
 from deblur.images import Rgb8
 from deblur.inference.locating import bundled_model
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 SETS = "promotion_sets"
 """Tag of a registered model: the fingerprints of the sets that the last decision was made on."""
+KEPT = "promotion"
+"""Context of a dataset that a training kept for this."""
 FORMER = "former_champion"
 """Tag of a version: the version that was champion before it."""
 DECISION = "promotion"
@@ -67,7 +70,10 @@ def contestants(name: str, challenger: str | None = None) -> Contestants:
 
 
 def check_sets(name: str, folders: Sequence[Path], sets: Sequence[ReportSet], *, new_sets: bool) -> None:
-    """Refuse sets that cannot decide: those that selected a contestant, and others than the last decision's.
+    """Refuse sets that cannot decide: those that trained or selected a contestant, and others than the last decision's.
+
+    A training records its sources: their fingerprints, and their folders, of which a part may have been kept for a
+    promotion. That part may decide, the whole may not.
 
     Args:
         name: of the registered model.
@@ -79,12 +85,14 @@ def check_sets(name: str, folders: Sequence[Path], sets: Sequence[ReportSet], *,
         SettingError: it says which set, and why.
         ModelError: the registry fails.
     """
-    selected = {read_info(folder).scored_on for folder in folders}
+    infos = [read_info(folder) for folder in folders]
+    seen = [each for info in infos for each in (info.trained or {}).get("datasets", ()) if each["context"] != KEPT]
+    selected = {info.scored_on for info in infos} | {each["digest"] for each in seen}
     for each in sets:
-        if each.fingerprint in selected:
+        if each.fingerprint in selected or str(each.folder) in {one["source"] for one in seen}:
             raise SettingError(
-                f"{each.name} selected the checkpoint of a contestant, so it says too much good of it. Name a set that "
-                "no training has seen."
+                f"{each.name} trained a contestant or selected its checkpoint, so it says too much good of it. Name a "
+                "set that no training has seen; of a folder that was split by scene, promotion:FOLDER."
             )
     with tracker_trouble(ModelError, f"{name} cannot be looked up in the registry"):
         earlier = connect(create=False).get_registered_model(name).tags.get(SETS)
@@ -149,14 +157,16 @@ def judge(
     beaten = None
     if bundled and serving and beats(evaluation, serving, names[-1], rules):
         beaten = opened[-1][1].info.sha256
-    pixels = _largest(sets)
+    pixels = _largest(sets, [row for row in evaluation.images if row.way == challenger])
     memory_mb = {name: footprint_mb(folder, pixels) for name, folder in zip(names, folders, strict=False)}
     return Judgement(evaluation, ways, verdict, beaten, memory_mb)
 
 
-def _largest(sets: Sequence[ReportSet]) -> Rgb8:
-    """The blurry picture of the first pair with the most pixels, of each set's first."""
-    return max((each.pairs[0].load()[0] for each in sets), key=lambda pixels: pixels.size)
+def _largest(sets: Sequence[ReportSet], rows: Sequence[Measured]) -> Rgb8:
+    """The blurry picture with the most pixels; ``rows`` are those of one way."""
+    pairs = [pair for each in sets for pair in each.pairs]
+    pair, _ = max(zip(pairs, rows, strict=True), key=lambda both: both[1].megapixels)
+    return pair.load()[0]
 
 
 def carry_out(who: Contestants, judgement: Judgement, sets: Sequence[ReportSet], files: Sequence[Path]) -> str:
@@ -171,7 +181,7 @@ def carry_out(who: Contestants, judgement: Judgement, sets: Sequence[ReportSet],
         files: artifacts of the run.
 
     Raises:
-        RegistrationError: the registry refused or did not answer.
+        RegistrationError: the registry refused or did not answer, or there is another champion by now.
     """
     verdict = judgement.verdict
     told = "wins" if verdict.wins else "does not win"
@@ -188,7 +198,7 @@ def carry_out(who: Contestants, judgement: Judgement, sets: Sequence[ReportSet],
         if serving and judgement.beaten_bundled:
             client.set_model_version_tag(who.name, serving, BEATS_BUNDLED, judgement.beaten_bundled)
         if verdict.wins:
-            _crown(client, who.name, who.challenger, who.champion)
+            _crown(client, who)
     return run_id
 
 
@@ -211,10 +221,16 @@ def roll_back(name: str) -> tuple[str, str]:
     return str(champion), str(former)
 
 
-def _crown(client: "MlflowClient", name: str, version: str, former: str | None) -> None:
-    if former:
-        client.set_model_version_tag(name, version, FORMER, former)
-    client.set_registered_model_alias(name, CHAMPION, version)
+def _crown(client: "MlflowClient", who: Contestants) -> None:
+    now = client.get_registered_model(who.name).aliases.get(CHAMPION)
+    if (str(now) if now else None) != who.champion:
+        raise RegistrationError(
+            f"While {who.name} version {who.challenger} was judged, version {now or 'none'} became champion in the "
+            f"place of {who.champion or 'none'}. Nothing was moved; promote again, against the new champion."
+        )
+    if who.champion:
+        client.set_model_version_tag(who.name, who.challenger, FORMER, who.champion)
+    client.set_registered_model_alias(who.name, CHAMPION, who.challenger)
 
 
 def _flat(verdict: Verdict) -> dict[str, Any]:

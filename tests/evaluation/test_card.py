@@ -1,0 +1,24 @@
+"""The model card: it says what is recorded, and no more."""
+
+from dataclasses import replace
+
+from deblur.evaluation.card import card
+from deblur.inference.locating import bundled_model
+from deblur.inference.model_folder import CARD_FILE, read_info
+
+
+def test_the_bundled_card_is_what_its_record_says() -> None:
+    folder = bundled_model()
+    assert folder
+    assert (folder / CARD_FILE).read_text(encoding="utf-8") == card(read_info(folder))
+
+
+def test_to_look_for_harms_and_find_none_is_not_to_look() -> None:
+    folder = bundled_model()
+    assert folder
+    info = replace(read_info(folder), reported=None)
+    assert "Nobody has looked for any." in card(info)
+    machine = {"processor": "one", "cores": 2}
+    looked = replace(info, reported={"machine": machine, "ssim": "rgb", "sets": [], "summaries": []})
+    assert "None was found on these sets." in card(looked)
+    assert "Nobody" not in card(looked)
