@@ -93,8 +93,8 @@ def measure(
     lpips: Distance | None = None,
     on_image: OnImage = lambda index, blurry, restored, sharp: None,
 ) -> Iterator[list[Measured]]:
-    """For each image in turn, its figures in every way. Ways take turns in going first, so that none has all the warm
-    caches; they are timed alone, and scored side by side.
+    """For each image in turn, its figures in every way. Ways take turns in going first and, back and forth, behind each
+    other, so that none has all the warm caches; they are timed alone, and scored side by side.
 
     Raises:
         DataError: an image too small for SSIM.
@@ -103,7 +103,7 @@ def measure(
         for index, (pair, scene) in enumerate(zip(report_set.pairs, report_set.scenes, strict=True)):
             blurry, sharp = pair.load()
             _check_size(pair, sharp)
-            order = [(index + turn) % len(ways) for turn in range(len(ways))]
+            order = [(index + turn) % len(ways) for turn in range(len(ways))][:: -1 if index // len(ways) % 2 else 1]
             by_way = {way: ways[way].restore(blurry) for way in order}
             restored = [by_way[way] for way in range(len(ways))]
 
