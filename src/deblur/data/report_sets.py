@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from deblur.data.pairs import FileImage, Pair, fingerprint
-from deblur.data.scenes import looked_up, read_scenes, scene_of
+from deblur.data.scenes import looked_up, read_scenes, scene_of, scenes_of
 from deblur.errors import SettingError
 from deblur.images import Rgb8, centre_crop
 from deblur.synthesis.frozen import degraded, frozen_kernel
@@ -173,10 +173,12 @@ def _opened(text: str, table: Mapping[str, str] | None) -> ReportSet:
     if not source.images_on_disk:
         raise SettingError(f"{text} holds no fixed images. 'deblur synth {text} FOLDER' saves a set of them.")
     pairs: list[Pair] = [*source.pairs, *(PhotoPair(photo) for photo in source.photos)]
-    names = [pair.name for pair in pairs]
-    known = source.scenes if table is None else looked_up(table, names)
+    names, path = [pair.name for pair in pairs], source.name.path
+    if table is not None:
+        known: Mapping[str, str] = looked_up(table, names)
+    else:
+        known = source.scenes or (scenes_of(path, names) if path else {})  # photos have none of their own
     scenes = [known.get(name) or scene_of(name) for name in names]
-    path = source.name.path
     name = "/".join(path.parts[-2:]) if path else text
     whole = None if source.name.promotion else path
     return ReportSet(name, pairs, scenes, sharp=bool(source.photos), folder=whole)
