@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from deblur.data.report_sets import grid_of, open_report_sets
+from deblur.data.scenes import write_scenes
 from deblur.errors import DataError, SettingError
 from deblur.images import centre_crop, read_rgb8
 from deblur.synthesis.frozen import degraded
@@ -45,6 +46,15 @@ def test_a_table_tells_the_scenes(pair_folder: Path, tmp_path: Path) -> None:
     table.write_text("astronaut.png\n")
     with pytest.raises(DataError, match="give lines of NAME,SCENE"):
         open_report_sets([str(pair_folder)], table)
+
+
+def test_a_table_beside_photographs_tells_the_scenes(photo_folder: Path) -> None:
+    """Which a grid draws."""
+    names = sorted(file.name for file in photo_folder.iterdir())
+    write_scenes(photo_folder, {name: "in" if i < 3 else "out" for i, name in enumerate(names)})
+    (photos,) = open_report_sets([f"photos:{photo_folder}"])
+    assert sorted(photos.scenes) == ["in", "in", "in", "out", "out", "out"]
+    assert grid_of([photos], "kernel=3")[0].scenes == photos.scenes
 
 
 def test_what_holds_no_fixed_images_is_refused(pair_folder: Path) -> None:

@@ -18,6 +18,8 @@ from deblur.data.scenes import scene_of, split_scenes
         ("a/b/00000019.webp", "a/b"),
         ("00000019.webp", ""),
         ("church.jpg", "church"),
+        ("DSC0001.jpg", "DSC"),
+        ("cat1.png", "cat"),  # and car1.png is no scene "ca" with it
     ],
 )
 def test_the_scene_is_what_names_share(name: str, scene: str) -> None:

@@ -13,6 +13,14 @@ def test_the_bundled_card_is_what_its_record_says() -> None:
     assert (folder / CARD_FILE).read_text(encoding="utf-8") == card(read_info(folder))
 
 
+def test_a_reach_without_end_is_said_in_a_sentence() -> None:
+    folder = bundled_model()
+    assert folder
+    info = read_info(folder)
+    assert "depends on what lies up to 136 px away." in card(info)
+    assert "depends on what lies in its tile." in card(replace(info, reach_px=None))
+
+
 def test_to_look_for_harms_and_find_none_is_not_to_look() -> None:
     folder = bundled_model()
     assert folder

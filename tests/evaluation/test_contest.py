@@ -24,7 +24,9 @@ def rows(
     """Images of scenes in turn, ``images`` each."""
     before = Figures(input_db, 0.8, 0.8, 0.7, input_db, 0.0, None)
     return [
-        Measured(name, way, f"{i:04}", f"s{i // images}", 100, 100, 2.0, replace(before, psnr_db=db), before, seconds)
+        Measured(
+            name, way, f"{i:04}", f"s{i // images}", name, 100, 100, 2.0, replace(before, psnr_db=db), before, seconds
+        )
         for i, db in enumerate(psnr_db)
     ]
 

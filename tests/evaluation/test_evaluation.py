@@ -2,6 +2,9 @@
 
 import json
 import shutil
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +98,26 @@ def test_it_is_deterministic_and_json_has_what_was_promised(found: Evaluation, p
     assert wanted <= told["images"][0].keys()
     assert len(told["images"]) == 60
     assert told["sets"][0]["fingerprint"] == found.sets[0].fingerprint
+
+
+def test_ways_are_timed_in_fair_turns(planted: Path) -> None:
+    """Of a model, another and a third, each comes first, and right behind each other one, as often."""
+    (pairs,) = open_report_sets([str(planted / "pairs")])
+    turns: list[str] = []
+
+    def way(name: str) -> Way:
+        def restore(blurry: Rgb8) -> tuple[Rgb8, float]:
+            turns.append(name)
+            return blurry, 0.1
+
+        return Way(name, restore)
+
+    evaluate([replace(pairs, pairs=pairs.pairs[:12], scenes=pairs.scenes[:12])], [way(name) for name in "abc"])
+    orders = [turns[at : at + 3] for at in range(0, len(turns), 3)]
+    assert set(Counter(order[0] for order in orders).values()) == {4}
+    behind = Counter(two for order in orders for two in pairwise(order))
+    assert len(behind) == 6
+    assert set(behind.values()) == {4}
 
 
 def test_models_of_one_name_are_told_apart(planted: Path, tmp_path: Path) -> None:

@@ -167,7 +167,9 @@ def test_who_beats_the_bundled_model_restores_where_nobody_chooses(
     assert (locate(None) / ONNX_FILE).read_bytes() == (planted / "by10" / ONNX_FILE).read_bytes()
 
 
-def test_mlflow_shows_the_card_and_what_an_evaluation_found(registered: Path, planted: Path) -> None:
+def test_mlflow_shows_the_card_and_what_an_evaluation_found(
+    registered: Path, planted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     version = connect().get_model_version(NAME, "1")
     assert version.description.startswith("# lighter-4\n")
     assert "## Known harms" in version.description
@@ -181,6 +183,15 @@ def test_mlflow_shows_the_card_and_what_an_evaluation_found(registered: Path, pl
     (run,) = connect().search_runs([experiment_id(connect())], filter_string="run_name LIKE 'evaluate%'")
     assert run.data.metrics
     assert {f.path for f in connect().list_artifacts(run.info.run_id)} == {"evaluation.html", "evaluation.json"}
+
+    data = ["--data", str(registered), "--no-references", "--tracking"]
+    assert main(["evaluate", f"models:/{NAME}/1", *data]) == 0
+    evaluated = connect().get_model_version(NAME, "1").description
+    assert "Gains in PSNR over the blurry input" in evaluated
+    capsys.readouterr()
+    assert main(["card", f"models:/{NAME}/1"]) == 0
+    assert connect().get_model_version(NAME, "1").description == evaluated, "its figures are in no model.json"
+    assert capsys.readouterr().out.strip() == evaluated.strip()
 
 
 def test_memory_is_that_of_the_largest_image(pair_folder: Path) -> None:

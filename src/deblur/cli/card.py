@@ -15,7 +15,8 @@ def card(model: tyro.conf.Positional[str], evaluation: Path | None = None) -> in
     """Write a model's card: data and licences, recipe, scores with intervals, known harms and limits.
 
     It comes from what training and evaluation recorded, nothing by hand. Of a folder it becomes CARD.md there; of a
-    registered version the description that 'mlflow ui' shows for the version and its run.
+    registered version it is the description that 'mlflow ui' shows for the version and its run; without --evaluation,
+    one that is there is told as it is.
 
     Args:
         model: A model folder, models:/NAME@champion, or bundled.
@@ -36,10 +37,13 @@ def card(model: tyro.conf.Positional[str], evaluation: Path | None = None) -> in
         except (OSError, ValueError) as error:
             raise DataError(f"{pasteable(evaluation)} cannot be read ({error}).") from error
     if info.version:
-        from deblur.registry.descriptions import describe
+        from deblur.registry.descriptions import describe, described
 
-        describe(info)
-        say(written(info))
+        text = "" if evaluation else described(info)  # which may have figures that model.json lacks
+        if not text:
+            describe(info)
+            text = written(info)
+        say(text)
     else:
         say(pasteable(write_card(folder, info)))
     return 0

@@ -65,6 +65,8 @@ def evaluate(
     from deblur.evaluation.ways import model_ways, reference_ways
 
     check_outputs(json, html)
+    if memory_gb <= 0 or (price is not None and price < 0):
+        raise SettingError(f"--price is {price}, --memory-gb {memory_gb:g}; they must be at least 0, and above 0.")
     if not models:
         raise SettingError("Name at least one model: a folder, models:/NAME@champion, a checkpoint, or bundled.")
     if pictures:

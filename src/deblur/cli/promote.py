@@ -81,7 +81,11 @@ def promote(
             run_id = carry_out(who, judgement, sets, files)
             say(f"the decision is kept in MLflow, run {run_id}")
     say(_said(who, verdict, dry_run))
-    if verdict.wins and bundled_model() and judgement.beaten_bundled is None:
+    if dry_run:
+        return 0 if verdict.wins else 1
+    if judgement.beaten_bundled:
+        say("the champion has beaten the bundled model: a plain 'deblur restore' uses it")
+    elif verdict.wins and bundled_model():
         say("the bundled model is not surely worse on this data, so a plain 'deblur restore' goes on with it")
     return 0 if verdict.wins else 1
 

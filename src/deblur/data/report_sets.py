@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from deblur.data.pairs import FileImage, Pair, fingerprint
-from deblur.data.scenes import looked_up, read_scenes, scene_of
+from deblur.data.scenes import looked_up, read_scenes, scene_of, scenes_of
 from deblur.errors import SettingError
 from deblur.images import Rgb8, centre_crop
 from deblur.synthesis.frozen import degraded, frozen_kernel
@@ -66,6 +66,7 @@ class ReportSet:
         scenes: of each pair.
         sharp: whether both pictures of a pair are one sharp photograph, which a model should leave as it is.
         folder: whose images it holds, all of them; None where it is a part.
+        origin: where its images are from: scenes of one name and origin are one scene, in whatever set.
     """
 
     name: str
@@ -73,6 +74,7 @@ class ReportSet:
     scenes: Sequence[str]
     sharp: bool = False
     folder: Path | None = None
+    origin: str = ""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -109,6 +111,9 @@ def open_report_sets(sources: Sequence[str], scenes_file: Path | None = None) ->
                 f"{first[each.fingerprint]} and {text} hold the same images, which would count twice. Name one of them."
             )
         first[each.fingerprint] = text
+    images = Counter((each.origin, pair.name) for each in long for pair in each.pairs)
+    if twice := [name for (_, name), count in images.items() if count > 1]:
+        raise SettingError(f"{twice[0]} and {len(twice) - 1} others are in two sets, and would count twice. Name one.")
     return long
 
 
@@ -163,7 +168,7 @@ def _degraded(photos: ReportSet, kernel: int | None, noise: int, side_px: int | 
     ]
     said = pairs[0].degradation or "as they are"
     name = f"{photos.name}: {said}" if named else said
-    return ReportSet(name, pairs, photos.scenes, sharp=kernel is None and not noise)
+    return replace(photos, name=name, pairs=pairs, sharp=kernel is None and not noise)
 
 
 def _opened(text: str, table: Mapping[str, str] | None) -> ReportSet:
@@ -173,10 +178,12 @@ def _opened(text: str, table: Mapping[str, str] | None) -> ReportSet:
     if not source.images_on_disk:
         raise SettingError(f"{text} holds no fixed images. 'deblur synth {text} FOLDER' saves a set of them.")
     pairs: list[Pair] = [*source.pairs, *(PhotoPair(photo) for photo in source.photos)]
-    names = [pair.name for pair in pairs]
-    known = source.scenes if table is None else looked_up(table, names)
+    names, path = [pair.name for pair in pairs], source.name.path
+    if table is not None:
+        known: Mapping[str, str] = looked_up(table, names)
+    else:
+        known = source.scenes or (scenes_of(path, names) if path else {})  # photos have none of their own
     scenes = [known.get(name) or scene_of(name) for name in names]
-    path = source.name.path
     name = "/".join(path.parts[-2:]) if path else text
     whole = None if source.name.promotion else path
-    return ReportSet(name, pairs, scenes, sharp=bool(source.photos), folder=whole)
+    return ReportSet(name, pairs, scenes, sharp=bool(source.photos), folder=whole, origin=str(path))

@@ -40,7 +40,7 @@ def scene_of(name: str) -> str:
     if folder:
         return folder
     stem = file.rsplit(".", 1)[0]
-    return re.sub(r"[-_. ]*[A-Za-z]?\d+([-_. ][A-Za-z]+\d+)?$", "", stem)
+    return re.sub(r"([-_. ]+[A-Za-z]?)?\d+([-_. ][A-Za-z]+\d+)?$", "", stem)
 
 
 def split_scenes(scenes: Iterable[str]) -> SceneParts:

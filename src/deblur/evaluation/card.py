@@ -115,9 +115,10 @@ def _scores(info: ModelInfo) -> Iterator[str]:
     yield from _table(["set", "pairs", "input dB", "gain dB", "after one shift", "SSIM", "over", "fingerprint"], rows)
     yield ""
     machine = reported["machine"]
-    paces = [each["seconds_per_megapixel"] for each in reported["summaries"]]
-    pace = f" {min(paces):.2f} to {max(paces):.2f} s a megapixel" if paces else ""
-    yield f"SSIM: {reported['ssim']}. Measured on {machine['processor']}, {machine['cores']} cores:{pace}."
+    paces = sorted({f"{each['seconds_per_megapixel']:.2f}" for each in reported["summaries"]}, key=float)
+    ends = dict.fromkeys([*paces[:1], *paces[-1:]])
+    pace = f": {' to '.join(ends)} s a megapixel" if ends else ""
+    yield f"SSIM: {reported['ssim']}. Measured on {machine['processor']}, {machine['cores']} cores{pace}."
 
 
 def _harms(reported: Mapping[str, Any] | None) -> Iterator[str]:
@@ -171,8 +172,8 @@ def _told(value: Any) -> str:
 
 def _limits(info: ModelInfo) -> Iterator[str]:
     yield from _section("Limits")
-    reach = "as far as the tile goes" if info.reach_px is None else f"{info.reach_px} px"
-    yield f"* A pixel of the result depends on what lies up to {reach} away. Blur wider than that cannot be undone."
+    reach = "lies in its tile" if info.reach_px is None else f"lies up to {info.reach_px} px away"
+    yield f"* A pixel of the result depends on what {reach}. Blur wider than that cannot be undone."
     if info.statistics:
         yield f"* It computes statistics over the tile, so tiles of other than {info.tile_px} px change colours."
     groups = [

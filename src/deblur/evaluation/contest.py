@@ -82,7 +82,7 @@ def decide(evaluation: Evaluation, challenger: str, champion: str | None, rules:
     worse = _ranked(evaluation, champion) if champion else [replace(row, restored=row.blurry) for row in better]
     pairs = [(a, b) for a, b in zip(better, worse, strict=True) if a.can_gain]
     _check_enough(evaluation, [a for a, _ in pairs], rules.by_image)
-    scenes = [f"{a.set}/{a.scene}" for a, _ in pairs]
+    scenes = [str(a.place) for a, _ in pairs]
     changes = [_change_db(a, b) for a, b in pairs]
     difference = bootstrap(changes, scenes, by_image=rules.by_image)
     groups, slowness = [], None
@@ -111,7 +111,7 @@ def _check_enough(evaluation: Evaluation, pairs: Sequence[Measured], by_image: b
             f"The sets hold {len(pairs)} pairs on which something can be gained; a decision needs at least "
             f"{IMAGES_AT_LEAST}. Name more data."
         )
-    scenes = {(row.set, row.scene) for row in pairs}
+    scenes = {row.place for row in pairs}
     if len(scenes) < GROUPS_AT_LEAST and not by_image:
         raise SettingError(
             f"The {len(pairs)} pairs are of {len(scenes)} scenes; an interval by scene needs {GROUPS_AT_LEAST}. Name "

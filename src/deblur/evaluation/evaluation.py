@@ -212,7 +212,7 @@ def write_evaluation(evaluation: Evaluation, file: Path) -> None:
 
 def _flat(row: Measured) -> dict[str, Any]:
     """One level of keys: those of the restored image, and of its input with ``_input``."""
-    about = {key: value for key, value in asdict(row).items() if key not in ("restored", "blurry")}
+    about = {key: value for key, value in asdict(row).items() if key not in ("restored", "blurry", "origin")}
     restored, blurry = asdict(row.restored), asdict(row.blurry)
     inputs = {_input_key(key): value for key, value in blurry.items()}
     return about | restored | inputs

@@ -53,12 +53,18 @@ class Measured:
     way: str
     name: str
     scene: str
+    origin: str
     width_px: int
     height_px: int
     blur_px: float
     restored: Figures
     blurry: Figures
     seconds: float
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its scene, wherever that is met again."""
+        return self.origin, self.scene
 
     @property
     def gain_db(self) -> float:
@@ -96,8 +102,8 @@ def measure(
     lpips: Distance | None = None,
     on_image: OnImage = lambda index, blurry, restored, sharp: None,
 ) -> Iterator[list[Measured]]:
-    """For each image in turn, its figures in every way. Ways take turns in going first, so that none has all the warm
-    caches; they are timed alone, and scored side by side.
+    """For each image in turn, its figures in every way. Ways take turns in going first and, back and forth, behind each
+    other, so that none has all the warm caches; they are timed alone, and scored side by side.
 
     Raises:
         DataError: an image too small for SSIM.
@@ -106,7 +112,7 @@ def measure(
         for index, (pair, scene) in enumerate(zip(report_set.pairs, report_set.scenes, strict=True)):
             blurry, sharp = pair.load()
             _check_size(pair, sharp)
-            order = [(index + turn) % len(ways) for turn in range(len(ways))]
+            order = [(index + turn) % len(ways) for turn in range(len(ways))][:: -1 if index // len(ways) % 2 else 1]
             by_way = {way: ways[way].restore(blurry) for way in order}
             restored = [by_way[way] for way in range(len(ways))]
 
@@ -116,7 +122,7 @@ def measure(
             before, *after = pool.map(figures, [blurry, *(image for image, _ in restored)])
             on_image(index, blurry, [image for image, _ in restored], sharp)
             height, width = sharp.shape[:2]
-            about = (pair.name, scene, width, height, blur_sigma_px(blurry, sharp))
+            about = (pair.name, scene, report_set.origin, width, height, blur_sigma_px(blurry, sharp))
             yield [
                 Measured(report_set.name, way.name, *about, found, before, seconds)
                 for way, found, (_, seconds) in zip(ways, after, restored, strict=True)

@@ -192,7 +192,7 @@ def _scene(row: Measured) -> tuple[float, str]:
 
 
 def _interval(values: Sequence[float], rows: Sequence[Measured]) -> Interval:
-    return bootstrap(values, [f"{row.set}/{row.scene}" for row in rows])
+    return bootstrap(values, [str(row.place) for row in rows])
 
 
 def _interval_if_all(values: Sequence[float | None], rows: Sequence[Measured]) -> Interval | None:

@@ -26,6 +26,16 @@ def describe(info: ModelInfo) -> None:
         with_card(connect(), info.name, info.version, info)
 
 
+def described(info: ModelInfo) -> str:
+    """What stands beside a fetched version now; empty where nothing does.
+
+    Raises:
+        TrackerError: the registry fails.
+    """
+    with tracker_trouble(TrackerError, f"{info.label} could not be looked up in MLflow"):
+        return str(connect(create=False).get_model_version(info.name, str(info.version)).description or "")
+
+
 def with_card(client: "MlflowClient", name: str, version: str, info: ModelInfo) -> None:
     """The same with a client; fails as MLflow does."""
     text = card(info)

@@ -1,6 +1,7 @@
 """``@champion`` moves only with evidence: challenger, champion and the bundled model on one frozen set, and what came
 of it, kept where the versions are."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -104,8 +105,9 @@ def check_sets(name: str, folders: Sequence[Path], sets: Sequence[ReportSet], *,
 
 
 def fingerprints(sets: Sequence[ReportSet]) -> str:
-    """Of all sets, in an order of their own."""
-    return " ".join(sorted(each.fingerprint for each in sets))
+    """Of all sets and of the scenes that they are divided into, in an order of their own."""
+    scenes = [hashlib.sha256("\n".join(each.scenes).encode("utf-8", "surrogateescape")).hexdigest() for each in sets]
+    return " ".join(sorted(f"{each.fingerprint}-{told[:4]}" for each, told in zip(sets, scenes, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,8 @@ def carry_out(who: Contestants, judgement: Judgement, sets: Sequence[ReportSet],
         serving = who.challenger if verdict.wins else who.champion
         if serving and judgement.beaten_bundled:
             client.set_model_version_tag(who.name, serving, BEATS_BUNDLED, judgement.beaten_bundled)
+        elif serving and BEATS_BUNDLED in client.get_model_version(who.name, serving).tags:
+            client.delete_model_version_tag(who.name, serving, BEATS_BUNDLED)
         if verdict.wins:
             _crown(client, who)
     return run_id
