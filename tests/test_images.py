@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from PIL.PngImagePlugin import PngImageFile
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
-from deblur import images
+from deblur import images, png_chunks
+from deblur.data.photos import SharpPhoto
 from deblur.errors import PhotoError, PhotoTooLarge, RequestError, UnreadablePhoto, UnsupportedPhoto
 from deblur.images import ANY_SIZE, OWN_FILES, DecodeLimits, Photo, decode, encode, from_rgb8, image_files, to_rgb8
 from tests.conftest import SHARED
@@ -390,6 +391,50 @@ def test_pillow_warns_nobody_and_gets_its_settings_back() -> None:
         assert {photo.format for photo in pool.map(decode, [wrong, data] * 20)} == {"JPEG"}
     assert (list(warnings.filters), Image.MAX_IMAGE_PIXELS) == before
     assert not decode(wrong).said.more_pictures  # only Pillow's kind tells of those that can be read
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"subsampling": 0}, {"progressive": True}, {"restart_marker_rows": 2}], ids=str
+)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_cut_before_its_end_marker_is_refused_and_a_whole_one_is_not(
+    photos: dict[str, SharpPhoto], mode: str, options: dict[str, object]
+) -> None:
+    """Whole, its pixels are Pillow's, to the bit."""
+    image = Image.fromarray(photos["coffee"].pixels).convert(mode)
+    whole = saved(image, "JPEG", quality=90, **options)
+    if mode != "CMYK":
+        assert np.array_equal(decode(whole).rgb, np.asarray(Image.open(BytesIO(whole)).convert("RGB")))
+    assert decode(whole + b"film of a motion photo").rgb.shape == photos["coffee"].pixels.shape
+    for share in (0.3, 0.6, 0.95, 0.999):
+        with pytest.raises(UnreadablePhoto, match="cut short"):
+            decode(whole[: int(len(whole) * share)] + b"\xff\xd9")
+
+
+def test_a_jpeg_with_stray_bytes_is_still_read() -> None:
+    """libjpeg warns of them; they cost no pixel."""
+    whole = saved(Image.fromarray(RGB), "JPEG")
+    assert np.array_equal(decode(whole[:20] + b"junk" + whole[20:]).rgb, decode(whole).rgb)
+
+
+@pytest.mark.parametrize("kind", [b"IHDR", b"pHYs", b"IDAT", b"tEXt", b"IEND"])
+def test_a_png_with_a_wrong_checksum_is_refused(kind: bytes) -> None:
+    text = PngInfo()
+    text.add_text("Title", "a")
+    data = saved(Image.fromarray(RGB), "PNG", dpi=(300, 300), pnginfo=text)
+    start = next(start for name, start, _ in png_chunks.chunks(data) if name == kind)
+    end = start + int.from_bytes(data[start - 8 : start - 4])
+    with pytest.raises(UnreadablePhoto):
+        decode(data[:end] + bytes([data[end] ^ 1]) + data[end + 1 :])
+    assert np.array_equal(decode(data + b"something behind it").rgb, RGB)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data is not beside this clone")
+def test_no_photograph_is_taken_for_a_broken_one() -> None:
+    photographs = sorted((SHARED / "photos").rglob("*.jpg"))
+    assert len(photographs) > 200
+    for path in photographs[::8]:
+        assert images.read(path).format == "JPEG"
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data is not beside this clone")

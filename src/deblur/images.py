@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from deblur import colour, metadata
+from deblur import colour, jpeg_pixels, metadata, png_chunks
 from deblur.errors import DeblurError, PhotoTooLarge, RequestError, UnreadablePhoto, UnsupportedPhoto
 from deblur.files import pasteable
 from deblur.image_kinds import RAW, own_format
@@ -132,8 +132,15 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
     try:
         with quiet(), Image.open(BytesIO(data), formats=(own,) if own else OPENED) as image:
             _check_header(image, data, limits)
+            if image.format in ("JPEG", "MPO"):
+                rgb = jpeg_pixels.decoded(data, image.size, cmyk=image.mode == "CMYK")
+                if rgb is not None:
+                    return _photo_of_jpeg(image, rgb)
+            space = None
+            if image.format == "PNG":
+                png_chunks.check(data)
+                space = colour.space_in_png(image, data)
             said = _loaded(image)
-            space = colour.space_in_png(image, data) if image.format == "PNG" else None
             packing = _packing_in(image, data)
             del data  # as large as two photos, for a PNG of a hundred megapixels
             return replace(_photo_from(_upright(image), said, space), packing=packing)
@@ -369,18 +376,32 @@ def bits_a_channel(image: Image.Image, start: bytes) -> int:
     return bits
 
 
-def _photo_from(upright: Image.Image, said: metadata.Metadata, space: colour.Space | None) -> Photo:
+def _photo_of_jpeg(image: Image.Image, rgb: Rgb8) -> Photo:
+    """From its header, opened by Pillow, and its pixels as they lie in the file."""
+    said, orientation = metadata.read(image), None
+    with suppress(Exception):
+        orientation = image.getexif().get(metadata.ORIENTATION)
+    grey = image.mode == "L"
+    icc_profile = _profile_of(image, said, None, grey=grey)
+    return Photo(jpeg_pixels.upright(rgb, orientation), "JPEG", grey, None, icc_profile, said)
+
+
+def _profile_of(image: Image.Image, said: metadata.Metadata, space: colour.Space | None, *, grey: bool) -> bytes | None:
     """``space`` is what the file says of its colours; it is stronger than an ICC profile."""
-    icc_profile = upright.info.get("icc_profile") or None
-    file_format = upright.format
-    if upright.mode == "CMYK":
-        upright, icc_profile, said = colour.srgb_from_cmyk(upright, icc_profile), None, said.without_colour()
-    palette = upright.mode in ("P", "PA")
-    grey = upright.mode in ("1", "L", "LA")
+    icc_profile: bytes | None = image.info.get("icc_profile") or None
     if space is None and icc_profile is None and said.adobe_rgb:
         space = colour.ADOBE_RGB
-    if space is not None:
-        icc_profile = colour.profile_of(space, grey=grey) or icc_profile
+    return icc_profile if space is None else colour.profile_of(space, grey=grey) or icc_profile
+
+
+def _photo_from(upright: Image.Image, said: metadata.Metadata, space: colour.Space | None) -> Photo:
+    file_format = upright.format
+    if upright.mode == "CMYK":
+        upright, said = colour.srgb_from_cmyk(upright, upright.info.get("icc_profile")), said.without_colour()
+        upright.info.pop("icc_profile", None)
+    palette = upright.mode in ("P", "PA")
+    grey = upright.mode in ("1", "L", "LA")
+    icc_profile = _profile_of(upright, said, space, grey=grey)
     alpha = None
     if upright.has_transparency_data:
         upright = upright.convert("RGBA")
