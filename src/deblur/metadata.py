@@ -114,10 +114,7 @@ class Metadata:
         if self.dpi and image_format != "WEBP":
             options["dpi"] = self.dpi
         if image_format == "TIFF":
-            directory = self._directory(exposure)
-            if self.panorama:
-                directory[XMP] = self._xmp()
-            options["tiffinfo"] = directory
+            options["tiffinfo"] = self.tiff_directory(exposure)
         elif image_format != "BMP":
             options["exif"] = self.exif_bytes()
         if self.panorama and image_format == "PNG":
@@ -127,6 +124,13 @@ class Metadata:
         elif self.panorama and image_format in ("JPEG", "WEBP"):
             options["xmp"] = self._xmp()
         return options
+
+    def tiff_directory(self, exposure: Mapping[int, Any] | int | None = None) -> ImageFileDirectory_v2:
+        """A TIFF's main directory; ``exposure`` is where the other lies, where it is written apart."""
+        directory = self._directory(self._exposure() if exposure is None else exposure)
+        if self.panorama:
+            directory[XMP] = self._xmp()
+        return directory
 
     def _exposure(self) -> dict[int, Any]:
         return dict(self.exposure) | ({INTEROP_IFD: {INTEROP_INDEX: self.interop}} if self.interop else {})

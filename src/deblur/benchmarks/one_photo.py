@@ -131,7 +131,7 @@ def measure(way: str, folder: Path, photo_file: Path, started_s: float) -> dict[
     times = [time.perf_counter()]
     photo = read(photo_file)
     times.append(time.perf_counter())
-    restore(photo.rgb)
+    restore(photo.rgb8)
     times.append(time.perf_counter())
     with photo_file.with_suffix(".restored").open("wb") as stream:
         write(photo, stream)

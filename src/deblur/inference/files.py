@@ -172,6 +172,8 @@ def _restore(model: Model, photo: Path, place: Place, overwrite: bool, large: bo
         ) from error
     except OSError as error:
         raise SettingError(f"{pasteable(error.filename or target)} cannot be written ({error.strerror}).") from error
+    if data.frames > 1:
+        logger.warning("%s: the first of its %d frames or pages was restored.", pasteable(photo), data.frames)
     if data.said.more_pictures:
         logger.warning("%s: the file's other pictures, such as a gain map, are left out.", pasteable(photo))
     return target

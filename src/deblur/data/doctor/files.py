@@ -64,13 +64,13 @@ def look_at_all(path: Path) -> tuple[FileLook, Rgb8 | None]:
     if look.trouble and look.trouble.kind == "bit_depth":
         return look, None
     try:
-        photo = decode(data, OWN_FILES)
+        photo = decode(data, replace(OWN_FILES, first_of_many=False))
     except DeblurError as error:
         lacks_data = data.startswith(b"\xff\xd8") or not _ends_well(BytesIO(data))
         cut = isinstance(error, UnreadablePhoto) and not look.trouble and lacks_data
         kind = "truncated" if cut else "unsupported" if isinstance(error, UnsupportedPhoto) else "unreadable"
         return _troubled(path, kind, str(error)), None
-    rgb = photo.rgb
+    rgb = photo.rgb8
     return (
         replace(
             look,
