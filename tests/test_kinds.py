@@ -153,6 +153,14 @@ def test_several_frames_are_refused_where_that_is_asked_for(
     assert client.post("/api/deblur?frames=refuse", content=KINDS["PNG"].make(samples)).status_code == 200
 
 
+def test_what_is_private_is_kept_on_request_only(client: TestClient, samples: Samples) -> None:
+    stream = BytesIO()
+    eight(samples).save(stream, "JPEG", comment=b"a secret")
+    for query, kept in (("", False), ("?metadata=public", False), ("?metadata=keep", True)):
+        assert (b"a secret" in client.post(f"/api/deblur{query}", content=stream.getvalue()).content) == kept
+    assert client.post("/api/deblur?metadata=all", content=stream.getvalue()).status_code == 400
+
+
 def test_many_frames_are_not_counted_for_ever() -> None:
     stream = BytesIO()
     Image.new("P", (8, 8)).save(stream, "GIF")

@@ -61,7 +61,7 @@ MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """What a photo may cost before it is decoded.
+    """What a photo may cost before it is decoded, and what of it is taken.
 
     Args:
         megapixels: to decode.
@@ -72,6 +72,7 @@ class DecodeLimits:
         own: a file of the person at the keyboard: HEIC and AVIF are read, too.
         in_memory: what decoding and restoring take must be available.
         first_of_many: of an animation or a file of several pages the first is taken; else such a file is refused.
+        private: position, serial numbers, owner and comments are taken, too.
     """
 
     megapixels: float = 40.0
@@ -82,6 +83,7 @@ class DecodeLimits:
     own: bool = False
     in_memory: bool = False
     first_of_many: bool = True
+    private: bool = False
 
 
 OWN_FILES = DecodeLimits(inf, inf, inf, jpeg_scan_pixels=inf, own=True, in_memory=True)
@@ -152,7 +154,7 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
             if image.format in ("JPEG", "MPO"):
                 rgb = jpeg_pixels.decoded(data, image.size, cmyk=image.mode == "CMYK")
                 if rgb is not None:
-                    return _photo_of_jpeg(image, rgb)
+                    return _photo_of_jpeg(image, rgb, limits.private)
             space = None
             if image.format == "PNG":
                 png_chunks.check(data)
@@ -161,8 +163,8 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
             if frames > 1 and not limits.first_of_many:
                 raise UnsupportedPhoto(f"The file has {frames} frames or pages, not one. Send a single one.")
             if bits_a_channel(image, data) == 16:
-                return replace(_deep_photo(image, data, space), packing=packing, frames=frames)
-            said = _loaded(image)
+                return replace(_deep_photo(image, data, space, limits.private), packing=packing, frames=frames)
+            said = _loaded(image, limits.private)
             del data  # as large as two photos, for a PNG of a hundred megapixels
             return replace(_photo_from(_upright(image), said, space), packing=packing, frames=frames)
     except DeblurError:
@@ -448,9 +450,9 @@ def bits_a_channel(image: Image.Image, start: bytes) -> int:
     return bits
 
 
-def _photo_of_jpeg(image: Image.Image, rgb: Rgb8) -> Photo:
+def _photo_of_jpeg(image: Image.Image, rgb: Rgb8, private: bool) -> Photo:
     """From its header, opened by Pillow, and its pixels as they lie in the file."""
-    said, orientation = metadata.read(image), None
+    said, orientation = metadata.read(image, private=private), None
     with suppress(Exception):
         orientation = image.getexif().get(metadata.ORIENTATION)
     grey = image.mode == "L"
@@ -487,11 +489,11 @@ def _photo_from(upright: Image.Image, said: metadata.Metadata, space: colour.Spa
     return Photo(rgb, output_format, grey, alpha, icc_profile, said)
 
 
-def _deep_photo(image: Image.Image, data: bytes, space: colour.Space | None) -> Photo:
+def _deep_photo(image: Image.Image, data: bytes, space: colour.Space | None, private: bool) -> Photo:
     """16 bits a channel, in one look or two (see :mod:`deblur.deep`)."""
     held = deep.raw_mode(image)
     two_looks = deep.aim(image, "high")
-    said = _loaded(image)
+    said = _loaded(image, private)
     width, height = _upright(image).size
     samples = np.zeros((height, width, deep.channels(image)), np.uint16)
     deep.add(samples, image, held, "high")
@@ -549,11 +551,11 @@ def _packing_in(image: Image.Image, data: bytes) -> str | None:
     return "lossless" if kind == b"VP8L" else None
 
 
-def _loaded(image: Image.Image) -> metadata.Metadata:
+def _loaded(image: Image.Image, private: bool = False) -> metadata.Metadata:
     """Read the image whole, and what it says of itself: a PNG when all is read, a TIFF before Pillow turns it."""
     if image.format == "PNG":
         image.load()
-    said = metadata.read(image)
+    said = metadata.read(image, private=private)
     image.load()
     return said
 

@@ -1,7 +1,7 @@
 """The HTTP API: POST a photo, get it back restored.
 
 POST /api/deblur        image bytes, multipart field ``image``, or JSON {"image": base64} -> the restored image;
-                        strength, format, quality and frames in the query, or beside the image in the form or the JSON
+                        strength, format, quality, frames and metadata in the query, or beside the image
 GET  /api/health        whether a photo would be restored
 GET  /api/model         what ``model.json`` says
 GET  /api/openapi.json  this, for programs
@@ -133,7 +133,8 @@ class _Api:
 
     def _restore(self, data: bytes, wish: Wish, check: Callable[[], None]) -> Answer:
         """Runs in a worker thread: bytes in, bytes out. What ``check`` raises ends it, inside a tile too."""
-        limits = replace(self._limits.decode, first_of_many=wish.frames == "first")
+        taken = {"first_of_many": wish.frames == "first", "private": wish.metadata == "keep"}
+        limits = replace(self._limits.decode, **taken)
         photo, outcome = restore_photo(self._store.get(), data, wish.strength, limits=limits, check=check)
         started = time.perf_counter()
         encoded = images.encode(photo, wish.output_format, wish.quality)

@@ -8,8 +8,9 @@ from deblur.errors import RequestError
 from deblur.images import OUTPUT_FORMATS
 from deblur.serving.limits import told
 
-OPTIONS = ("strength", "format", "quality", "frames")
+OPTIONS = ("strength", "format", "quality", "frames", "metadata")
 FRAMES = ("first", "refuse")
+METADATA = ("public", "keep")
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,14 @@ class Wish:
     """The options of a request.
 
     ``quality`` is None where the photo's own way of writing is kept; ``frames`` says what becomes of a file with more
-    than one: the ``first`` is restored, or it is refused.
+    than one: the ``first`` is restored, or it is refused; ``metadata`` whether what is private is kept.
     """
 
     strength: float = 1.0
     output_format: str | None = None
     quality: int | None = None
     frames: str = "first"
+    metadata: str = "public"
 
 
 def wish_of(said: Sequence[tuple[str, str]]) -> Wish:
@@ -42,7 +44,7 @@ def wish_of(said: Sequence[tuple[str, str]]) -> Wish:
     if twice:
         raise RequestError(f"{', '.join(twice)} is given more than once, in the query or the body. Give it once.")
     values = dict(said)
-    for name, allowed in (("format", tuple(OUTPUT_FORMATS)), ("frames", FRAMES)):
+    for name, allowed in (("format", tuple(OUTPUT_FORMATS)), ("frames", FRAMES), ("metadata", METADATA)):
         if name in values and values[name] not in allowed:
             raise RequestError(f"{name} is {told(values[name])}; allowed are {', '.join(allowed)}.")
     quality = values.get("quality")
@@ -51,6 +53,7 @@ def wish_of(said: Sequence[tuple[str, str]]) -> Wish:
         values.get("format"),
         None if quality is None else int(number(quality, "quality", 1, 100, whole=True)),
         values.get("frames", "first"),
+        values.get("metadata", "public"),
     )
 
 
