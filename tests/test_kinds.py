@@ -1,6 +1,8 @@
 """Every row of documentation/photos.md, through the API: what goes in comes out as it was, only sharper."""
 
+import random
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -11,7 +13,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from deblur.data.photos import SharpPhoto
-from deblur.images import MEDIA_TYPES, decode, encode, from_rgb16, to_rgb16
+from deblur.errors import PhotoError
+from deblur.images import MEDIA_TYPES, DecodeLimits, decode, encode, from_rgb16, to_rgb16
 from deblur.inference.model_folder import Model, open_model
 from deblur.serving.api import create_app
 from deblur.serving.model_store import ModelStore
@@ -159,6 +162,17 @@ def test_what_is_private_is_kept_on_request_only(client: TestClient, samples: Sa
     for query, kept in (("", False), ("?metadata=public", False), ("?metadata=keep", True)):
         assert (b"a secret" in client.post(f"/api/deblur{query}", content=stream.getvalue()).content) == kept
     assert client.post("/api/deblur?metadata=all", content=stream.getvalue()).status_code == 400
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_damaged_file_is_a_photo_or_a_sentence(samples: Samples, name: str) -> None:
+    rng, whole = random.Random(name), KINDS[name].make(samples)
+    for _ in range(15):
+        damaged = bytearray(whole)
+        for _ in range(rng.randint(1, 8)):
+            damaged[rng.randrange(rng.choice([200, len(damaged)]))] = rng.randrange(256)
+        with suppress(PhotoError):
+            encode(decode(bytes(damaged), DecodeLimits(private=True)))
 
 
 def test_many_frames_are_not_counted_for_ever() -> None:
