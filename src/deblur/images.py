@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from deblur import colour, deep, jpeg_pixels, metadata, png_chunks
+from deblur import colour, deep, jpeg_pixels, metadata, pages, png_chunks
 from deblur.errors import DeblurError, PhotoTooLarge, RequestError, UnreadablePhoto, UnsupportedPhoto
 from deblur.files import pasteable
 from deblur.image_kinds import RAW, own_format
@@ -51,7 +51,6 @@ SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", 
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF": "image/tiff", "BMP": "image/bmp"}
 SIDE_PX = {"WEBP": 16_383, "JPEG": 65_500}  # the longest that the format, or its library, writes
 STRIP_PX = 256
-MOST_FRAMES = 1000
 BITS_PER_SAMPLE, TILE_WIDTH, TILE_LENGTH = 258, 322, 323  # TIFF's tags
 LOSSLESS_TIFF = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "raw")
 LOSSLESS_WEBP: dict[str, object] = {"lossless": True, "exact": True, "quality": 25}  # quality is effort here
@@ -99,7 +98,7 @@ class Photo:
 
     ``alpha`` has as many bits as ``rgb``. ``packing`` is how its file holds the pixels, where the format has several
     ways: ``lossless`` of a WebP, or Pillow's name of a TIFF's compression. ``frames`` tells how many frames or pages
-    the file has, of which this is the first; they are counted up to ``MOST_FRAMES``.
+    the file has, of which this is the first; they are counted up to ``pages.MOST``.
     """
 
     rgb: Rgb
@@ -159,7 +158,7 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
             if image.format == "PNG":
                 png_chunks.check(data)
                 space = colour.space_in_png(image, data)
-            packing, frames = _packing_in(image, data), _frames_in(image, data)
+            packing, frames = _packing_in(image, data), pages.count(image, data)
             if frames > 1 and not limits.first_of_many:
                 raise UnsupportedPhoto(f"The file has {frames} frames or pages, not one. Send a single one.")
             if bits_a_channel(image, data) == 16:
@@ -410,8 +409,8 @@ def _check_header(image: Image.Image, data: bytes, limits: DecodeLimits) -> None
     elif image.mode not in MODES:
         raise UnsupportedPhoto(f"A {name} with colours of mode {image.mode} is not restored. Save it as RGB.")
     megapixels = max(width * height, _tile_pixels(image)) / 1e6
-    to_decode = DECODE_BYTES_PER_PIXEL[name] if bits == 8 else DEEP_DECODE_BYTES_PER_PIXEL
-    in_all = to_decode + RESTORE_BYTES_PER_PIXEL if bits == 8 else DEEP_BYTES_PER_PIXEL
+    to_decode = DECODE_BYTES_PER_PIXEL[name] if bits <= 8 else DEEP_DECODE_BYTES_PER_PIXEL
+    in_all = to_decode + RESTORE_BYTES_PER_PIXEL if bits <= 8 else DEEP_BYTES_PER_PIXEL
     memory_mb = megapixels * to_decode
     if megapixels > limits.megapixels or max(width, height) > limits.side_px or memory_mb > limits.decode_mb:
         raise PhotoTooLarge(
@@ -508,36 +507,6 @@ def _deep_photo(image: Image.Image, data: bytes, space: colour.Space | None, pri
     deep.finish(samples, image, held)
     alpha = samples[..., 3] if samples.shape[2] == 4 else None
     return Photo(samples[..., :3], str(image.format), grey, alpha, icc_profile, said)
-
-
-def _frames_in(image: Image.Image, data: bytes) -> int:
-    """Frames of an animation, pages of a TIFF; those of GIF and TIFF must be counted."""
-    if image.format == "GIF":
-        return _frames_of_gif(data)
-    if image.format != "TIFF":
-        return int(getattr(image, "n_frames", 1)) if image.format != "MPO" else 1
-    frames = 1
-    with suppress(Exception), Image.open(BytesIO(data), formats=("TIFF",)) as pages:  # the last one, or broken
-        while frames < MOST_FRAMES:
-            pages.seek(frames)
-            frames += 1
-    return frames
-
-
-def _frames_of_gif(data: bytes) -> int:
-    """From its blocks: Pillow would decode each."""
-
-    def table(flags: int) -> int:
-        return 3 << (flags & 7) + 1 if flags & 0x80 else 0
-
-    frames, at = 0, 13 + table(data[10])
-    while frames < MOST_FRAMES and at + 10 < len(data) and data[at] in (0x2C, 0x21):
-        frames += data[at] == 0x2C
-        at += 11 + table(data[at + 9]) if data[at] == 0x2C else 2
-        while at < len(data) and data[at]:  # blocks of at most 255 bytes; an empty one is the last
-            at += 1 + data[at]
-        at += 1
-    return max(frames, 1)
 
 
 def _packing_in(image: Image.Image, data: bytes) -> str | None:
