@@ -15,21 +15,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from PIL.PngImagePlugin import PngImageFile
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
-from deblur import images
+from deblur import images, png_chunks
+from deblur.data.photos import SharpPhoto
 from deblur.errors import PhotoError, PhotoTooLarge, RequestError, UnreadablePhoto, UnsupportedPhoto
-from deblur.images import ANY_SIZE, OWN_FILES, DecodeLimits, Photo, decode, encode, from_rgb8, image_files, to_rgb8
+from deblur.images import (
+    ANY_SIZE,
+    OWN_FILES,
+    DecodeLimits,
+    Photo,
+    decode,
+    encode,
+    from_rgb8,
+    from_rgb16,
+    image_files,
+    to_rgb8,
+    to_rgb16,
+)
 from tests.conftest import SHARED
+from tests.kinds import bmp_with_alpha, png16, saved
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
-
-
-def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
-    stream = BytesIO()
-    image.save(stream, image_format, **options)
-    return stream.getvalue()
 
 
 def png_of(width: int, height: int, depth: int, pixels: bytes) -> bytes:
@@ -40,21 +48,8 @@ def png_of(width: int, height: int, depth: int, pixels: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
 
 
-def bmp_with_alpha(rgba: np.ndarray) -> bytes:
-    """With the header that names the bits of alpha (BITMAPV4HEADER); Pillow writes none such."""
-    height, width = rgba.shape[:2]
-    masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
-    pixels = np.ascontiguousarray(rgba[::-1, :, [2, 1, 0, 3]]).tobytes()
-    file = struct.pack("<2sI4xI", b"BM", 122 + len(pixels), 122)
-    return file + struct.pack("<IiiHHI20x4I52x", 108, width, height, 1, 32, 3, *masks) + pixels
-
-
 def png_claiming(width: int, height: int) -> bytes:
     return png_of(width, height, 8, b"")
-
-
-def png_of_16_bit_colour() -> bytes:
-    return png_of(2, 2, 16, (b"\0" + bytes(range(12))) * 2)
 
 
 def test_every_name_of_a_jpeg_counts_as_an_image(tmp_path: Path) -> None:
@@ -110,7 +105,7 @@ def test_palette_and_gif_are_answered_as_png() -> None:
 
 def test_what_its_own_format_cannot_hold_is_answered_as_png() -> None:
     alpha = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
-    photo = decode(bmp_with_alpha(np.dstack([RGB, alpha])))
+    photo = decode(bmp_with_alpha(np.dstack([RGB, alpha]).astype(np.uint16) << 8))
     again = decode(encode(photo))
     assert photo.format == again.format == "PNG"
     assert np.array_equal(again.rgb, RGB)
@@ -198,10 +193,7 @@ def test_position_and_comment_do_not_survive() -> None:
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", UnreadablePhoto),
         (saved(Image.fromarray(RGB), "PNG")[:-60], UnreadablePhoto),
         (saved(Image.fromarray(RGB), "JPEG")[:200], UnreadablePhoto),
-        (saved(Image.fromarray(RGB[..., 0].astype(np.uint16) * 256), "PNG"), UnsupportedPhoto),
         (saved(Image.fromarray(RGB[..., 0].astype(np.float32)), "TIFF"), UnsupportedPhoto),
-        (png_of_16_bit_colour(), UnsupportedPhoto),
-        (saved(Image.fromarray(RGB), "GIF", save_all=True, append_images=[Image.fromarray(255 - RGB)]), PhotoError),
     ],
 )
 def test_what_is_not_a_photo_is_refused_with_a_sentence(data: bytes, error: type[PhotoError]) -> None:
@@ -211,10 +203,36 @@ def test_what_is_not_a_photo_is_refused_with_a_sentence(data: bytes, error: type
 
 
 def test_depth_and_colours_that_are_not_read_are_told_apart() -> None:
-    with pytest.raises(UnsupportedPhoto, match="16 bits a channel"):
-        decode(png_of_16_bit_colour())
+    with pytest.raises(UnsupportedPhoto, match="32 bits a channel"):
+        decode(saved(Image.fromarray(RGB[..., 0].astype(np.float32)), "TIFF"))
     with pytest.raises(UnsupportedPhoto, match=r"mode LAB .*RGB"):
         decode(saved(Image.new("LAB", (8, 8)), "TIFF"))
+
+
+def test_training_takes_no_16_bits_and_no_frames(tmp_path: Path) -> None:
+    (tmp_path / "deep.png").write_bytes(png16(RGB.astype(np.uint16) * 257, 2))
+    (tmp_path / "pages.tif").write_bytes(
+        saved(Image.fromarray(RGB), "TIFF", save_all=True, append_images=[Image.fromarray(RGB)])
+    )
+    assert np.array_equal(images.read(tmp_path / "deep.png").rgb8, RGB)
+    for name, word in (("deep.png", "16 bits a channel"), ("pages.tif", "2 frames")):
+        with pytest.raises(UnsupportedPhoto, match=f"{name}.*{word}"):
+            images.read_rgb8(tmp_path / name)
+
+
+def test_16_bit_survives_the_way_to_float_and_back() -> None:
+    every_value = np.arange(65_536, dtype=np.uint16).reshape(256, 256, 1).repeat(3, axis=2)
+    assert np.array_equal(to_rgb16(from_rgb16(every_value)), every_value)
+
+
+def test_the_limits_know_16_bits() -> None:
+    """From the header: what such a photo takes is another."""
+    data = saved(Image.new("RGB", (1000, 1000)), "PNG")
+    deep = png_of(1000, 1000, 16, b"")
+    limits = DecodeLimits(decode_mb=8)
+    assert decode(data, limits).rgb.shape == (1000, 1000, 3)
+    with pytest.raises(PhotoTooLarge):
+        decode(deep, limits)
 
 
 @pytest.mark.parametrize("size", [(20_000, 20_000), (16_385, 1), (7_000, 7_000), (100_000, 100_000)])
@@ -390,6 +408,50 @@ def test_pillow_warns_nobody_and_gets_its_settings_back() -> None:
         assert {photo.format for photo in pool.map(decode, [wrong, data] * 20)} == {"JPEG"}
     assert (list(warnings.filters), Image.MAX_IMAGE_PIXELS) == before
     assert not decode(wrong).said.more_pictures  # only Pillow's kind tells of those that can be read
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"subsampling": 0}, {"progressive": True}, {"restart_marker_rows": 2}], ids=str
+)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_cut_before_its_end_marker_is_refused_and_a_whole_one_is_not(
+    photos: dict[str, SharpPhoto], mode: str, options: dict[str, object]
+) -> None:
+    """Whole, its pixels are Pillow's, to the bit."""
+    image = Image.fromarray(photos["coffee"].pixels).convert(mode)
+    whole = saved(image, "JPEG", quality=90, **options)
+    if mode != "CMYK":
+        assert np.array_equal(decode(whole).rgb, np.asarray(Image.open(BytesIO(whole)).convert("RGB")))
+    assert decode(whole + b"film of a motion photo").rgb.shape == photos["coffee"].pixels.shape
+    for share in (0.3, 0.6, 0.95, 0.999):
+        with pytest.raises(UnreadablePhoto, match="cut short"):
+            decode(whole[: int(len(whole) * share)] + b"\xff\xd9")
+
+
+def test_a_jpeg_with_stray_bytes_is_still_read() -> None:
+    """libjpeg warns of them; they cost no pixel."""
+    whole = saved(Image.fromarray(RGB), "JPEG")
+    assert np.array_equal(decode(whole[:20] + b"junk" + whole[20:]).rgb, decode(whole).rgb)
+
+
+@pytest.mark.parametrize("kind", [b"IHDR", b"pHYs", b"IDAT", b"tEXt", b"IEND"])
+def test_a_png_with_a_wrong_checksum_is_refused(kind: bytes) -> None:
+    text = PngInfo()
+    text.add_text("Title", "a")
+    data = saved(Image.fromarray(RGB), "PNG", dpi=(300, 300), pnginfo=text)
+    start = next(start for name, start, _ in png_chunks.chunks(data) if name == kind)
+    end = start + int.from_bytes(data[start - 8 : start - 4])
+    with pytest.raises(UnreadablePhoto):
+        decode(data[:end] + bytes([data[end] ^ 1]) + data[end + 1 :])
+    assert np.array_equal(decode(data + b"something behind it").rgb, RGB)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data is not beside this clone")
+def test_no_photograph_is_taken_for_a_broken_one() -> None:
+    photographs = sorted((SHARED / "photos").rglob("*.jpg"))
+    assert len(photographs) > 200
+    for path in photographs[::8]:
+        assert images.read(path).format == "JPEG"
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data is not beside this clone")

@@ -11,8 +11,10 @@ from PIL import Image
 
 import deblur
 from deblur.errors import ModelError, UnreadablePhoto, UnsupportedPhoto
+from deblur.images import decode
 from deblur.inference.model_folder import Model
 from deblur.inference.photo import restore_photo
+from tests.kinds import png16
 
 RGB = np.random.default_rng(4).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 
@@ -71,6 +73,18 @@ def test_alpha_and_grey_survive(model: Model) -> None:
     assert deblur.restore(Image.fromarray(RGB).convert("LA"), model).mode == "LA"
 
 
+def test_arrays_and_bytes_of_16_bits_stay_so(model: Model, expected: np.ndarray) -> None:
+    deep = RGB.astype(np.uint16) * 257
+    alpha = np.dstack([deep, np.arange(120, dtype=np.uint16) + np.zeros((90, 1), np.uint16)])
+    restored = deblur.restore(alpha, model)
+    assert restored.dtype == np.uint16
+    assert np.array_equal(np.rint(restored[..., :3] / 257), expected)
+    assert np.array_equal(restored[..., 3], alpha[..., 3])
+    assert np.array_equal(deblur.restore(deep[..., 0], model, strength=0.0), deep[..., 0])
+    answer = deblur.restore(png16(deep, 2), model)
+    assert np.array_equal(decode(answer).rgb, restored[..., :3])
+
+
 def test_an_image_keeps_its_profile_and_is_turned_upright_without_being_touched(model: Model) -> None:
     image = Image.fromarray(RGB)
     image.info["icc_profile"] = b"a profile"
@@ -83,7 +97,7 @@ def test_an_image_keeps_its_profile_and_is_turned_upright_without_being_touched(
 
 def test_what_cannot_be_restored_is_told(model: Model, tmp_path: Path) -> None:
     for wrong in (RGB.astype(np.float32) / 255, RGB[..., :2], RGB[0, 0], RGB[None]):
-        with pytest.raises(UnsupportedPhoto, match="allowed are uint8 arrays"):
+        with pytest.raises(UnsupportedPhoto, match="allowed are uint8 and uint16 arrays"):
             deblur.restore(wrong, model)  # type: ignore[type-var]
     with pytest.raises(UnsupportedPhoto, match="mode F"):
         deblur.restore(Image.fromarray(RGB[..., 0].astype(np.float32)), model)

@@ -4,13 +4,19 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
-from deblur.images import Photo, decode, encode, image_of, photo_of
+from deblur.images import DecodeLimits, Photo, decode, encode, image_of, photo_of
+from deblur.inference.files import restore_file
+from deblur.inference.locating import bundled_model
+from deblur.inference.model_folder import Model, read_info
+from deblur.inference.restorer import Restorer
+from deblur.inference.tiling import Tiling
 from deblur.metadata import Metadata
 
 RGB = np.random.default_rng(4).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -86,6 +92,44 @@ def test_what_is_private_comes_back_in_no_format() -> None:
     for name, answer in answers(data).items():
         assert b"secret" not in answer, name
         assert not Image.open(BytesIO(answer)).getexif().get_ifd(0x8825), name
+
+
+def test_what_is_private_is_kept_where_that_is_asked_for(tmp_path: Path) -> None:
+    main = {0x010E: "secret caption", 0x9C9C: b"secret XP comment"} | MAIN
+    own = {0x9286: b"ASCII\0\0\0secret comment", 0xA430: "secret owner", 0xA431: "secret body", 0xA435: "secret lens"}
+    gps = {1: "N", 2: (IFDRational(48, 1), IFDRational(8, 1), IFDRational(15, 1)), 0x1D: "secret day"}
+    data = jpeg(exif=exif_of(main, EXPOSURE | own | {0x927C: b"maker's note"}, gps), comment=b"secret words")
+    photo = decode(data, DecodeLimits(private=True))
+    deep = replace(photo, rgb=photo.rgb.astype(np.uint16) * 257)
+    written = {name: encode(photo, name) for name in FORMATS}
+    written |= {f"{name} of 16 bits": encode(deep, name) for name in ("png", "tiff")}
+    written["tiff by libtiff"] = encode(replace(photo, format="TIFF", packing="tiff_lzw"))
+    for name, answer in written.items():
+        exif = Image.open(BytesIO(answer)).getexif()
+        assert dict(exif.get_ifd(0x8825)) == gps, name
+        assert {tag: exif.get_ifd(0x8769).get(tag) for tag in EXPOSURE | own} == EXPOSURE | own, name
+        assert exif[0x010E] == "secret caption", name
+        assert b"secret XP comment" in answer, name
+        assert b"maker's note" not in answer, name
+        assert (b"secret words" in answer) == name.startswith(("jpeg", "png")), name
+        assert decode(answer, DecodeLimits(private=True)).said.position == photo.said.position, name
+        assert b"secret" not in encode(decode(answer)), name
+    (tmp_path / "a.jpg").write_bytes(data)
+    model = Model(read_info(bundled_model() or Path()), Restorer(lambda tiles: tiles, Tiling(64, 16)))
+    assert b"secret" in restore_file(model, tmp_path / "a.jpg", keep_metadata=True).read_bytes()
+    assert b"secret" not in restore_file(model, tmp_path / "a.jpg", overwrite=True).read_bytes()
+
+
+def test_what_is_private_and_too_long_together_is_left_out() -> None:
+    own = dict.fromkeys((0x9286, 0xA420, 0xA430, 0xA431, 0xA435), "x" * 950)
+    main = dict.fromkeys((*MAIN, 0x010E, 0x0131, 0x013C), "x" * 950)
+    gps = dict.fromkeys(range(0x30, 0x70), "x" * 950)  # tags without a type of their own
+    exif = exif_of(main, own, gps)
+    stream = BytesIO()
+    Image.fromarray(RGB).save(stream, "PNG", exif=exif)
+    said = decode(stream.getvalue(), DecodeLimits(private=True)).said
+    assert not said.position
+    assert 0 < len(said.exif_bytes()) < 60_000
 
 
 def test_what_a_png_says_behind_its_pixels_is_read() -> None:

@@ -12,6 +12,7 @@ SOURCE = ROOT / "src" / "deblur"
 
 ORDER = (
     ("errors", "project", "addresses", "files"),
+    ("jpeg_pixels", "png_chunks", "deep", "pages"),
     ("colour", "metadata", "image_kinds"),
     ("images",),
     ("inference",),

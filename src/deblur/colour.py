@@ -7,10 +7,12 @@ a profile that says the same. So pixels stay as they are, and nothing but a prof
 import struct
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import islice
 
 import numpy as np
 from PIL import Image, ImageCms
 
+from deblur import png_chunks
 from deblur.errors import UnsupportedPhoto
 
 CHUNKS = 1000  # that are looked through for cICP
@@ -89,14 +91,11 @@ def space_of_info(image: Image.Image) -> Space | None:
 
 def _cicp(data: bytes) -> tuple[int, int, int, int]:
     """A PNG's cICP, which Pillow does not read: primaries, curve, matrix, full range; zeros where there is none."""
-    at = 8
-    for _ in range(CHUNKS):
-        length, kind = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
-        if kind == b"cICP" and length == 4 and len(data) >= at + 12:
-            return data[at + 8], data[at + 9], data[at + 10], data[at + 11]
-        if kind in (b"IDAT", b""):
+    for kind, start, end in islice(png_chunks.chunks(data), CHUNKS):
+        if kind == b"cICP" and end == start + 4 <= len(data) - 4:
+            return data[start], data[start + 1], data[start + 2], data[start + 3]
+        if kind == b"IDAT":
             break
-        at += 12 + length
     return 0, 0, 0, 0
 
 

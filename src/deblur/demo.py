@@ -128,7 +128,7 @@ def run_demo(folder: Path | None, console: Console) -> Interval:
     with served(f"models:/{NAME}/{result.version}") as url:
         console.print(f"3/4 POSTing {len(split.report)} held-back photos, {len(SHAKES_PX)} shakes each, to {url}")
         restored = [
-            Restored(photo.name, pair, decode(post(url, encode(Photo(pair.blurry)))).rgb)
+            Restored(photo.name, pair, decode(post(url, encode(Photo(pair.blurry)))).rgb8)
             for photo, shakes in zip(split.report, blurred(split.report, SHAKES_PX, REPORT_SEED), strict=True)
             for pair in shakes
         ]

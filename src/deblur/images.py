@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from math import inf
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from deblur import colour, metadata
+from deblur import colour, deep, jpeg_pixels, metadata, pages, png_chunks
 from deblur.errors import DeblurError, PhotoTooLarge, RequestError, UnreadablePhoto, UnsupportedPhoto
 from deblur.files import pasteable
 from deblur.image_kinds import RAW, own_format
@@ -31,12 +31,19 @@ Pixels = NDArray[np.float32]
 Rgb8 = NDArray[np.uint8]
 """``(H, W, 3)`` uint8, sRGB: the same pixels as files hold them, and as they lie between decoding and encoding."""
 
+Rgb16 = NDArray[np.uint16]
+"""The same with 16 bits a channel, of files that hold so many."""
+
+Rgb = Rgb8 | Rgb16
+
 DECODE_BYTES_PER_PIXEL = {
     **{"JPEG": 10, "MPO": 10, "PNG": 4, "WEBP": 18, "TIFF": 8, "BMP": 4, "GIF": 4},
     **{"AVIF": 12, "HEIF": 12},
 }
 """The formats that are decoded, with the peak memory Pillow was seen to take for each."""
 RESTORE_BYTES_PER_PIXEL = 8  # the decoded photo while it is restored and encoded
+DEEP_DECODE_BYTES_PER_PIXEL = 12  # 16 bits a channel, whatever the format
+DEEP_BYTES_PER_PIXEL = 20  # and all that it takes
 
 OUTPUT_FORMATS = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tiff": "TIFF", "jpg": "JPEG"}
 OPENED = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")  # an MPO, two JPEGs in a file as phones write it, opens as JPEG
@@ -47,13 +54,13 @@ STRIP_PX = 256
 BITS_PER_SAMPLE, TILE_WIDTH, TILE_LENGTH = 258, 322, 323  # TIFF's tags
 LOSSLESS_TIFF = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "raw")
 LOSSLESS_WEBP: dict[str, object] = {"lossless": True, "exact": True, "quality": 25}  # quality is effort here
-SUBFILE_TYPE, DNG_VERSION = 254, 50706
+SUBFILE_TYPE, DNG_VERSION, ICC_PROFILE = 254, 50706, 34675
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")
 
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """What a photo may cost before it is decoded.
+    """What a photo may cost before it is decoded, and what of it is taken.
 
     Args:
         megapixels: to decode.
@@ -63,6 +70,8 @@ class DecodeLimits:
         jpeg_scan_pixels: scans x pixels.
         own: a file of the person at the keyboard: HEIC and AVIF are read, too.
         in_memory: what decoding and restoring take must be available.
+        first_of_many: of an animation or a file of several pages the first is taken; else such a file is refused.
+        private: position, serial numbers, owner and comments are taken, too.
     """
 
     megapixels: float = 40.0
@@ -72,6 +81,8 @@ class DecodeLimits:
     jpeg_scan_pixels: float = 2e9
     own: bool = False
     in_memory: bool = False
+    first_of_many: bool = True
+    private: bool = False
 
 
 OWN_FILES = DecodeLimits(inf, inf, inf, jpeg_scan_pixels=inf, own=True, in_memory=True)
@@ -83,24 +94,31 @@ ANY_SIZE = replace(OWN_FILES, jpeg_scans=inf, in_memory=False)
 
 @dataclass(frozen=True)
 class Photo:
-    """A decoded photo: its pixels in 8 bit, three bytes each, and what must survive restoration.
+    """A decoded photo: its pixels in 8 bit (16 where its file has them), and what must survive restoration.
 
-    ``packing`` is how its file holds the pixels, where the format has several ways: ``lossless`` of a WebP, or
-    Pillow's name of a TIFF's compression.
+    ``alpha`` has as many bits as ``rgb``. ``packing`` is how its file holds the pixels, where the format has several
+    ways: ``lossless`` of a WebP, or Pillow's name of a TIFF's compression. ``frames`` tells how many frames or pages
+    the file has, of which this is the first; they are counted up to ``pages.MOST``.
     """
 
-    rgb: Rgb8
+    rgb: Rgb
     format: str = "PNG"
     grey: bool = False
-    alpha: NDArray[np.uint8] | None = None
+    alpha: Rgb | None = None
     icc_profile: bytes | None = None
     said: metadata.Metadata = metadata.Metadata()
     packing: str | None = None
+    frames: int = 1
 
     @property
     def pixels(self) -> Pixels:
-        """A float32 copy of ``rgb`` in ``[0, 1]``, four times its memory."""
-        return from_rgb8(self.rgb)
+        """A float32 copy of ``rgb`` in ``[0, 1]``, 12 bytes a pixel."""
+        return from_rgb(self.rgb)
+
+    @property
+    def rgb8(self) -> Rgb8:
+        """``rgb`` where that is 8 bit, else the nearest of 8 bit."""
+        return _in_8_bits(self.rgb)
 
 
 def centre_crop(image: Rgb8, side_px: int) -> Rgb8:
@@ -122,7 +140,7 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
 
     Raises:
         UnreadablePhoto: not an image, or broken.
-        UnsupportedPhoto: a format, a mode or an animation that is not restored.
+        UnsupportedPhoto: a format or a mode that is not restored, or several frames where these are not allowed.
         PhotoTooLarge: over ``limits``.
     """
     if not data:
@@ -132,11 +150,22 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
     try:
         with quiet(), Image.open(BytesIO(data), formats=(own,) if own else OPENED) as image:
             _check_header(image, data, limits)
-            said = _loaded(image)
-            space = colour.space_in_png(image, data) if image.format == "PNG" else None
-            packing = _packing_in(image, data)
+            if image.format in ("JPEG", "MPO"):
+                rgb = jpeg_pixels.decoded(data, image.size, cmyk=image.mode == "CMYK")
+                if rgb is not None:
+                    return _photo_of_jpeg(image, rgb, limits.private)
+            space = None
+            if image.format == "PNG":
+                png_chunks.check(data)
+                space = colour.space_in_png(image, data)
+            packing, frames = _packing_in(image, data), pages.count(image, data)
+            if frames > 1 and not limits.first_of_many:
+                raise UnsupportedPhoto(f"The file has {frames} frames or pages, not one. Send a single one.")
+            if bits_a_channel(image, data) == 16:
+                return replace(_deep_photo(image, data, space, limits.private), packing=packing, frames=frames)
+            said = _loaded(image, limits.private)
             del data  # as large as two photos, for a PNG of a hundred megapixels
-            return replace(_photo_from(_upright(image), said, space), packing=packing)
+            return replace(_photo_from(_upright(image), said, space), packing=packing, frames=frames)
     except DeblurError:
         raise
     except MemoryError as error:
@@ -189,8 +218,15 @@ def read(path: Path, limits: DecodeLimits = OWN_FILES) -> Photo:
 
 
 def read_rgb8(path: Path) -> Rgb8:
-    """The file's pixels as ``(H, W, 3)`` uint8: what training and evaluation read, through the server's decoder."""
-    return read(path, ANY_SIZE).rgb
+    """The file's pixels as ``(H, W, 3)`` uint8: what training and evaluation read, through the server's decoder.
+
+    Raises:
+        PhotoError: it cannot be read, or has several frames, or 16 bits a channel, which no figure is about.
+    """
+    photo = read(path, replace(ANY_SIZE, first_of_many=False))
+    if photo.rgb.dtype != np.uint8:
+        raise UnsupportedPhoto(f"{pasteable(path)}: It has 16 bits a channel. Save it with 8 bits a channel.")
+    return photo.rgb8
 
 
 def encode(photo: Photo, output_format: str | None = None, quality: int | None = None) -> bytes:
@@ -205,7 +241,8 @@ def write(photo: Photo, stream: BinaryIO, output_format: str | None = None, qual
 
     ``quality`` (1 to 100, by default 95) is for JPEG and WebP; without one, a lossless WebP stays lossless. A TIFF
     keeps its compression if that is LZW, deflate, packbits or none; for any other it gets deflate. Alpha survives in
-    PNG, WebP and TIFF; JPEG shows it on white.
+    PNG, WebP and TIFF; JPEG shows it on white. Pixels of 16 bits stay so in PNG and TIFF (packed by deflate, or not at
+    all); the other formats get 8.
 
     Raises:
         RequestError: an unknown format or a quality out of range.
@@ -217,12 +254,28 @@ def write(photo: Photo, stream: BinaryIO, output_format: str | None = None, qual
     target = OUTPUT_FORMATS[output_format] if output_format else photo.format
     if max(photo.rgb.shape[:2]) > SIDE_PX.get(target, inf):
         raise RequestError(f"A {target} holds at most {SIDE_PX[target]} px a side; take another format.")
-    image = _image_of(photo, with_alpha=target != "JPEG" and target != "BMP")
     profile = colour.fitting(photo.icc_profile, grey=photo.grey and target != "WEBP")  # WebP has no grey
+    if photo.rgb.dtype == np.uint16 and target in ("PNG", "TIFF"):
+        return _write_deep(photo, stream, target, profile)
+    image = _image_of(photo, with_alpha=target != "JPEG" and target != "BMP")
     options = _packing_of(photo, target, quality)
     if profile and target != "BMP":
         options["icc_profile"] = profile
     photo.said.save(image, stream, target, **options)
+    return None
+
+
+def _write_deep(photo: Photo, stream: BinaryIO, target: str, profile: bytes | None) -> None:
+    rgb, alpha = cast(Rgb16, photo.rgb), cast(Rgb16 | None, photo.alpha)
+    if target == "PNG":
+        like = BytesIO()
+        photo.said.save(Image.new("L" if photo.grey else "RGB", (1, 1)), like, "PNG", icc_profile=profile)
+        return deep.write_png(stream, rgb, alpha, grey=photo.grey, like=like.getvalue())
+    directory = photo.said.tiff_directory()
+    if profile:
+        directory[ICC_PROFILE] = profile
+    packed = photo.format == "TIFF" and photo.packing != "raw"
+    return deep.write_tiff(stream, rgb, alpha, grey=photo.grey, directory=directory, deflate=packed)
 
 
 def _packing_of(photo: Photo, target: str, quality: int | None) -> dict[str, object]:
@@ -269,6 +322,15 @@ def image_of(photo: Photo) -> Image.Image:
     return image
 
 
+def array_of(photo: Photo) -> Rgb:
+    """The same pixels as an array of their own depth: ``(H, W)`` grey, ``(H, W, 3)``, or 2 and 4 with alpha."""
+    if photo.rgb.dtype == np.uint8:
+        return np.array(_image_of(photo, with_alpha=True))
+    rgb, alpha = cast(Rgb16, photo.rgb), cast(Rgb16 | None, photo.alpha)
+    pixels = np.concatenate(list(deep.strips(rgb, alpha, grey=photo.grey)))
+    return pixels[..., 0] if pixels.shape[2] == 1 else pixels
+
+
 def to_rgb8(pixels: Pixels) -> Rgb8:
     """``[0, 1]`` float -> 8 bit, clamped, rounded to nearest."""
     return np.rint(np.clip(pixels, 0.0, 1.0) * 255.0).astype(np.uint8)
@@ -277,6 +339,21 @@ def to_rgb8(pixels: Pixels) -> Rgb8:
 def from_rgb8(rgb: Rgb8) -> Pixels:
     """8 bit -> ``[0, 1]`` float32."""
     return rgb.astype(np.float32) / np.float32(255.0)
+
+
+def to_rgb16(pixels: Pixels) -> Rgb16:
+    """``[0, 1]`` float -> 16 bit, clamped, rounded to nearest."""
+    return np.rint(np.clip(pixels, 0.0, 1.0) * 65_535.0).astype(np.uint16)
+
+
+def from_rgb16(rgb: Rgb16) -> Pixels:
+    """16 bit -> ``[0, 1]`` float32."""
+    return rgb.astype(np.float32) / np.float32(65_535.0)
+
+
+def from_rgb(rgb: Rgb) -> Pixels:
+    """8 or 16 bit -> ``[0, 1]`` float32."""
+    return from_rgb8(cast(Rgb8, rgb)) if rgb.dtype == np.uint8 else from_rgb16(cast(Rgb16, rgb))
 
 
 def available_memory() -> float:
@@ -322,27 +399,30 @@ def _check_header(image: Image.Image, data: bytes, limits: DecodeLimits) -> None
         raise UnsupportedPhoto(f"{name or 'This format'} is not read; allowed are JPEG, PNG, WebP, TIFF, BMP and GIF.")
     if image.format == "TIFF" and _is_raw(image, data):
         raise UnsupportedPhoto(RAW)
-    if (bits := bits_a_channel(image, data)) > 8:
+    bits = bits_a_channel(image, data)
+    if bits == 16:
+        deep.check(image)
+    elif bits > 8:
         raise UnsupportedPhoto(
-            f"A {name} with {bits} bits a channel (mode {image.mode}) is not restored. Save it with 8 bits a channel."
+            f"A {name} with {bits} bits a channel (mode {image.mode}) is not restored. Save it with 8 or 16."
         )
-    if image.mode not in MODES:
+    elif image.mode not in MODES:
         raise UnsupportedPhoto(f"A {name} with colours of mode {image.mode} is not restored. Save it as RGB.")
     megapixels = max(width * height, _tile_pixels(image)) / 1e6
-    memory_mb = megapixels * DECODE_BYTES_PER_PIXEL[name]
+    to_decode = DECODE_BYTES_PER_PIXEL[name] if bits <= 8 else DEEP_DECODE_BYTES_PER_PIXEL
+    in_all = to_decode + RESTORE_BYTES_PER_PIXEL if bits <= 8 else DEEP_BYTES_PER_PIXEL
+    memory_mb = megapixels * to_decode
     if megapixels > limits.megapixels or max(width, height) > limits.side_px or memory_mb > limits.decode_mb:
         raise PhotoTooLarge(
             f"The image is {width} x {height} ({megapixels:.1f} megapixels to decode); allowed are "
             f"{limits.megapixels:g} megapixels and {limits.side_px:g} px a side. Scale it down."
         )
-    needed = megapixels * 1e6 * (DECODE_BYTES_PER_PIXEL[name] + RESTORE_BYTES_PER_PIXEL)
+    needed = megapixels * 1e6 * in_all
     if limits.in_memory and needed > (available := available_memory()):
         raise PhotoTooLarge(
             f"The image is {width} x {height}. To decode and restore it takes about {needed / 1e9:.2f} GB of memory; "
             f"{available / 1e9:.2f} GB are available. Scale it down, or end other programs."
         )
-    if image.format != "MPO" and getattr(image, "is_animated", False):
-        raise UnsupportedPhoto("Animations and files with several pages are not restored. Send a single frame.")
 
 
 def _is_raw(image: Image.Image, data: bytes) -> bool:
@@ -369,18 +449,32 @@ def bits_a_channel(image: Image.Image, start: bytes) -> int:
     return bits
 
 
-def _photo_from(upright: Image.Image, said: metadata.Metadata, space: colour.Space | None) -> Photo:
+def _photo_of_jpeg(image: Image.Image, rgb: Rgb8, private: bool) -> Photo:
+    """From its header, opened by Pillow, and its pixels as they lie in the file."""
+    said, orientation = metadata.read(image, private=private), None
+    with suppress(Exception):
+        orientation = image.getexif().get(metadata.ORIENTATION)
+    grey = image.mode == "L"
+    icc_profile = _profile_of(image, said, None, grey=grey)
+    return Photo(jpeg_pixels.upright(rgb, orientation), "JPEG", grey, None, icc_profile, said)
+
+
+def _profile_of(image: Image.Image, said: metadata.Metadata, space: colour.Space | None, *, grey: bool) -> bytes | None:
     """``space`` is what the file says of its colours; it is stronger than an ICC profile."""
-    icc_profile = upright.info.get("icc_profile") or None
-    file_format = upright.format
-    if upright.mode == "CMYK":
-        upright, icc_profile, said = colour.srgb_from_cmyk(upright, icc_profile), None, said.without_colour()
-    palette = upright.mode in ("P", "PA")
-    grey = upright.mode in ("1", "L", "LA")
+    icc_profile: bytes | None = image.info.get("icc_profile") or None
     if space is None and icc_profile is None and said.adobe_rgb:
         space = colour.ADOBE_RGB
-    if space is not None:
-        icc_profile = colour.profile_of(space, grey=grey) or icc_profile
+    return icc_profile if space is None else colour.profile_of(space, grey=grey) or icc_profile
+
+
+def _photo_from(upright: Image.Image, said: metadata.Metadata, space: colour.Space | None) -> Photo:
+    file_format = upright.format
+    if upright.mode == "CMYK":
+        upright, said = colour.srgb_from_cmyk(upright, upright.info.get("icc_profile")), said.without_colour()
+        upright.info.pop("icc_profile", None)
+    palette = upright.mode in ("P", "PA")
+    grey = upright.mode in ("1", "L", "LA")
+    icc_profile = _profile_of(upright, said, space, grey=grey)
     alpha = None
     if upright.has_transparency_data:
         upright = upright.convert("RGBA")
@@ -394,6 +488,27 @@ def _photo_from(upright: Image.Image, said: metadata.Metadata, space: colour.Spa
     return Photo(rgb, output_format, grey, alpha, icc_profile, said)
 
 
+def _deep_photo(image: Image.Image, data: bytes, space: colour.Space | None, private: bool) -> Photo:
+    """16 bits a channel, in one look or two (see :mod:`deblur.deep`)."""
+    held = deep.raw_mode(image)
+    two_looks = deep.aim(image, "high")
+    said = _loaded(image, private)
+    width, height = _upright(image).size
+    samples = np.zeros((height, width, deep.channels(image)), np.uint16)
+    deep.add(samples, image, held, "high")
+    grey = held.startswith(("I", "LA"))
+    icc_profile = _profile_of(image, said, space, grey=grey)
+    if two_looks:
+        image.close()  # its pixels
+        with Image.open(BytesIO(data), formats=(str(image.format),)) as again:
+            deep.aim(again, "low")
+            again.load()
+            deep.add(samples, _upright(again), held, "low")
+    deep.finish(samples, image, held)
+    alpha = samples[..., 3] if samples.shape[2] == 4 else None
+    return Photo(samples[..., :3], str(image.format), grey, alpha, icc_profile, said)
+
+
 def _packing_in(image: Image.Image, data: bytes) -> str | None:
     """A TIFF's compression in Pillow's words; ``lossless`` of a WebP, which Pillow does not tell: its chunk is VP8L."""
     if image.format == "TIFF":
@@ -405,11 +520,11 @@ def _packing_in(image: Image.Image, data: bytes) -> str | None:
     return "lossless" if kind == b"VP8L" else None
 
 
-def _loaded(image: Image.Image) -> metadata.Metadata:
+def _loaded(image: Image.Image, private: bool = False) -> metadata.Metadata:
     """Read the image whole, and what it says of itself: a PNG when all is read, a TIFF before Pillow turns it."""
     if image.format == "PNG":
         image.load()
-    said = metadata.read(image)
+    said = metadata.read(image, private=private)
     image.load()
     return said
 
@@ -431,13 +546,23 @@ def _rgb8_of(image: Image.Image) -> Rgb8:
     return rgb
 
 
+def _in_8_bits(samples: Rgb) -> Rgb8:
+    """The same, or a copy made in strips, rounded to nearest."""
+    if samples.dtype == np.uint8:
+        return cast(Rgb8, samples)
+    rounded = np.empty(samples.shape, np.uint8)
+    for top in range(0, len(samples), STRIP_PX):
+        rounded[top : top + STRIP_PX] = (samples[top : top + STRIP_PX].astype(np.uint32) + 128) // 257
+    return rounded
+
+
 def _image_of(photo: Photo, with_alpha: bool) -> Image.Image:
-    image = Image.fromarray(photo.rgb)
+    image = Image.fromarray(photo.rgb8)
     if photo.grey:
         image = image.convert("L")
     if photo.alpha is None:
         return image
-    mask = Image.fromarray(photo.alpha)
+    mask = Image.fromarray(_in_8_bits(photo.alpha))
     if with_alpha:
         image.putalpha(mask)
         return image

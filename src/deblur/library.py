@@ -10,7 +10,7 @@ for photo in photos:
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from deblur.inference.model_folder import Model
 from deblur.inference.model_folder import open_model as open_folder
 from deblur.inference.photo import restore_photo
 
-Array = TypeVar("Array", bound=NDArray[np.uint8])
+Array = TypeVar("Array", NDArray[np.uint8], NDArray[np.uint16])
 Bytes = bytes | bytearray | memoryview
 
 
@@ -61,21 +61,21 @@ def restore(
     photo: str | Path | Image.Image, model: Model | str | Path | None = None, strength: float = 1.0
 ) -> Image.Image: ...
 def restore(
-    photo: Bytes | str | Path | Image.Image | NDArray[np.uint8],
+    photo: Bytes | str | Path | Image.Image | NDArray[np.uint8] | NDArray[np.uint16],
     model: Model | str | Path | None = None,
     strength: float = 1.0,
-) -> bytes | Image.Image | NDArray[np.uint8]:
+) -> bytes | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]:
     """Restore a photo; what came in is left as it is.
 
     Args:
-        photo: an image file's bytes, a path, a PIL image, or a uint8 array ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)``
-            in sRGB.
+        photo: an image file's bytes, a path, a PIL image, or a uint8 or uint16 array ``(H, W)``, ``(H, W, 3)`` or
+            ``(H, W, 4)`` in sRGB.
         model: opened by :func:`open_model`, or what that takes; it is opened anew for each photo then.
         strength: 0 to 1; the result is ``blurry + strength * (restored - blurry)``.
 
     Returns:
         The same kind: bytes in the same format (of HEIC, AVIF and GIF another: JPEG or PNG), an array of the same
-        shape, a PIL image; of a path a PIL image.
+        shape, a PIL image; of a path a PIL image. Bytes and arrays keep 16 bits a channel; PIL images have 8.
         Images are upright: an EXIF orientation is applied.
 
     Raises:
@@ -89,7 +89,7 @@ def restore(
         restored, _ = restore_photo(opened, bytes(photo), strength, limits=images.OWN_FILES)
         return images.encode(restored)
     if isinstance(photo, np.ndarray):
-        return np.array(restore(_image_of(photo), opened, strength))
+        return images.array_of(restore_photo(opened, _photo_of(photo), strength)[0])
     decoded = images.photo_of(photo) if isinstance(photo, Image.Image) else images.read(Path(photo))
     restored, _ = restore_photo(opened, decoded, strength)
     return images.image_of(restored)
@@ -130,10 +130,14 @@ def locate_followed(model: str | None) -> Path | None:
     return fetch_now(uri)
 
 
-def _image_of(array: NDArray[np.uint8]) -> Image.Image:
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+def _photo_of(array: NDArray[np.uint8] | NDArray[np.uint16]) -> images.Photo:
+    """A copy."""
+    depth, shape = array.dtype in (np.uint8, np.uint16), array.shape
+    if not depth or array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (3, 4)):
         raise UnsupportedPhoto(
-            f"The array is {array.dtype} of shape {array.shape}; allowed are uint8 arrays of shape (H, W), (H, W, 3) "
-            "or (H, W, 4)."
+            f"The array is {array.dtype} of shape {shape}; allowed are uint8 and uint16 arrays of shape (H, W), "
+            "(H, W, 3) or (H, W, 4)."
         )
-    return Image.fromarray(array)
+    grey = array.ndim == 2
+    rgb = cast(images.Rgb, np.repeat(array[..., None], 3, axis=2) if grey else array[..., :3].copy())
+    return images.Photo(rgb, grey=grey, alpha=array[..., 3] if array.shape[2:] == (4,) else None)

@@ -2,6 +2,7 @@
 
 Kept are capture date, author, copyright, camera and lens model, exposure, colour space, density and the shape of a
 panorama. All else is left: position, serial numbers, owner, maker's notes, thumbnails, comments, captions, unique ids.
+Of these, what still fits the photo is kept where that is asked for (``private``): not maker's notes, nor thumbnails.
 Metadata that is broken is left out; it is never an error.
 """
 
@@ -17,7 +18,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-EXIF_IFD, INTEROP_IFD = 0x8769, 0xA005
+EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x8769, 0x8825, 0xA005
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, XMP = 0x0112, 0x011A, 0x011B, 0x0128, 0x02BC
 COLOUR_SPACE, INTEROP_INDEX = 0xA001, 1
 EXIF_START = b"Exif\0\0II*\0\x08\0\0\0"
@@ -44,8 +45,15 @@ KEPT_OF_EXPOSURE = (
     *range(0xA407, 0xA40B),  # GainControl, Contrast, Saturation, Sharpness
     *(0xA432, 0xA433, 0xA434),  # LensSpecification, LensMake, LensModel
 )
+PRIVATE = (0x010E, 0x0131, 0x013C, *range(0x9C9B, 0x9CA0))
+"""Caption, software, computer; Windows' title, comment, author, keywords and subject."""
+
+PRIVATE_OF_EXPOSURE = (0x9286, 0xA420, 0xA430, 0xA431, 0xA435)
+"""Comment, unique id, owner, serial numbers of body and lens."""
+
 NOT_YET = 8  # an offset that is filled in later
 LARGEST_VALUE_BYTES = 1000
+LARGEST_EXIF_BYTES = 60_000
 DENSEST_DPI = 65_535.0
 
 PANORAMA = re.compile(rb"GPano:(\w{1,40})(?:\s*=\s*[\"']|>)\s*([\w.+-]{1,40})\s*[\"'<]")
@@ -72,6 +80,8 @@ class Metadata:
         interop: EXIF's name of its colour rules: R98 is sRGB, R03 Adobe RGB.
         dpi: dots per inch, across and down.
         panorama: names and values of XMP's GPano.
+        position: tag -> value of the GPS directory; empty unless it was asked for, and so is
+        comment: of JPEG, GIF and PNG.
         more_pictures: the file held others (a gain map, a depth map); they no longer fit the photo, and are left.
     """
 
@@ -81,6 +91,8 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     panorama: Mapping[str, str] = field(default_factory=dict)
     more_pictures: bool = False
+    position: Mapping[int, Any] = field(default_factory=dict)
+    comment: bytes = b""
 
     @property
     def adobe_rgb(self) -> bool:
@@ -94,45 +106,56 @@ class Metadata:
 
     def exif_bytes(self) -> bytes:
         """A block of EXIF, at most 60 kB; empty where nothing is kept."""
-        directory = self._directory(self._exposure())
+        directory = self._directory(self._below())
         return EXIF_START + directory.tobytes(8) if directory else b""
 
     def save(self, image: Image.Image, stream: BinaryIO, image_format: str, **options: object) -> None:
         """``image.save``, in such a way that the file says the same."""
-        exposure = self._exposure()
-        if image_format == "TIFF" and options.get("compression", "raw") != "raw" and exposure:
-            file = BytesIO()  # libtiff writes no directory below the main one: it is added behind
-            image.save(file, "TIFF", **self._options("TIFF", NOT_YET), **options)
-            _add_exif_directory(file, exposure)
+        below = self._below()
+        if image_format == "TIFF" and options.get("compression", "raw") != "raw" and below:
+            file = BytesIO()  # libtiff writes no directory below the main one: they are added behind
+            image.save(file, "TIFF", **self._options("TIFF", dict.fromkeys(below, NOT_YET)), **options)
+            for group, values in below.items():
+                _add_directory(file, group, values)
             stream.write(file.getbuffer())
         else:
-            image.save(stream, image_format, **self._options(image_format, exposure), **options)
+            image.save(stream, image_format, **self._options(image_format, below), **options)
 
-    def _options(self, image_format: str, exposure: Mapping[int, Any] | int) -> dict[str, object]:
+    def _options(self, image_format: str, below: Mapping[int, Any]) -> dict[str, object]:
         """What Pillow's ``save`` takes."""
         options: dict[str, object] = {}
         if self.dpi and image_format != "WEBP":
             options["dpi"] = self.dpi
         if image_format == "TIFF":
-            directory = self._directory(exposure)
-            if self.panorama:
-                directory[XMP] = self._xmp()
-            options["tiffinfo"] = directory
+            options["tiffinfo"] = self.tiff_directory(below)
         elif image_format != "BMP":
             options["exif"] = self.exif_bytes()
-        if self.panorama and image_format == "PNG":
-            text = PngInfo()
-            text.add_itxt("XML:com.adobe.xmp", self._xmp().decode())
-            options["pnginfo"] = text
+        if self.comment and image_format == "JPEG":
+            options["comment"] = self.comment
+        if image_format == "PNG":
+            options["pnginfo"] = text = PngInfo()
+            if self.panorama:
+                text.add_itxt("XML:com.adobe.xmp", self._xmp().decode())
+            if self.comment:
+                text.add_itxt("Comment", self.comment.decode("utf-8", "replace"))
         elif self.panorama and image_format in ("JPEG", "WEBP"):
             options["xmp"] = self._xmp()
         return options
 
-    def _exposure(self) -> dict[int, Any]:
-        return dict(self.exposure) | ({INTEROP_IFD: {INTEROP_INDEX: self.interop}} if self.interop else {})
+    def tiff_directory(self, below: Mapping[int, Any] | None = None) -> ImageFileDirectory_v2:
+        """A TIFF's main directory; ``below`` is where those below it lie, where they are written apart."""
+        directory = self._directory(self._below() if below is None else below)
+        if self.panorama:
+            directory[XMP] = self._xmp()
+        return directory
 
-    def _directory(self, exposure: Mapping[int, Any] | int) -> ImageFileDirectory_v2:
-        directory = _directory_of({**self.exif, **({EXIF_IFD: exposure} if exposure else {})})
+    def _below(self) -> dict[int, dict[int, Any]]:
+        """The directories below the main one, without empty ones."""
+        exposure = dict(self.exposure) | ({INTEROP_IFD: {INTEROP_INDEX: self.interop}} if self.interop else {})
+        return {group: values for group, values in ((EXIF_IFD, exposure), (GPS_IFD, dict(self.position))) if values}
+
+    def _directory(self, below: Mapping[int, Any]) -> ImageFileDirectory_v2:
+        directory = _directory_of({**self.exif, **below})
         if self.dpi:
             directory[X_RESOLUTION], directory[Y_RESOLUTION] = self.dpi
             directory[RESOLUTION_UNIT] = 2
@@ -142,8 +165,25 @@ class Metadata:
         return PACKET.format("".join(f' GPano:{name}="{value}"' for name, value in self.panorama.items())).encode()
 
 
-def read(image: Image.Image) -> Metadata:
-    """What an opened image, not yet turned upright, says of itself."""
+def read(image: Image.Image, *, private: bool = False) -> Metadata:
+    """What an opened image, not yet turned upright, says of itself; with what is ``private`` as far as that fits."""
+    public = _read(image, KEPT, KEPT_OF_EXPOSURE)
+    if not private:
+        return public
+    position: Mapping[int, Any] = {}
+    with suppress(Exception):
+        position = dict(_kept(found := image.getexif().get_ifd(GPS_IFD), list(found), GPS_IFD))
+    comment = image.info.get("comment", image.info.get("Comment", b""))
+    comment = comment.encode() if isinstance(comment, str) else comment
+    everything = replace(
+        _read(image, (*KEPT, *PRIVATE), (*KEPT_OF_EXPOSURE, *PRIVATE_OF_EXPOSURE)),
+        position=position,
+        comment=comment if isinstance(comment, bytes) and len(comment) <= LARGEST_VALUE_BYTES else b"",
+    )
+    return everything if len(everything.exif_bytes()) <= LARGEST_EXIF_BYTES else public
+
+
+def _read(image: Image.Image, main: Iterable[int], of_exposure: Iterable[int]) -> Metadata:
     exif: Mapping[int, Any] = {}
     exposure: Mapping[int, Any] = {}
     interop = orientation = None
@@ -155,13 +195,17 @@ def read(image: Image.Image) -> Metadata:
     dpi = _dpi(image, exif)
     turned = orientation in (5, 6, 7, 8)
     return Metadata(
-        {tag: value.encode("latin-1") for tag, value in _kept(exif, KEPT) if isinstance(value, str)},
-        dict(_kept(exposure, KEPT_OF_EXPOSURE, EXIF_IFD)),
+        {tag: _bytes(value) for tag, value in _kept(exif, main) if isinstance(value, str | bytes)},
+        dict(_kept(exposure, of_exposure, EXIF_IFD)),
         interop if interop in ("R98", "R03") else None,
         (dpi[1], dpi[0]) if dpi and turned else dpi,
         {} if orientation in range(2, 9) else _panorama(image),
         image.format == "MPO",
     )
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value.encode("latin-1") if isinstance(value, str) else value
 
 
 def _kept(directory: Mapping[int, Any], tags: Iterable[int], group: int | None = None) -> Iterable[tuple[int, Any]]:
@@ -180,20 +224,20 @@ def _directory_of(values: Mapping[int, Any], group: int | None = None) -> ImageF
     return directory
 
 
-def _add_exif_directory(tiff: BytesIO, exposure: Mapping[int, Any]) -> None:
+def _add_directory(tiff: BytesIO, group: int, values: Mapping[int, Any]) -> None:
     """To a TIFF whose main directory points NOT_YET to it."""
     end = tiff.seek(0, SEEK_END)
     end += tiff.write(bytes(end % 2))
     head = bytes(tiff.getbuffer()[:8])
     order = "<" if head[:2] == b"II" else ">"
-    directory = ImageFileDirectory_v2(head, group=EXIF_IFD)
-    directory.update(exposure)
+    directory = ImageFileDirectory_v2(head, group=group)
+    directory.update(values)
     tiff.write(directory.tobytes(end))
     data = tiff.getbuffer()
     (main,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, main)
     for entry in range(main + 2, main + 2 + 12 * count, 12):
-        if struct.unpack_from(f"{order}H", data, entry)[0] == EXIF_IFD:
+        if struct.unpack_from(f"{order}H", data, entry)[0] == group:
             struct.pack_into(f"{order}I", data, entry + 8, end)
 
 

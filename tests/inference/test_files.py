@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from deblur import images
@@ -155,3 +156,15 @@ def test_no_photo_of_a_folder_is_passed_over_without_a_word(tmp_path: Path) -> N
     assert "HEIC" in str(troubles["d.HEIC"])
     assert "RAW" in str(troubles["e.nef"])
     assert "JPEG XL" in str(troubles["f.jxl"])
+
+
+def test_of_several_pages_the_first_is_restored_at_its_depth_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    deep = RGB.astype(np.uint16) * 257 + 1
+    path = tmp_path / "scan.tif"
+    tifffile.imwrite(path, np.stack([deep, deep[::-1]]), photometric="rgb")
+    restored = images.read(restore_file(MODEL, path))
+    assert restored.frames == 1
+    assert np.array_equal(restored.rgb, 65_535 - deep)
+    assert "first of its 2 frames" in caplog.text

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from deblur.files import sha256_of
+from deblur.images import Photo, decode, encode
 from deblur.inference.model_folder import Golden, ModelInfo, write_info
 
 onnx = pytest.importorskip("onnx")
@@ -45,6 +46,22 @@ def peak_mb(way: str, folder: Path, photo: Path) -> float:
     command = [sys.executable, "-m", "deblur.benchmarks.one_photo", way, str(folder), str(photo), str(time.time())]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(json.loads(done.stdout)["peak_mb"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the peak")
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
+def test_16_bits_take_20_bytes_a_pixel(halving_model: Path, tmp_path: Path, image_format: str) -> None:
+    """Though the file itself, of noise that nothing packs, takes six of them."""
+    peaks_mb = {}
+    for megapixels in (1, 5):
+        side_px = int((megapixels * 1e6) ** 0.5)
+        rgb = np.random.default_rng(0).integers(0, 65_536, (side_px, side_px, 3), dtype=np.uint16)
+        photo = tmp_path / f"{megapixels}.{image_format.lower()}"
+        photo.write_bytes(encode(Photo(rgb, image_format, packing="raw")))
+        peaks_mb[megapixels] = peak_mb("ours, ONNX Runtime f32", halving_model, photo)
+    assert peaks_mb[5] <= 20 * 5 + peaks_mb[1]
+    restored = decode(photo.with_suffix(".restored").read_bytes())
+    assert np.abs(restored.rgb.astype(int) - rgb / 2).max() <= 1, "it was restored"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the peak")

@@ -21,6 +21,7 @@ def restore(
     opening: Opened = Opening(),
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     large: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    keep_metadata: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
     """Restore a photo, or every photo in a folder.
 
@@ -31,6 +32,7 @@ def restore(
         opening: Model and engine.
         overwrite: Replace files that exist.
         large: Try photos that are likely not to fit into memory.
+        keep_metadata: Keep position, serial numbers, owner and comments, too.
     """
     from rich.progress import Progress
 
@@ -42,6 +44,7 @@ def restore(
     folder = chosen.locate()
     model = opener(opening)(folder)
     remark(chosen.line(folder, model.info))
+    how = {"overwrite": overwrite, "large": large, "keep_metadata": keep_metadata}
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(escape(pasteable(photo.name)), total=None)
         if photo.is_file():
@@ -49,7 +52,7 @@ def restore(
             def on_tile(done: int, total: int) -> None:
                 progress.update(task, completed=done, total=total)
 
-            say(pasteable(restore_file(model, photo, out, overwrite=overwrite, large=large, on_tile=on_tile)))
+            say(pasteable(restore_file(model, photo, out, **how, on_tile=on_tile)))
             return 0
 
         def on_report(report: Report, total: int) -> None:
@@ -60,7 +63,7 @@ def restore(
                 console.print(f"{pasteable(report.photo)}: {report.trouble}", style="red", soft_wrap=True)
 
         target = Path(out) if out else None
-        reports = restore_folder(model, photo, target, overwrite=overwrite, large=large, on_report=on_report)
+        reports = restore_folder(model, photo, target, **how, on_report=on_report)
     failed = [pasteable(report.photo.name) for report in reports if report.trouble]
     names = ", ".join(failed[:NAMED] + ["..."] * (len(failed) > NAMED))
     say(f"{len(reports) - len(failed)} restored, {len(failed)} not{': ' if failed else ''}{names}.")

@@ -163,7 +163,7 @@ class _Live:
         async with self._one_at_a_time:
             photo = await run_in_threadpool(decode, sent.image, self._uploads.decode)
             image = next(self._numbers)
-            self._images[image] = SharpPhoto(name, photo.rgb)
+            self._images[image] = SharpPhoto(name, photo.rgb8)
             for old in list(self._images)[self._given : -UPLOADS_KEPT]:
                 del self._images[old]
         return JSONResponse(self._told(image), 201)

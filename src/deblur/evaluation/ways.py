@@ -87,7 +87,7 @@ def tiled_against_whole(model: Model, blurry: Rgb8) -> Tiled:
 def _through(model: Model) -> Callable[[Rgb8], tuple[Rgb8, float]]:
     def restore(blurry: Rgb8) -> tuple[Rgb8, float]:
         photo, outcome = restore_photo(model, Photo(blurry.copy()))
-        return photo.rgb, outcome.seconds["restore"]
+        return photo.rgb8, outcome.seconds["restore"]
 
     return restore
 

@@ -3,13 +3,14 @@
 import logging
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deblur import images
 from deblur.errors import DeblurError, PhotoTooLarge, SettingError, UnsupportedPhoto
 from deblur.files import pasteable, whole_file
 from deblur.image_kinds import RAW
+from deblur.images import DecodeLimits
 from deblur.inference.model_folder import Model
 from deblur.inference.photo import restore_photo
 from deblur.inference.restorer import OnTile, ignore
@@ -55,6 +56,7 @@ def restore_file(
     *,
     overwrite: bool = False,
     large: bool = False,
+    keep_metadata: bool = False,
     on_tile: OnTile = ignore,
 ) -> Path:
     """Restore one photo; returns where it lies.
@@ -66,6 +68,7 @@ def restore_file(
             slash, gets it under its own name; of a file the suffix decides the format.
         overwrite: whether an existing ``output`` may be replaced.
         large: whether to try what is likely not to fit into memory.
+        keep_metadata: whether position, serial numbers, owner and comments are kept, too.
         on_tile: told (tiles done, tiles in all).
 
     Raises:
@@ -74,7 +77,7 @@ def restore_file(
     """
     place = _place_of(photo, output)
     try:
-        return _restore(model, photo, place, overwrite, large, on_tile)
+        return _restore(model, photo, place, overwrite, _limits(large, keep_metadata), on_tile)
     except DeblurError as error:
         raise type(error)(f"{pasteable(photo)}: {error}") from error
 
@@ -86,6 +89,7 @@ def restore_folder(
     *,
     overwrite: bool = False,
     large: bool = False,
+    keep_metadata: bool = False,
     on_report: Callable[[Report, int], None] = lambda report, total: None,
 ) -> list[Report]:
     """Restore every photo directly in ``folder`` into ``output`` (by default ``FOLDER.deblurred``), names kept.
@@ -111,9 +115,10 @@ def restore_folder(
         at = pasteable(error.filename or target)
         raise SettingError(f"{at} cannot be used as a folder ({error.strerror}).") from error
     reports: list[Report] = []
+    limits = _limits(large, keep_metadata)
     for photo in photos:
         taken = {report.output for report in reports if report.output}
-        report = _report_of(model, photo, _places_in(target, photo, taken=taken), overwrite, large)
+        report = _report_of(model, photo, _places_in(target, photo, taken=taken), overwrite, limits)
         reports.append(report)
         on_report(report, len(photos))
     return reports
@@ -148,17 +153,21 @@ def _places_in(folder: Path, photo: Path, marker: str = "", taken: Collection[Pa
     return place
 
 
-def _report_of(model: Model, photo: Path, place: Place, overwrite: bool, large: bool) -> Report:
+def _limits(large: bool, keep_metadata: bool) -> DecodeLimits:
+    return replace(images.ANY_SIZE if large else images.OWN_FILES, private=keep_metadata)
+
+
+def _report_of(model: Model, photo: Path, place: Place, overwrite: bool, limits: DecodeLimits) -> Report:
     """One file of a folder; whatever happens to it stays with it."""
     try:
-        return Report(photo, _restore(model, photo, place, overwrite, large, ignore))
+        return Report(photo, _restore(model, photo, place, overwrite, limits, ignore))
     except DeblurError as error:
         return Report(photo, trouble=str(error))
 
 
-def _restore(model: Model, photo: Path, place: Place, overwrite: bool, large: bool, on_tile: OnTile) -> Path:
+def _restore(model: Model, photo: Path, place: Place, overwrite: bool, limits: DecodeLimits, on_tile: OnTile) -> Path:
     """The result's path; errors do not name the photo."""
-    data = _read(photo, large)
+    data = _read(photo, limits)
     target = place(data.format)
     try:
         _check_target(photo, target, overwrite)
@@ -172,19 +181,21 @@ def _restore(model: Model, photo: Path, place: Place, overwrite: bool, large: bo
         ) from error
     except OSError as error:
         raise SettingError(f"{pasteable(error.filename or target)} cannot be written ({error.strerror}).") from error
+    if data.frames > 1:
+        logger.warning("%s: the first of its %d frames or pages was restored.", pasteable(photo), data.frames)
     if data.said.more_pictures:
         logger.warning("%s: the file's other pictures, such as a gain map, are left out.", pasteable(photo))
     return target
 
 
-def _read(photo: Path, large: bool) -> images.Photo:
+def _read(photo: Path, limits: DecodeLimits) -> images.Photo:
     if photo.suffix.lower() in RAW_SUFFIXES:
         raise UnsupportedPhoto(RAW)
     try:
-        return images.decode(photo.read_bytes(), images.ANY_SIZE if large else images.OWN_FILES)
+        return images.decode(photo.read_bytes(), limits)
     except PhotoTooLarge as error:
         raise PhotoTooLarge(
-            str(error) if large else f"{error} Or allow it to be tried all the same (large)."
+            str(error) if not limits.in_memory else f"{error} Or allow it to be tried all the same (large)."
         ) from error
     except OSError as error:
         raise SettingError(f"It cannot be read ({error.strerror}).") from error

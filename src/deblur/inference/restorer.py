@@ -8,12 +8,13 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deblur.errors import ModelError, RequestError
-from deblur.images import Pixels, Rgb8, from_rgb8, to_rgb8
+from deblur.images import Pixels, Rgb, from_rgb, to_rgb8, to_rgb16
 from deblur.inference.engine import Engine, Tiles, begin
 from deblur.inference.tiling import Plan, Tiling, plan_tiles
 
@@ -40,7 +41,7 @@ class Restorer:
     engine: Engine
     tiling: Tiling
 
-    def plan(self, pixels: Pixels | Rgb8) -> Plan:
+    def plan(self, pixels: Pixels | Rgb) -> Plan:
         """The tiles that ``pixels`` will be cut into."""
         return plan_tiles(pixels.shape[0], pixels.shape[1], self.tiling)
 
@@ -73,26 +74,27 @@ class Restorer:
 
     def in_place(
         self,
-        rgb: Rgb8,
+        rgb: Rgb,
         strength: float = 1.0,
         on_tile: OnTile = ignore,
         check: Callable[[], None] = lambda: None,
     ) -> Plan:
-        """Restore ``(H, W, 3)`` uint8 where it lies: rows are overwritten as soon as no tile needs them any more.
+        """Restore ``(H, W, 3)`` uint8 or uint16 where it lies: rows are overwritten once no tile needs them any more.
 
-        The same as ``to_rgb8(restorer(from_rgb8(rgb)))`` with a fraction of the memory: what is needed beside ``rgb``
-        depends on the tile and the image's width. After an exception ``rgb`` is half restored. Arguments and errors
-        are those of calling the restorer; returns the tiles it was cut into.
+        The same as ``to_rgb8(restorer(from_rgb8(rgb)))`` (or 16) with a fraction of the memory: what is needed beside
+        ``rgb`` depends on the tile and the image's width. After an exception ``rgb`` is half restored. Arguments and
+        errors are those of calling the restorer; returns the tiles it was cut into.
         """
+        rounded = to_rgb8 if rgb.dtype == np.uint8 else to_rgb16
 
         def overwrite(rows: slice, restored: Planes) -> None:
-            rgb[rows] = to_rgb8(_mixed(rgb[rows], restored, strength))
+            rgb[rows] = rounded(_mixed(rgb[rows], restored, strength))
 
         return self._restore(rgb, strength, overwrite, on_tile, check)
 
     def _restore(
         self,
-        pixels: Pixels | Rgb8,
+        pixels: Pixels | Rgb,
         strength: float,
         finish: Callable[[slice, Planes], None],
         on_tile: OnTile,
@@ -121,7 +123,7 @@ class Restorer:
         return plan
 
 
-def _tiles(pixels: Pixels | Rgb8, plan: Plan) -> Iterator[Tiles]:
+def _tiles(pixels: Pixels | Rgb, plan: Plan) -> Iterator[Tiles]:
     """Cut out tile after tile, row by row, as ``(1, 3, h, w)``; what the image lacks is filled by reflection."""
     h, w = plan.rows.tile_px, plan.columns.tile_px
     for top in plan.rows.starts:
@@ -173,7 +175,7 @@ def _checked(call: Callable[[Tiles], Tiles], batch: Tiles) -> Tiles:
     return restored
 
 
-def _mixed(blurry: Pixels | Rgb8, restored: Planes, strength: float) -> Pixels:
+def _mixed(blurry: Pixels | Rgb, restored: Planes, strength: float) -> Pixels:
     """Blurry and restored, by strength, clamped: ``(h, w, 3)``."""
     pixels = restored.transpose(1, 2, 0)
     if strength < 1.0:
@@ -182,5 +184,5 @@ def _mixed(blurry: Pixels | Rgb8, restored: Planes, strength: float) -> Pixels:
     return np.clip(pixels, 0.0, 1.0, dtype=np.float32)
 
 
-def _as_float(pixels: Pixels | Rgb8) -> Pixels:
-    return from_rgb8(pixels) if pixels.dtype == np.uint8 else pixels  # type: ignore[arg-type,return-value]
+def _as_float(pixels: Pixels | Rgb) -> Pixels:
+    return cast(Pixels, pixels) if pixels.dtype == np.float32 else from_rgb(cast(Rgb, pixels))

@@ -1,7 +1,7 @@
 """The HTTP API: POST a photo, get it back restored.
 
 POST /api/deblur        image bytes, multipart field ``image``, or JSON {"image": base64} -> the restored image;
-                        strength, format and quality in the query, or beside the image in the form or the JSON
+                        strength, format, quality, frames and metadata in the query, or beside the image
 GET  /api/health        whether a photo would be restored
 GET  /api/model         what ``model.json`` says
 GET  /api/openapi.json  this, for programs
@@ -12,7 +12,7 @@ import base64
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import resources
 from urllib.parse import quote
@@ -44,6 +44,7 @@ class Answer:
     outcome: Outcome
     encode_s: float
     left_out: bool
+    frames: int
 
     @property
     def timing(self) -> str:
@@ -102,6 +103,8 @@ class _Api:
             "X-Deblur-Tiles": str(answer.outcome.tiles),
             "Server-Timing": answer.timing,
         }
+        if answer.frames > 1:
+            headers["X-Deblur-Frames"] = f"1 of {answer.frames}"
         if answer.left_out:
             headers["X-Deblur-Left-Out"] = "further pictures of the file, such as a gain map"
         if sent.as_json:
@@ -130,12 +133,14 @@ class _Api:
 
     def _restore(self, data: bytes, wish: Wish, check: Callable[[], None]) -> Answer:
         """Runs in a worker thread: bytes in, bytes out. What ``check`` raises ends it, inside a tile too."""
-        limits = self._limits.decode
+        taken = {"first_of_many": wish.frames == "first", "private": wish.metadata == "keep"}
+        limits = replace(self._limits.decode, **taken)
         photo, outcome = restore_photo(self._store.get(), data, wish.strength, limits=limits, check=check)
         started = time.perf_counter()
         encoded = images.encode(photo, wish.output_format, wish.quality)
         photo_format = images.OUTPUT_FORMATS[wish.output_format] if wish.output_format else photo.format
-        return Answer(encoded, photo_format, outcome, time.perf_counter() - started, photo.said.more_pictures)
+        encode_s = time.perf_counter() - started
+        return Answer(encoded, photo_format, outcome, encode_s, photo.said.more_pictures, photo.frames)
 
 
 @asynccontextmanager

@@ -8,16 +8,24 @@ from deblur.errors import RequestError
 from deblur.images import OUTPUT_FORMATS
 from deblur.serving.limits import told
 
-OPTIONS = ("strength", "format", "quality")
+OPTIONS = ("strength", "format", "quality", "frames", "metadata")
+FRAMES = ("first", "refuse")
+METADATA = ("public", "keep")
 
 
 @dataclass(frozen=True)
 class Wish:
-    """The options of a request; ``quality`` is None where the photo's own way of writing is kept."""
+    """The options of a request.
+
+    ``quality`` is None where the photo's own way of writing is kept; ``frames`` says what becomes of a file with more
+    than one: the ``first`` is restored, or it is refused; ``metadata`` whether what is private is kept.
+    """
 
     strength: float = 1.0
     output_format: str | None = None
     quality: int | None = None
+    frames: str = "first"
+    metadata: str = "public"
 
 
 def wish_of(said: Sequence[tuple[str, str]]) -> Wish:
@@ -36,14 +44,16 @@ def wish_of(said: Sequence[tuple[str, str]]) -> Wish:
     if twice:
         raise RequestError(f"{', '.join(twice)} is given more than once, in the query or the body. Give it once.")
     values = dict(said)
-    output_format = values.get("format")
-    if output_format is not None and output_format not in OUTPUT_FORMATS:
-        raise RequestError(f"format is {told(output_format)}; allowed are {', '.join(OUTPUT_FORMATS)}.")
+    for name, allowed in (("format", tuple(OUTPUT_FORMATS)), ("frames", FRAMES), ("metadata", METADATA)):
+        if name in values and values[name] not in allowed:
+            raise RequestError(f"{name} is {told(values[name])}; allowed are {', '.join(allowed)}.")
     quality = values.get("quality")
     return Wish(
         number(values.get("strength", "1"), "strength", 0, 1),
-        output_format,
+        values.get("format"),
         None if quality is None else int(number(quality, "quality", 1, 100, whole=True)),
+        values.get("frames", "first"),
+        values.get("metadata", "public"),
     )
 
 

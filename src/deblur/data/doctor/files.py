@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deblur.data.doctor.findings import Finding
-from deblur.errors import DeblurError, UnsupportedPhoto
+from deblur.errors import DeblurError, UnreadablePhoto, UnsupportedPhoto
 from deblur.images import MODES, OPENED, OWN_FILES, Rgb8, bits_a_channel, decode, quiet
 
 ORIENTATION = 0x0112
@@ -64,14 +64,13 @@ def look_at_all(path: Path) -> tuple[FileLook, Rgb8 | None]:
     if look.trouble and look.trouble.kind == "bit_depth":
         return look, None
     try:
-        photo = decode(data, OWN_FILES)
+        photo = decode(data, replace(OWN_FILES, first_of_many=False))
     except DeblurError as error:
-        cut = not isinstance(error, UnsupportedPhoto) and not look.trouble and not _ends_well(BytesIO(data))
+        lacks_data = data.startswith(b"\xff\xd8") or not _ends_well(BytesIO(data))
+        cut = isinstance(error, UnreadablePhoto) and not look.trouble and lacks_data
         kind = "truncated" if cut else "unsupported" if isinstance(error, UnsupportedPhoto) else "unreadable"
         return _troubled(path, kind, str(error)), None
-    rgb = photo.rgb
-    if ends_in_filling(data, rgb):
-        return _troubled(path, "truncated", "the end of the JPEG is missing and was filled with grey"), None
+    rgb = photo.rgb8
     return (
         replace(
             look,
@@ -82,23 +81,6 @@ def look_at_all(path: Path) -> tuple[FileLook, Rgb8 | None]:
         ),
         rgb,
     )
-
-
-def ends_in_filling(data: bytes, rgb: Rgb8) -> bool:
-    """Whether a JPEG lacks data before its end marker, which decoders pass over and fill with mid-grey.
-
-    Cheap, because only a corner block of exactly mid-grey raises the suspicion. Sound, because of what follows: bits
-    put before the end marker are ignored where all blocks are there, and become picture where some are missing.
-    """
-    if not data.startswith(b"\xff\xd8") or not _grey_corner(rgb):
-        return False
-    end = data.rfind(b"\xff\xd9")
-    stuffed = data[:end] + bytes(range(1, 129)) * 4 + data[end:]
-    try:
-        with quiet(), Image.open(BytesIO(data)) as image, Image.open(BytesIO(stuffed)) as other:
-            return image.tobytes() != other.tobytes()
-    except (OSError, SyntaxError, ValueError):
-        return True
 
 
 def perceptual_bits(rgb: Rgb8) -> Bits | None:
@@ -117,11 +99,6 @@ def perceptual_bits(rgb: Rgb8) -> Bits | None:
 def is_empty(rgb: Rgb8 | None) -> bool:
     """Whether a picture shows nothing: one colour, such as black, but for less than three levels of 255."""
     return rgb is not None and bool((np.ptp(rgb, axis=(0, 1)) < FLAT_LEVELS).all())
-
-
-def _grey_corner(rgb: Rgb8) -> bool:
-    """Turned upright, the end of the data lies in any corner."""
-    return any(bool((rgb[y, x] == 128).all()) for y in (0, -1) for x in (0, -1))
 
 
 def _header(path: Path, stream: BinaryIO) -> FileLook:
