@@ -1,5 +1,6 @@
 """Exposures of films that were drawn here, so that the truth is known exactly; and of real frames, where they are."""
 
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -15,7 +16,6 @@ from deblur.metrics import psnr_db
 from deblur.synthesis.light import CODES, to_linear, to_srgb
 
 cv2 = pytest.importorskip("cv2")
-import itertools
 
 from deblur.synthesis.interpolation import Strip, exposed, flow_between  # noqa: E402
 
@@ -122,7 +122,7 @@ def test_times_are_seconds_so_that_a_slow_gap_weighs_more() -> None:
 
 @pytest.mark.skipif(not REDS.is_dir(), reason="the frames of REDS are not here")
 def test_real_frames_come_as_near_to_their_blur_as_the_trial_did() -> None:
-    """REDS was made of 65 of the 80 steps of a gap. The trial's mean over these two was 30.8 dB; the sharp ones' 22.6."""
+    """REDS was made of 65 of the 80 steps of a gap. The trial's mean over these two was 30.8 dB; sharp ones' 22.6."""
     found = []
     for scene, frame in ((0, 3), (1, 6)):
         files = [f"train_{scene:03d}-{frame + step:08d}.webp" for step in (-1, 0, 1)]

@@ -29,7 +29,7 @@ UNEXPLAINED = 0.45
 """What flow leaves of a picture's contrast where it is cut."""
 FASTEST_PX, LONGEST_S = 60.0, 0.15
 OWN_BLUR_PX = 2.5
-DISSOLVE_LEVELS, DISSOLVE_LINEAR, DISSOLVE_UNEXPLAINED = 3.0, 0.4, 0.6
+DISSOLVE_LEVELS, DISSOLVE_LINEAR, DISSOLVE_UNEXPLAINED = 2.0, 0.5, 0.5
 FINER = np.array([1.0, 0.991, 0.932, 0.839, 0.744, 0.621, 0.559, 0.489])
 BLURRED_PX = np.array([0, 1, 2, 3, 4, 6, 8, 12])
 """How fine detail is along a motion, compared with across it, where it is blurred by so much: the medians over the
@@ -170,16 +170,17 @@ def _unexplained(small: NDArray[np.uint8], other: NDArray[np.uint8], flow: NDArr
 
 def _dissolves(smalls: Sequence[NDArray[np.uint8]]) -> bool:
     """Whether the picture turns into another: the middle is the mean of the ends, and no motion explains the change."""
-    first, middle, last = (np.float32(smalls[i]) for i in (0, GAPS, -1))
+    first, middle, last = (_blocks(smalls[i], 1 / 32) for i in (0, GAPS, -1))  # where motion hardly shows
     change = np.abs(last - first).mean()
     bent = np.abs(middle - (first + last) / 2).mean()
     if change < DISSOLVE_LEVELS or bent > DISSOLVE_LINEAR * change / 2:
         return False
-    return _unexplained(smalls[-1], smalls[0], quick_flow(smalls[-1], smalls[0])) > DISSOLVE_UNEXPLAINED * change
+    unmoved = float(np.mean(cv2.absdiff(smalls[-1], smalls[0])))
+    return _unexplained(smalls[-1], smalls[0], quick_flow(smalls[-1], smalls[0])) > DISSOLVE_UNEXPLAINED * unmoved
 
 
-def _blocks(difference: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return cv2.resize(np.float32(difference), None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA)
+def _blocks(levels: NDArray[np.uint8], scale: float = 1 / 8) -> NDArray[np.float32]:
+    return cv2.resize(levels.astype(np.float32), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
 def _crispness(grey: NDArray[np.uint8], flow: NDArray[np.float32], scale: float) -> tuple[float, float]:

@@ -38,7 +38,7 @@ COUNTS = 1e3
 """Brings weights far above the small number that OpenCV adds to them."""
 ENLARGED = 3
 MOST_STEPS = 128
-DESCENT_STEPS = 40
+PATCH_STRIDE, DESCENT_STEPS = 4, 16
 
 cv2: Any = _cv2
 """Its stubs differ from version to version."""
@@ -206,5 +206,6 @@ def _grid(height: int, width: int) -> NDArray[np.float32]:
 def _fine() -> Any:
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     search.setFinestScale(0)
+    search.setPatchStride(PATCH_STRIDE)
     search.setGradientDescentIterations(DESCENT_STEPS)
     return search
