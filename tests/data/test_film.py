@@ -180,6 +180,16 @@ def test_what_was_kept_is_read_the_second_time(films: Path, tmp_path: Path) -> N
     assert not lines
 
 
+def test_the_doctor_tells_what_a_film_gives(
+    films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert main(["doctor", f"film:{films / 'china.mp4'}"]) == 0
+    told = capsys.readouterr().out
+    assert "24 frames (0 repeated) in 1 scenes" in told
+    assert "motion, px a frame: 4" in told
+
+
 def test_pairs_are_written_logged_and_gone_on_with(films: Path, tmp_path: Path) -> None:
     command = ["pairs", str(films), str(tmp_path / "out"), "--cache", str(tmp_path / "kept")]
     assert main(command) == 0
