@@ -32,6 +32,8 @@ AGREEMENT_PX = 1.5
 """A way there and back that misses by this much counts a third."""
 LANDING_PX = 1.0
 """A pixel whose own flow carries it this far from where it is drawn counts a quarter."""
+HIDDEN = 0.02
+"""What a pixel counts at least that its own flow carries here: the other frame hides it, so nothing can agree."""
 UNSEEN = 1e-4
 """What a pixel counts that agrees with nothing, or lies beyond the border: little, but never nothing."""
 COUNTS = 1e3
@@ -149,7 +151,7 @@ class _Between:
         guide = cv2.remap(self.guides[which], *(self.grid - way / 2), cv2.INTER_LINEAR)  # beyond the border is nothing
         came_x, came_y = cv2.extractChannel(guide, 0) * t, cv2.extractChannel(guide, 1) * t
         missed = ((came_x - way[0]) ** 2 + (came_y - way[1]) ** 2) / LANDING_PX**2
-        counts = (cv2.extractChannel(guide, 2) / (1 + missed) ** 2 + UNSEEN) * ((1 - t) * COUNTS)
+        counts = ((cv2.extractChannel(guide, 2) + HIDDEN) / (1 + missed) ** 2 + UNSEEN) * ((1 - t) * COUNTS)
         drawn = cv2.resize(cv2.merge([came_x, came_y, counts, counts]), self.places.shape[:0:-1])
         x, y = (cv2.scaleAdd(cv2.extractChannel(drawn, i), -ENLARGED, self.places[i]) for i in (0, 1))
         picture = cv2.remap(self.pictures[which], x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
