@@ -19,6 +19,7 @@ from deblur.cli.demo import demo
 from deblur.cli.doctor import doctor
 from deblur.cli.evaluate import evaluate
 from deblur.cli.export import export
+from deblur.cli.pairs import pairs
 from deblur.cli.promote import promote
 from deblur.cli.register import register
 from deblur.cli.restore import restore
@@ -31,6 +32,7 @@ from deblur.errors import DeblurError
 from deblur.files import pasteable
 
 TRAINING_PACKAGES = ("torch", "mlflow", "skimage", "scipy", "onnx", "onnxscript", "filelock", "matplotlib")
+FILM_PACKAGES = ("av", "cv2")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,9 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             complain(str(error))
             return error.exit_code
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in TRAINING_PACKAGES:
+            package = (error.name or "").partition(".")[0]
+            if package not in TRAINING_PACKAGES + FILM_PACKAGES:
                 raise
-            complain(f"{error.name} is not installed, and this needs it: pip install 'deblurkit[train]'.")
+            extra = "train,film" if package in FILM_PACKAGES else "train"
+            complain(f"{error.name} is not installed, and this needs it: pip install 'deblurkit[{extra}]'.")
             return 1
         except OSError as error:
             if error.filename is None:
@@ -88,6 +92,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "ship": ship,
     "samples": samples,
     "synth": synth,
+    "pairs": pairs,
     "bench": _bench,
     "doctor": doctor,
     "demo": demo,

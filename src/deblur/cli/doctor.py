@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
 EXAMPLES = 3
+FILM = "film:"
 
 
 def doctor(
@@ -29,7 +30,7 @@ def doctor(
     """Examine a folder of pairs or photos; exits 1 where something is an error.
 
     Args:
-        path: Holds blur/ and sharp/, or sequences that do, or photos.
+        path: Holds blur/ and sharp/, or sequences that do, or photos; or film:FILE, a film or a folder of films.
         val: The validation set, of the same kinds, that must share nothing with it.
         patch_size: Side of the training crop, px: what is smaller is an error. By default a note, below 256.
         json: Write every finding and every measure to this file.
@@ -37,6 +38,8 @@ def doctor(
         quick: Only names, sizes, some headers and a few pairs, as before every training.
         blur_gamma: Take GoPro's blur_gamma/ instead of blur/.
     """
+    if str(path).startswith(FILM):
+        return _films(Path(str(path).removeprefix(FILM)))
     from rich.progress import Progress
 
     from deblur.data.doctor import examine_folder
@@ -57,6 +60,26 @@ def doctor(
     if sheet:
         _draw(report, sheet)
     return 1 if report.errors else 0
+
+
+def _films(place: Path) -> int:
+    """What each film gives, and what it does not; 1 where one gives nothing."""
+    from deblur.data.film import films_in, open_film, told_reasons
+
+    empty = 0
+    for path in films_in(place):
+        film = open_film(path, on_line=say)
+        report, kept = film.report, [row for row in film.report["windows"] if not row["left_out"]]
+        say(
+            f"{pasteable(path)}: {report['frames']} frames ({report['repeated']} repeated) in {report['scenes']} "
+            f"scenes, {len(kept)} windows; left out: {told_reasons(report) or 'nothing'}"
+        )
+        for name, unit in (("motion_px", "motion, px a frame"), ("own_blur_px", "own blur of sharp frames, px")):
+            values = sorted(row[name] for row in kept)
+            if values:
+                say(f"  {unit}: {values[0]:.1f} to {values[-1]:.1f}, half below {values[len(values) // 2]:.1f}")
+        empty += not kept
+    return 1 if empty else 0
 
 
 def _print(report: "Report") -> None:

@@ -20,6 +20,7 @@ RUN_FILE, PANELS, EARLIER, DEMO_PICTURE = "run.json", "panels", "earlier", "befo
 """Of a run's folder: what tells it, and where pictures lie."""
 TRACKED = ("mlruns", "mlartifacts")
 """Where MLflow keeps copies of panels."""
+FILM_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".gif", ".y4m")
 PASSED_OVER = "Hidden and system folders, and what this program wrote, are passed over"
 
 

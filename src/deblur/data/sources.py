@@ -4,6 +4,7 @@
     frames:vimeo           high-speed frame sequences: blurry is the mean of consecutive frames
     photos:holiday         sharp photos, also in folders below: their blur is synthesised
     leaves                 dead leaves, generated without end: their blur is synthesised
+    film:holiday.mp4       a film, or a folder of films: what lies between sharp frames is interpolated and averaged
     promotion:gopro/train  of pairs or frames (promotion:frames:vimeo) the scenes that a training without test_data
                            keeps for a promotion; they never train
 
@@ -13,11 +14,11 @@ others (``gopro/train=3 leaves=1``). What 'deblur synth' saved is an ordinary fo
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -25,7 +26,7 @@ from torch.utils.data import Dataset
 from deblur.data.blurred import BlurredCrops, Cuttings, Leaves, Photos, Unblurred, fixed_pairs
 from deblur.data.cache import cached, cached_photos
 from deblur.data.crops import Key, Sample
-from deblur.data.folders import PASSED_OVER, images_below, images_in
+from deblur.data.folders import FILM_SUFFIXES, PASSED_OVER, images_below, images_in
 from deblur.data.frames import find_frames
 from deblur.data.layout import sides_in_names, sides_of
 from deblur.data.pair_crops import PairCrops
@@ -36,7 +37,12 @@ from deblur.errors import DataError, SettingError
 from deblur.images import SUFFIXES
 from deblur.synthesis.draw import BlurRanges
 
-KINDS = ("pairs", "frames", "photos", "leaves")
+if TYPE_CHECKING:
+    from deblur.data.film import FilmCrops
+
+KINDS = ("pairs", "frames", "photos", "leaves", "film")
+CROPS_A_WINDOW = 32
+"""Of a film in a pass: each has another place and another exposure."""
 PROMOTION = "promotion:"
 LEAVES_AN_EPOCH = 1000
 """Dead leaves have no number; this many make a pass."""
@@ -63,9 +69,9 @@ class SourceName:
         """
         if text.startswith(PROMOTION):
             whole_source = cls.parse(text.removeprefix(PROMOTION))
-            if whole_source.kind not in ("pairs", "frames"):
+            if whole_source.kind not in ("pairs", "frames", "film"):
                 raise SettingError(
-                    f"{text!r}: only pairs and frames keep scenes for a promotion. Give a folder of them."
+                    f"{text!r}: only pairs, frames and films keep scenes for a promotion. Give a folder of them."
                 )
             return replace(whole_source, promotion=True)
         kind, colon, place = text.partition(":")
@@ -80,7 +86,9 @@ class SourceName:
         if (kind, path) in (("", "leaves"), ("leaves", "")):
             return cls("leaves", None, weight)
         if not path or kind == "leaves":
-            raise SettingError(f"{text!r} names no source. Give a folder, frames:FOLDER, photos:FOLDER or leaves.")
+            raise SettingError(
+                f"{text!r} names no source. Give a folder, frames:FOLDER, photos:FOLDER, film:FILE or leaves."
+            )
         folder = Path(os.path.abspath(path))
         return cls(kind or _kind_of(folder), folder, weight)
 
@@ -97,13 +105,16 @@ class Reading:
     Args:
         blur_gamma: pairs: take ``blur_gamma/``; frames: average in linear light.
         average: frames averaged into a blurry image; None takes 7.
+        films: where frames and flows of films are kept; None takes the user's cache.
     """
 
     blur_gamma: bool = False
     average: int | None = None
+    films: Path | None = None
 
 
-Part = PairCrops | BlurredCrops
+OnLine = Callable[[str], None]
+Part: TypeAlias = "PairCrops | BlurredCrops | FilmCrops"
 """Training sets of one source: a sample for every key, and ``name_of(key)``."""
 
 
@@ -122,7 +133,8 @@ class Source:
     @property
     def images(self) -> int:
         """In one pass."""
-        return self.images_on_disk or LEAVES_AN_EPOCH
+        each = CROPS_A_WINDOW if self.name.kind == "film" else 1
+        return each * self.images_on_disk or LEAVES_AN_EPOCH
 
     @property
     def images_on_disk(self) -> int:
@@ -150,6 +162,10 @@ class Source:
 
     def crops(self, patch_px: int, seed: int, ranges: BlurRanges, on_device: bool = False) -> Part:
         """Training crops."""
+        if self.name.kind == "film":
+            from deblur.data.film import FilmCrops, FilmPair
+
+            return FilmCrops([pair for pair in self.pairs if isinstance(pair, FilmPair)], patch_px, seed, ranges)
         if self.pairs:
             return PairCrops(self.pairs, patch_px, seed)
         return BlurredCrops(self.cuttings(seed), patch_px, seed, ranges, on_device)
@@ -175,8 +191,8 @@ class Mixture(Dataset[Sample | Unblurred]):
         return self.parts[int(np.searchsorted(self.limits, drawn, side="right"))]
 
 
-def open_source(name: SourceName, reading: Reading) -> Source:
-    """Look the folder through.
+def open_source(name: SourceName, reading: Reading, on_line: OnLine = lambda line: None) -> Source:
+    """Look the folder through; ``on_line`` is told how far films are, and what is left out of them.
 
     Raises:
         DataError: no such folder, or nothing of the kind in it.
@@ -186,18 +202,24 @@ def open_source(name: SourceName, reading: Reading) -> Source:
         return Source(name)
     if name.kind == "photos":
         return Source(name, photos=find_photos(name.path))
-    pairs: Sequence[FilePair] = (
-        find_pairs(name.path, reading.blur_gamma)
-        if name.kind == "pairs"
-        else find_frames(name.path, reading.average, reading.blur_gamma)
-    )
+    pairs: Sequence[FilePair]
+    if name.kind == "film":
+        from deblur.data.film import find_film_pairs
+
+        pairs = find_film_pairs(name.path, reading.films, on_line)
+    elif name.kind == "pairs":
+        pairs = find_pairs(name.path, reading.blur_gamma)
+    else:
+        pairs = find_frames(name.path, reading.average, reading.blur_gamma)
     source = Source(name, pairs=pairs, scenes=scenes_of(name.path, [pair.name for pair in pairs]))
     return _by_scene(source)[2] if name.promotion else source
 
 
-def open_sources(texts: Iterable[str], reading: Reading = Reading()) -> list[Source]:
+def open_sources(
+    texts: Iterable[str], reading: Reading = Reading(), on_line: OnLine = lambda line: None
+) -> list[Source]:
     """What a command line names, each as in :meth:`SourceName.parse` and :func:`open_source`."""
-    return [open_source(SourceName.parse(text), reading) for text in texts]
+    return [open_source(SourceName.parse(text), reading, on_line) for text in texts]
 
 
 def find_photos(folder: Path) -> list[ImageFile]:
@@ -248,7 +270,9 @@ def prepared(
     for source in sources:
         pairs, photos, bad = source.pairs, source.photos, list[str]()
         still = skip_bad - len(left_out)
-        if pairs and cache:
+        if source.name.kind == "film":
+            pass  # kept already, and its blur is drawn
+        elif pairs and cache:
             pairs, bad = cached(pairs, cache, on_progress, still, crop_px)
         elif pairs:
             pairs, bad = whole(pairs, still, "pairs", crop_px)
@@ -261,7 +285,7 @@ def prepared(
 
 def mixture(
     sources: Sequence[Source], patch_px: int, seed: int, ranges: BlurRanges = BlurRanges(), on_device: bool = False
-) -> Part | Mixture:
+) -> "Part | Mixture":
     """Training crops of all sources, drawn by their weights.
 
     Raises:
@@ -376,6 +400,8 @@ def _weighed(text: str, named: str) -> tuple[str, float]:
 
 def _kind_of(folder: Path) -> str:
     """What a folder holds; one that is not there yet is taken for pairs, and complained about when it is opened."""
+    if folder.suffix.lower() in FILM_SUFFIXES and folder.is_file():
+        return "film"
     if not folder.is_dir():
         return "pairs"
     if sides_of(folder) or sides_of(folder, blur_gamma=True):

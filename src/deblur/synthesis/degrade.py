@@ -133,12 +133,27 @@ def degrade(source: Rgb8, degradation: Degradation) -> tuple[Rgb8, Rgb8]:
     sharp = _inner(framed, degradation.margin_px)
     if degradation.changes_light:
         sharp = brightened(degradation.curve, degradation.gain, degradation.highlights)[sharp]
-    blurry = _exposed(framed, degradation)
+    return _handed_on(_exposed(framed, degradation), degradation), np.array(sharp)
+
+
+def recorded(light: Pixels, degradation: Degradation) -> Rgb8:
+    """What a camera makes of light that was blurred elsewhere: all that follows the blur.
+
+    Args:
+        light: ``(h, w, 3)``, the result with ``surround_px`` around it.
+        degradation: without a zoom.
+    """
+    rng = np.random.default_rng(degradation.noise.seed) if degradation.noise else None
+    return _handed_on(_encoded(light, degradation, rng), degradation)
+
+
+def _handed_on(blurry: Rgb8, degradation: Degradation) -> Rgb8:
+    """Resampled and compressed, without its surround."""
     if degradation.scale < 1:
         blurry = _resampled(blurry, degradation.scale)
     if degradation.quality is not None:
         blurry = _compressed(blurry, degradation, degradation.quality)
-    return _inner(blurry, degradation.surround_px), np.array(sharp)
+    return _inner(blurry, degradation.surround_px)
 
 
 def _inner(rgb: Rgb8, margin_px: int) -> Rgb8:

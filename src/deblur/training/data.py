@@ -105,9 +105,15 @@ def open_data(
     """
     if not train_data:
         raise SettingError(
-            "train_data is needed: a folder of pairs, photos:FOLDER, frames:FOLDER, or leaves, which need no data."
+            "train_data is needed: a folder of pairs, photos:FOLDER, frames:FOLDER, film:FILE, or leaves, which need "
+            "no data."
         )
-    train, validate = open_sources(train_data, reading), open_sources(test_data, reading)
+    reading = replace(reading, films=cache and cache / "films")
+
+    def on_line(line: str) -> None:
+        progress.on_line(f"film: {line}")
+
+    train, validate = (open_sources(named, reading, on_line) for named in (train_data, test_data))
     if examined:
         _examine(train, validate, reading, patch_px, skip_bad, progress)
     train, left_out = prepared(train, cache, skip_bad, _cache_progress(progress), patch_px)

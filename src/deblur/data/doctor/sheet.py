@@ -37,7 +37,7 @@ def sheet_rows(report: Report) -> list[Row]:
         blurry, sharp = PairFiles(m.name, m.blurry, m.sharp).load()
         told = ", ".join(dict.fromkeys(kinds.get(str(m.blurry), []))) or "nothing found"
         differing = blurry.astype(np.int16) - sharp
-        window = _where_most(np.abs(differing).sum(axis=2))
+        window = where_most(np.abs(differing).sum(axis=2))
         difference = np.clip(128 + differing[window], 0, 255).astype(np.uint8)
         captions = (
             _short(m.name),
@@ -48,7 +48,7 @@ def sheet_rows(report: Report) -> list[Row]:
     return rows
 
 
-def _where_most(amount: np.ndarray) -> tuple[slice, slice]:
+def where_most(amount: np.ndarray) -> tuple[slice, slice]:
     """The square of ``SIDE_PX`` with the largest sum, on a coarse grid."""
     height, width = amount.shape
     h, w = min(SIDE_PX, height), min(SIDE_PX, width)

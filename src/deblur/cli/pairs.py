@@ -1,0 +1,79 @@
+"""``deblur pairs FILM... OUT``: blurry and sharp frames of films, as an ordinary folder of pairs."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from deblur.cli.console import say
+from deblur.errors import SettingError
+from deblur.files import pasteable, whole_file
+
+if TYPE_CHECKING:
+    from deblur.data.film import FilmPair
+
+SHEET_ROWS = 12
+LOG_FILE, SHEET_FILE = "pairs.jsonl", "sheet.jpg"
+
+
+def pairs(films: tyro.conf.Positional[tuple[Path, ...]], cache: Path | None = None) -> int:
+    """Make pairs of films: blur/ and sharp/, a log of every window, a contact sheet. The same command goes on.
+
+    Args:
+        films: Films, or folders of films; the last one is the folder that is written.
+        cache: Where frames and flows are kept; by default the user's cache.
+    """
+    from deblur.data.film import films_in as found_in
+    from deblur.data.film import open_film, told_reasons
+
+    if len(films) < 2:
+        raise SettingError("Give films and, last, the folder to write: deblur pairs FILM... OUT")
+    *places, out = films
+    for side in ("blur", "sharp"):
+        (out / side).mkdir(parents=True, exist_ok=True)
+    rows, made = list[dict[str, object]](), list["FilmPair"]()
+    for path in [path for place in places for path in found_in(place)]:
+        film = open_film(path, cache, say)
+        for pair in film.windows:
+            _write(pair, out)
+        made += film.windows
+        rows += [{"film": path.name, **row} for row in film.report["windows"]]
+        say(f"{pasteable(path)}: {len(film.windows)} pairs; left out: {told_reasons(film.report) or 'nothing'}")
+        with whole_file(out / LOG_FILE) as stream:
+            stream.write("".join(json.dumps(row) + "\n" for row in rows).encode())
+    if made:
+        _sheet(made, out)
+    say(f"{pasteable(out)}: {len(made)} pairs")
+    return 0
+
+
+def _files(pair: "FilmPair", out: Path) -> list[Path]:
+    """(blurry, sharp)"""
+    return [out / side / f"{pair.film.stem}-{pair.number:06}.webp" for side in ("blur", "sharp")]
+
+
+def _write(pair: "FilmPair", out: Path) -> None:
+    """What is there already is kept: files are written whole, the blurry one last."""
+    from PIL import Image
+
+    blurry, sharp = _files(pair, out)
+    if blurry.is_file():
+        return
+    for file, pixels in zip((sharp, blurry), reversed(pair.load()), strict=True):
+        with whole_file(file) as stream:
+            Image.fromarray(pixels).save(stream, "WEBP", lossless=True, quality=20, method=2)
+
+
+def _sheet(made: "list[FilmPair]", out: Path) -> None:
+    """Where blurry and sharp differ most, at their own pixels."""
+    from deblur.data.doctor.sheet import where_most
+    from deblur.data.pairs import PairFiles, evenly_chosen
+    from deblur.evaluation.panels import side_by_side, stacked
+
+    rows = []
+    for pair in evenly_chosen(made, SHEET_ROWS):
+        blurry, sharp = PairFiles(pair.name, *_files(pair, out)).load()
+        window = where_most(abs(blurry.astype(int) - sharp).sum(axis=2))
+        rows.append(side_by_side([blurry[window], sharp[window]], [pair.name, f"path {pair.path_px} px"]))
+    stacked(rows).save(out / SHEET_FILE)
