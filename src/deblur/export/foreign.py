@@ -16,6 +16,9 @@ from deblur.export.reading import Layout, input_of
 from deblur.inference.engine import Tiles
 from deblur.inference.tiling import SizeRule
 
+SMALLEST_PX = 16
+"""Of a fixed size: a cell of the golden input."""
+
 
 class Session:
     """ONNX Runtime with a network of any layout.
@@ -123,8 +126,11 @@ def _rule(session: Session, layout: Layout) -> SizeRule | None:
     rows, columns = session.input.sides(layout)
     if rows is None and columns is None:
         return find_size_rule(partial(_keeps_size, session, layout)) or find_size_rule(partial(_runs, session, layout))
-    if rows is None or rows != columns:
-        raise ModelError(f"The network takes {session.input}; allowed are open sizes, or one size with equal sides.")
+    if rows is None or rows != columns or rows < SMALLEST_PX:
+        raise ModelError(
+            f"The network takes {session.input}; allowed are open sizes, or one size with equal sides of {SMALLEST_PX} px "
+            "and more."
+        )
     return SizeRule(gcd(rows, 16), rows, rows) if _runs(session, layout, rows, rows) else None
 
 
