@@ -128,8 +128,8 @@ def _rule(session: Session, layout: Layout) -> SizeRule | None:
         return find_size_rule(partial(_keeps_size, session, layout)) or find_size_rule(partial(_runs, session, layout))
     if rows is None or rows != columns or rows < SMALLEST_PX:
         raise ModelError(
-            f"The network takes {session.input}; allowed are open sizes, or one size with equal sides of {SMALLEST_PX} px "
-            "and more."
+            f"The network takes {session.input}; allowed are open sizes, or one size with equal sides of {SMALLEST_PX} "
+            "px and more."
         )
     return SizeRule(gcd(rows, 16), rows, rows) if _runs(session, layout, rows, rows) else None
 
