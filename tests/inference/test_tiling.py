@@ -24,6 +24,17 @@ def tilings(draw: st.DrawFn) -> Tiling:
     return Tiling(tile_px, overlap_px, SizeRule(stride_px, stride_px), halo_px, draw(st.booleans()))
 
 
+@many
+@given(st.integers(1, 500), st.integers(1, 500), st.integers(0, 16), st.booleans())
+def test_a_network_of_one_size_gets_no_other(height_px: int, width_px: int, overlap_px: int, fitted: bool) -> None:
+    tiling = Tiling(32, overlap_px, SizeRule(8, 32, 32), fitted=fitted)
+    plan = plan_tiles(height_px, width_px, tiling)
+    for axis, length_px in ((plan.rows, height_px), (plan.columns, width_px)):
+        assert axis.tile_px == 32
+        assert axis.starts[-1] + 32 >= length_px
+        assert min(overlaps_px(axis), default=overlap_px) >= overlap_px
+
+
 sides = st.one_of(
     st.integers(1, 2000), st.sampled_from([1, 2, 15, 16, 17, 31, 63, 64, 65, 97, 127, 128, 129, 251, 257])
 )

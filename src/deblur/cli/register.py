@@ -1,4 +1,4 @@
-"""``deblur register``: export, verify and register a checkpoint."""
+"""``deblur register``: verify and register a checkpoint, which is exported first, or an imported model folder."""
 
 from pathlib import Path
 
@@ -8,17 +8,18 @@ from deblur.cli.console import say
 
 
 def register(
-    checkpoint: tyro.conf.Positional[Path], name: str, test_data: tuple[str, ...] = (), val_images: int | None = None
+    weights: tyro.conf.Positional[Path], name: str, test_data: tuple[str, ...] = (), val_images: int | None = None
 ) -> int:
-    """Export, verify and register a checkpoint.
+    """Verify a model on pairs and register it: a checkpoint, which is exported first, or an imported model folder.
 
     Args:
-        checkpoint: A best_model_*.pth.
+        weights: A best_model_*.pth, or a model folder that deblur import made.
         name: The registered model's name.
-        test_data: Sources of validation pairs; by default those it was trained with.
+        test_data: Sources of validation pairs; by default those a checkpoint was trained with.
         val_images: Verify on this many pairs, spread evenly; by default as in training.
     """
-    from deblur.training.existing import register_checkpoint
+    from deblur.training.existing import register_checkpoint, register_folder
 
-    register_checkpoint(checkpoint, name, test_data, val_images, say)
+    registering = register_folder if weights.is_dir() else register_checkpoint
+    registering(weights, name, test_data, val_images, say)
     return 0

@@ -76,6 +76,11 @@ def _lines(info: ModelInfo) -> Iterator[str]:
         f"Restores blurred photographs. {info.architecture['name']} ({network}), `model.onnx` sha256 "
         f"`{info.sha256[:16]}`, computed in {info.precision}."
     )
+    if info.origin:
+        yield (
+            f"Trained by others and imported from {info.origin['file']}, sha256 `{info.origin['sha256'][:16]}`. "
+            f"Licence: {info.licence or NOT_RECORDED}."
+        )
     yield from _scores(info)
     yield from _harms(info.reported)
     yield from _data(info.trained or {})
@@ -91,9 +96,10 @@ def _scores(info: ModelInfo) -> Iterator[str]:
             yield "Nobody has scored it."
             return
         gain = info.gain_db or f"{info.psnr_db - info.psnr_input_db:+.2f} dB"
+        images = "it was registered with" if info.origin else "that chose its checkpoint"
         yield (
-            f"{info.psnr_db:.2f} dB on the images that chose its checkpoint: {gain} over the blurry input. On images "
-            "that chose nothing it was not scored."
+            f"{info.psnr_db:.2f} dB on the images {images}: {gain} over the blurry input. On images that chose nothing "
+            "it was not scored."
         )
         return
     yield "Gains in PSNR over the blurry input, mean and 95 % interval, as the images come and after one global shift."

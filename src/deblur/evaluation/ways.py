@@ -70,9 +70,12 @@ def reference_ways() -> list[Way]:
 
 
 def tiled_against_whole(model: Model, blurry: Rgb8) -> Tiled:
-    """What the model's tiles change in an image, of which at most 1600 px a side are looked at."""
-    part = centre_crop(blurry, WHOLE_SIDE_PX)
+    """What the model's tiles change in an image, of which at most 1600 px a side are looked at.
+
+    Of a network that takes no larger tiles, one tile's worth.
+    """
     rule = model.restorer.tiling.rule
+    part = centre_crop(blurry, min(WHOLE_SIDE_PX, rule.max_side_px or WHOLE_SIDE_PX))
     one_tile = Tiling(rule.fit(max(part.shape[:2])), 0, rule)
     tiled, whole = part.copy(), part.copy()
     plan = model.restorer.in_place(tiled)

@@ -11,6 +11,7 @@ from deblur.errors import SettingError
 from deblur.export.group_norm import channelwise
 from deblur.export.half import halve_weights
 from deblur.files import sha256_of, whole_file
+from deblur.inference.engine import Engine
 from deblur.inference.model_folder import (
     JSON_FILE,
     ONNX_FILE,
@@ -41,10 +42,7 @@ def export_model(
 
     ``half`` keeps the weights in float16; what is computed with them stays float32.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingError(f"{folder} cannot hold a model ({error.strerror}). Choose another folder.") from error
+    make_folder(folder)
     onnx = folder / ONNX_FILE
     traced = _traced(model.eval().cpu())
     if half:
@@ -52,7 +50,6 @@ def export_model(
     (folder / JSON_FILE).unlink(missing_ok=True)  # what it says is true of the old file only
     with whole_file(onnx) as stream:
         stream.write(traced.SerializeToString())
-    cell_means = golden_cell_means(OnnxEngine(onnx), GOLDEN_SEED, GOLDEN_SIDE_PX)
     info = ModelInfo(
         name=name,
         run_id=run_id,
@@ -70,10 +67,27 @@ def export_model(
         psnr_input_db=None,
         architecture=model.architecture,
         bytes_per_px=model.bytes_per_px,
-        golden=Golden(GOLDEN_SEED, GOLDEN_SIDE_PX, [round(float(v), 6) for v in cell_means]),
+        golden=golden_of(OnnxEngine(onnx), GOLDEN_SIDE_PX),
     )
     write_info(folder, info)
     return info
+
+
+def make_folder(folder: Path) -> None:
+    """A folder that can hold a model.
+
+    Raises:
+        SettingError: there is something else in the way.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(f"{folder} cannot hold a model ({error.strerror}). Choose another folder.") from error
+
+
+def golden_of(engine: Engine, side_px: int) -> Golden:
+    """What the engine computes of the golden input now."""
+    return Golden(GOLDEN_SEED, side_px, [round(float(v), 6) for v in golden_cell_means(engine, GOLDEN_SEED, side_px)])
 
 
 def _traced(model: Network) -> Any:

@@ -96,6 +96,10 @@ class ModelInfo:
         trained: what the run recorded of its settings, data, time and energy; None: nobody did.
         reported: figures on sets that chose nothing, from an evaluation; None: nobody made one.
         bytes_per_px: what a tile takes in float32, measured; None: nobody measured it.
+        max_side_px: of a tile; None: any. As large as ``min_side_px`` where the network takes one size only.
+        licence: of network and weights; None: not recorded.
+        origin: of a network that others trained and that was imported, the original's ``file`` and ``sha256``; None:
+            this program trained it.
         version: in a registry.
         format: of ``model.json``.
     """
@@ -121,6 +125,9 @@ class ModelInfo:
     trained: dict[str, Any] | None = None
     reported: dict[str, Any] | None = None
     bytes_per_px: float | None = None
+    max_side_px: int | None = None
+    licence: str | None = None
+    origin: dict[str, str] | None = None
     version: str | None = None
     format: int = FORMAT
 
@@ -128,7 +135,8 @@ class ModelInfo:
     def tiling(self) -> Tiling:
         """The tiling that the model was validated with; tiles with a halo overlap by nothing else."""
         overlap_px = 2 * self.halo_px or self.overlap_px
-        return Tiling(self.tile_px, overlap_px, SizeRule(self.multiple_of, self.min_side_px), self.halo_px)
+        rule = SizeRule(self.multiple_of, self.min_side_px, self.max_side_px)
+        return Tiling(self.tile_px, overlap_px, rule, self.halo_px)
 
     def tiling_within(self, memory_mb: float) -> Tiling:
         """The largest tiles that the network restores within ``memory_mb`` (1e6 bytes); the result is the same.
@@ -145,7 +153,10 @@ class ModelInfo:
                 f"{self.tile_px} px that it was validated with. Ask for another by its size."
             )
         if self.bytes_per_px is None:
-            raise SettingError(f"{JSON_FILE} of {self.name} does not say what a tile takes. Export it again.")
+            raise SettingError(
+                f"{JSON_FILE} of {self.name} does not say what a tile takes. Export it again, or ask for a tile by its "
+                "size."
+            )
         least_px = self.tiling.rule.fit(4 * self.halo_px)
         side_px = (memory_mb * 1e6 / self.bytes_per_px / AREA_SLACK) ** 0.5
         tile_px = int(side_px) // self.multiple_of * self.multiple_of
@@ -172,7 +183,7 @@ def golden_cell_means(engine: Engine, seed: int, side_px: int) -> Tiles:
     """The engine's output on the golden input, averaged over cells: a flat array."""
     noise = np.random.default_rng(seed).random((1, 3, side_px, side_px), dtype=np.float32)
     cells = side_px // GOLDEN_CELL_PX
-    output = engine(noise)[0]
+    output = engine(noise)[0, :, : cells * GOLDEN_CELL_PX, : cells * GOLDEN_CELL_PX]
     return output.reshape(3, cells, GOLDEN_CELL_PX, cells, GOLDEN_CELL_PX).mean(axis=(2, 4)).ravel()
 
 

@@ -18,6 +18,9 @@ from deblur.inference.engine import Precision, Run, Tiles
 SHAPES_KEPT = 3
 """Each holds a copy of the weights and the tensors of a tile: 120 MB for DeblurUNet at 576x528 in bf16."""
 
+PRECISION = "deblur_precision"
+"""A word in a file's metadata: a network that loses too much in bf16, or of which nobody knows, says it is f32."""
+
 
 @cache
 def _core() -> Any:
@@ -37,12 +40,12 @@ class OpenVinoEngine:
 
     Args:
         model: path of a self-contained ``model.onnx``.
-        precision: auto is bf16 where the processor has it.
+        precision: auto is bf16 where the processor has it and the file does not ask for f32.
         threads: threads inside one call; None takes all cores.
 
     Raises:
         ModelError: not a model, or one whose input is not a single ``(B, 3, h, w)`` float tensor.
-        SettingError: bf16 on a processor without it.
+        SettingError: bf16 on a processor without it, or with a file that asks for f32.
     """
 
     def __init__(self, model: Path, precision: Precision = "auto", threads: int | None = None) -> None:
@@ -52,15 +55,19 @@ class OpenVinoEngine:
         has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not has_bf16:
             raise SettingError("This processor does not multiply bf16 natively. Take precision f32.")
-        self.precision: Precision = "bf16" if has_bf16 and precision != "f32" else "f32"
-        self._options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": self.precision, "NUM_STREAMS": 1}
-        if threads:
-            self._options["INFERENCE_NUM_THREADS"] = threads
         try:
             self._network = self._core.read_model(model)
             inputs, outputs = self._network.inputs, self._network.outputs
         except Exception as error:  # OpenVINO raises RuntimeError and others
             raise ModelError(f"OpenVINO cannot load the model: {type(error).__name__}.") from error
+        if self._asks_for_f32():
+            if precision == "bf16":
+                raise SettingError("This model loses too much in bf16. Take precision f32.")
+            precision = "f32"
+        self.precision: Precision = "bf16" if has_bf16 and precision != "f32" else "f32"
+        self._options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": self.precision, "NUM_STREAMS": 1}
+        if threads:
+            self._options["INFERENCE_NUM_THREADS"] = threads
         wanted = len(inputs) == len(outputs) == 1 and inputs[0].element_type == openvino.Type.f32
         if not wanted or len(inputs[0].partial_shape) != 4 or inputs[0].partial_shape[1] != openvino.Dimension(3):
             raise ModelError("The model must take one float tensor (B, 3, h, w) and return one.")
@@ -82,6 +89,10 @@ class OpenVinoEngine:
             return _answer(request, batch)
 
         return Run(call, lambda: request.cancel() if request else None)
+
+    def _asks_for_f32(self) -> bool:
+        place = ["framework", PRECISION]  # where OpenVINO puts an ONNX file's metadata
+        return self._network.has_rt_info(place) and self._network.get_rt_info(place).astype(str) == "f32"
 
     def _compiled_for(self, shape: tuple[int, ...]) -> Any:
         """The network compiled for ``shape``: kept from before, or in the place of the one not used longest."""

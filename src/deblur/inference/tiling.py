@@ -13,7 +13,7 @@ Legend: ``px`` pixels, ``H, W`` height and width of the image, ``h, w`` of a til
 
 from dataclasses import dataclass
 from itertools import product
-from math import ceil
+from math import ceil, inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,18 +26,28 @@ AREA_SLACK = 1.55
 
 @dataclass(frozen=True)
 class SizeRule:
-    """Sides a network accepts: multiples of ``multiple_of``, at least ``min_side_px``."""
+    """Sides a network accepts: multiples of ``multiple_of``, at least ``min_side_px``, at most ``max_side_px``.
+
+    A network of one fixed size has that size as both; its tiles begin on multiples of ``multiple_of`` all the same.
+    """
 
     multiple_of: int = 1
     min_side_px: int = 1
+    max_side_px: int | None = None
 
     def fit(self, side_px: int) -> int:
-        """The smallest accepted side that holds ``side_px``."""
+        """The smallest side that holds ``side_px``; accepted unless it is too large."""
         return max(ceil(side_px / self.multiple_of), ceil(self.min_side_px / self.multiple_of)) * self.multiple_of
 
     def accepts(self, side_px: int) -> bool:
         """Whether the network takes a tile with this side."""
-        return side_px == self.fit(side_px)
+        return side_px == self.fit(side_px) and (self.max_side_px is None or side_px <= self.max_side_px)
+
+    def __str__(self) -> str:
+        if self.max_side_px == self.min_side_px:
+            return f"{self.min_side_px} px only"
+        at_most = f", at most {self.max_side_px}" if self.max_side_px else ""
+        return f"multiples of {self.multiple_of} px, at least {self.min_side_px}{at_most}"
 
 
 @dataclass(frozen=True)
@@ -58,8 +68,8 @@ class Tiling:
     def __post_init__(self) -> None:
         if self.tile_px < 1 or not self.rule.accepts(self.tile_px):
             raise SettingError(
-                f"A tile of {self.tile_px} px does not suit this network, which takes multiples of "
-                f"{self.rule.multiple_of} px, at least {self.rule.min_side_px}. Try {self.rule.fit(self.tile_px)}."
+                f"A tile of {self.tile_px} px does not suit this network, which takes {self.rule}. Try "
+                f"{min(self.rule.fit(self.tile_px), self.rule.max_side_px or inf)}."
             )
         most_px = self.tile_px // 2 if self.tile_px >= 2 * self.rule.multiple_of else 0
         if not 0 <= self.overlap_px <= most_px:
@@ -154,7 +164,7 @@ def _fitted_axes(length_px: int, tiling: Tiling) -> list[Axis]:
     padded_px, overlap_px = tiling.rule.fit(length_px), _overlap(tiling)
     counts = range(1, 2 * _count(padded_px, tiling.tile_px, overlap_px) + 1)
     sides = {tiling.rule.fit(ceil((padded_px + (count - 1) * overlap_px) / count)) for count in counts}
-    return [_axis(length_px, side_px, tiling) for side_px in sides]
+    return [_axis(length_px, side_px, tiling) for side_px in sides if tiling.rule.accepts(side_px)]
 
 
 def _axis(length_px: int, tile_px: int, tiling: Tiling) -> Axis:

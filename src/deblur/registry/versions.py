@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,17 +44,18 @@ SHA256 = "sha256"
 """A version's last tag: with it the version is complete, and aliases that a person moved since stay where they are."""
 BEATS_BUNDLED = "beats_bundled"
 """The tag of a champion that surely restored a set better than the bundled model: that one's sha256."""
-LOADED_WITH = ("torch", "numpy")
+LOADED_WITH, ONNX_LOADED_WITH = ("torch", "numpy"), ("onnx", "onnxruntime", "numpy")
 FILES = (ONNX_FILE, JSON_FILE, CARD_FILE)
 
 
-def register(folder: Path, network: "Network", name: str, run_id: str) -> str:
+def register(folder: Path, network: "Network | None", name: str, run_id: str) -> str:
     """Register a verified model folder as the next version of ``name``; returns the version number.
 
-    The version carries the network as pt2 (``torch.export``, no pickle) and the folder's ``model.onnx`` and
-    ``model.json``. It becomes ``challenger``; it becomes ``champion`` by itself only where there is none yet and its
-    gain over the blurry input is surely above 0. The registry is asked first: a version that the run has already is
-    that version, completed where an earlier call did not come that far.
+    The version carries the network as pt2 (``torch.export``, no pickle), or, of a folder that has none (``network``
+    None), as ONNX, and the folder's ``model.onnx`` and ``model.json``. It becomes ``challenger``; it becomes
+    ``champion`` by itself only where there is none yet and its gain over the blurry input is surely above 0. The
+    registry is asked first: a version that the run has already is that version, completed where an earlier call did
+    not come that far.
 
     Raises:
         ModelError: a file was altered after its export.
@@ -83,24 +84,37 @@ def registered_later(folder: Path, name: str) -> str:
     return f"The verified model is in {folder}; '{command}' registers it later."
 
 
-def _log_version(folder: Path, network: "Network", name: str, run_id: str) -> str:
+def _log_version(folder: Path, network: "Network | None", name: str, run_id: str) -> str:
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
     tensor = Schema([TensorSpec(np.dtype(np.float32), (-1, 3, -1, -1))])
-    step = network.size_rule.multiple_of
+    common: dict[str, Any] = {
+        "name": "model",
+        "signature": ModelSignature(inputs=tensor, outputs=tensor),
+        "extra_files": [str(folder / file) for file in FILES if (folder / file).is_file()],
+        "registered_model_name": name,
+    }
     with mlflow.start_run(run_id=run_id):
-        logged = mlflow.pytorch.log_model(
-            network.eval().cpu(),
-            name="model",
-            signature=ModelSignature(inputs=tensor, outputs=tensor),
-            input_example=np.random.default_rng(0).random((2, 3, 4 * step, 6 * step), dtype=np.float32),
-            serialization_format="pt2",
-            extra_files=[str(folder / file) for file in FILES if (folder / file).is_file()],
-            pip_requirements=_pinned(LOADED_WITH),
-            registered_model_name=name,
-        )
+        if network is None:
+            import onnx
+
+            logged = mlflow.onnx.log_model(
+                onnx.load(folder / ONNX_FILE),
+                save_as_external_data=False,
+                pip_requirements=_pinned(ONNX_LOADED_WITH),
+                **common,
+            )
+        else:
+            step = network.size_rule.multiple_of
+            logged = mlflow.pytorch.log_model(
+                network.eval().cpu(),
+                input_example=np.random.default_rng(0).random((2, 3, 4 * step, 6 * step), dtype=np.float32),
+                serialization_format="pt2",
+                pip_requirements=_pinned(LOADED_WITH),
+                **common,
+            )
     return str(logged.registered_model_version)
 
 

@@ -1,4 +1,5 @@
-"""Weights that exist already: export them as a model folder, or register them. A recipe of its own, like ``recipe``."""
+"""Weights and models that exist already: export them as a model folder, or register them. A recipe of its own, like
+``recipe``."""
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,8 +14,8 @@ from deblur.data.pairs import fingerprint
 from deblur.data.sources import Source, hold_back, mixture, open_sources, prepared, validation_pairs
 from deblur.errors import DataError, PhotoError, SettingError
 from deblur.evaluation.scores import EvaluationSet, Scores
-from deblur.export.verified import Exported, Freeze, export_verified
-from deblur.inference.model_folder import read_info
+from deblur.export.verified import Exported, Freeze, export_verified, verify_model
+from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, read_info, whole_info
 from deblur.models.checkpoint import best_name, has_state, load_checkpoint, network_from, network_of
 from deblur.registry.names import check_name
 from deblur.registry.record import FINISHED, RunRecord
@@ -124,13 +125,68 @@ def register_checkpoint(
         record.log_epoch(int(state.get("epoch", 0)), told(exported.trained) | verified_metrics(exported.scores))
         describe_model(record)
         record.end(FINISHED, {"frozen": str(exported.frozen).lower()})
+    return _registered(record, name, shipping, exported.scores, on_line), exported.scores
+
+
+def register_folder(
+    folder: Path,
+    name: str,
+    test_data: Sequence[str] = (),
+    val_images: int | None = None,
+    on_line: Callable[[str], None] = lambda line: None,
+) -> tuple[str, Scores]:
+    """Verify and register an imported model; returns (version, scores).
+
+    A copy is scored and registered, in ``registered/NAME`` beside the folder; the folder stays as it is.
+
+    Args:
+        folder: from ``import_model``.
+        name: the registered model's name.
+        test_data: sources of pairs.
+        val_images: how many of them, spread evenly; by default all.
+        on_line: told what the file scores, and what the version has become.
+
+    Raises:
+        SettingError: a name that cannot be registered, no pairs, or a model that this program trained.
+        ModelError: no whole model folder.
+        RegistrationError: the model could not be registered.
+    """
+    check_name(name)
+    info = whole_info(folder)
+    if info.origin is None:
+        raise SettingError(
+            f"{folder} was exported, not imported. Register its checkpoint (best_model_*.pth), or send the run: "
+            "'deblur ship OUTPUT_DIR --name NAME'."
+        )
+    if not test_data:
+        raise SettingError("test_data is needed: pairs to score the model on.")
+    images = EvaluationSet(_validation_pairs(TrainSettings(), test_data, val_images))
+    tags = {DATA: fingerprint(images.pairs), **project.git_tags(), "registered_from": info.origin["file"]}
+    place = folder.resolve()
+    settings = {"imported": info.origin["file"], "licence": info.licence, **info.architecture}
+    record = RunRecord.begin(place.parent / "registered" / place.name, f"register {place.name}", settings, tags)
+    shipping = Shipping(record, shipper("on"))
+    with closing(record, shipping) as stop:
+        record.model_folder.mkdir()
+        for file in (ONNX_FILE, JSON_FILE):
+            shutil.copy2(folder / file, record.model_folder / file)
+        scores = verify_model(record.model_folder, images, None, stop.check)
+        record.log_epoch(0, told(scores) | verified_metrics(scores))
+        describe_model(record)
+        record.end(FINISHED)
+    return _registered(record, name, shipping, scores, on_line), scores
+
+
+def _registered(
+    record: RunRecord, name: str, shipping: Shipping, scores: Scores, on_line: Callable[[str], None]
+) -> str:
+    """The version, once the tracker has the run."""
     unshipped = shipping.finish(LAST_SHIPMENT_S)
-    scores = exported.scores
     on_line(
         f"the written file scores {scores.mean('psnr_db'):.2f} dB (input {scores.mean('psnr_input_db'):.2f} dB, gain "
         f"{scores.gain_db} dB)"
     )
-    return register_record(record, name, shipping.run_id, unshipped, on_line), scores
+    return register_record(record, name, shipping.run_id, unshipped, on_line)
 
 
 def _validation_pairs(made: TrainSettings, test_data: Sequence[str], val_images: int | None) -> list[Any]:

@@ -1,0 +1,144 @@
+"""A model folder of a restoration network that others trained: what it wants is found out and written into the file."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+
+from deblur import project
+from deblur.errors import ModelError, SettingError
+from deblur.export.convention import Convention, Order, Range, find_convention, photographs
+from deblur.export.foreign import Foreign, open_foreign
+from deblur.export.onnx import GOLDEN_SIDE_PX, golden_of, make_folder
+from deblur.export.precision import write_for_engines
+from deblur.export.probing import find_reach, find_stride
+from deblur.export.reading import Layout, read_foreign
+from deblur.export.wrapping import wrap
+from deblur.files import sha256_of
+from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, ModelInfo, write_info
+from deblur.inference.onnx_runtime import OnnxEngine
+from deblur.inference.tiling import SizeRule, Tiling
+
+IMPORTED = "imported"
+TILE_PX, OVERLAP_PX = 512, 64
+TRIED_PX = 128
+"""Side of the photographs that the network is tried on, where it takes any."""
+PARITY = 1e-4
+"""How far the written file may be from the network as its authors wrote it, in pixel values of 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a person knows of a network and need not be found out; None is found out."""
+
+    layout: Layout | None = None
+    range: Range | None = None
+    order: Order | None = None
+    output: str | None = None
+
+
+def import_model(
+    file: Path,
+    folder: Path,
+    *,
+    name: str,
+    licence: str,
+    known: Known = Known(),
+    on_line: Callable[[str], None] = lambda line: None,
+) -> ModelInfo:
+    """Write a model folder of an ONNX file that others made; returns what ``model.json`` says.
+
+    Args:
+        file: takes one image and returns it restored; weights may lie beside it.
+        folder: where ``model.onnx`` and ``model.json`` go.
+        name: what the model is called.
+        licence: under which network and weights are given.
+        known: what need not be found out.
+        on_line: told what was found out.
+
+    Raises:
+        ModelError: it is no such file, cannot be served, or it cannot be told how it takes its pictures.
+        SettingError: no licence, or a folder that cannot hold a model.
+    """
+    if not licence.strip():
+        raise SettingError("licence is empty. Say under which licence network and weights are given.")
+    if file.resolve() == (folder / ONNX_FILE).resolve():
+        raise SettingError(f"{file} would be replaced by what is made from it. Choose another folder.")
+    model = read_foreign(file)
+    network = open_foreign(model, known.layout, known.output)
+    on_line(f"layout {network.layout}; sides: {network.rule}")
+    tried_px = network.rule.max_side_px or network.rule.fit(TRIED_PX)
+    convention, kept_db = find_convention(network, list(network.images), tried_px, known.range, known.order)
+    on_line(f"{convention}: photographs come back with {kept_db:.1f} dB")
+    layouts = network.layout, network.images[convention.output]
+    wrapped = wrap(model, convention, layouts, one_by_one=not network.takes_batches())
+    engine = OnnxEngine(wrapped.SerializeToString())
+    _check_parity(engine, network, convention, tried_px)
+    reach_px = find_reach(engine, network.rule)
+    tiling = _tiling(engine, network.rule, reach_px)
+    on_line(_told(reach_px, tiling))
+    golden = golden_of(engine, tiling.rule.fit(GOLDEN_SIDE_PX))
+    golden = replace(golden, tolerance=golden.tolerance * max(1.0, float(np.abs(golden.cell_means).max())))
+    make_folder(folder)
+    (folder / JSON_FILE).unlink(missing_ok=True)  # what it says is true of the old file only
+    on_line(write_for_engines(wrapped, folder / ONNX_FILE, golden, photographs(tried_px)[0][:1]))
+    commit, _ = project.git_state()
+    info = ModelInfo(
+        name=name,
+        run_id=None,
+        git_commit=commit,
+        sha256=sha256_of(folder / ONNX_FILE),
+        precision="f32",
+        multiple_of=tiling.rule.multiple_of,
+        min_side_px=tiling.rule.min_side_px,
+        max_side_px=tiling.rule.max_side_px,
+        reach_px=reach_px,
+        halo_px=tiling.halo_px,
+        statistics=reach_px is None,
+        tile_px=tiling.tile_px,
+        overlap_px=tiling.overlap_px,
+        psnr_db=None,
+        psnr_input_db=None,
+        architecture={
+            "name": IMPORTED,
+            "layout": network.layout,
+            "range": convention.range,
+            "order": convention.order,
+            "output": convention.output,
+        },
+        golden=golden,
+        licence=licence.strip(),
+        origin={"file": file.name, "sha256": sha256_of(file)},
+    )
+    write_info(folder, info)
+    return info
+
+
+def _check_parity(engine: OnnxEngine, network: Foreign, convention: Convention, side_px: int) -> None:
+    """The file that will be written against the network as its authors wrote it, on photographs."""
+    blurry, _ = photographs(side_px)
+    expected = convention.pixels(network(convention.given(blurry[:1]))[convention.output])
+    distance = float(np.abs(engine(blurry[:1]) - expected).max())
+    if not distance <= PARITY * max(1.0, float(np.abs(expected).max())):
+        raise ModelError(f"The wrapped network is {distance:.2g} away from the original; it was not written.")
+
+
+def _tiling(engine: OnnxEngine, rule: SizeRule, reach_px: int | None) -> Tiling:
+    """With a halo where tiles change nothing with it, else blended."""
+    tile_px = rule.max_side_px or rule.fit(max(TILE_PX, 4 * (reach_px or 0)))
+    if reach_px is not None and 4 * reach_px <= tile_px:
+        stride_px = find_stride(engine, replace(rule, multiple_of=1) if rule.max_side_px else rule, reach_px)
+        if stride_px is not None and tile_px % stride_px == 0 and tile_px >= 2 * stride_px:
+            aligned = replace(rule, multiple_of=stride_px, min_side_px=ceil(rule.min_side_px / stride_px) * stride_px)
+            return Tiling(tile_px, 2 * reach_px or OVERLAP_PX, aligned, reach_px)
+    overlap_px = min(OVERLAP_PX, tile_px // 4) if tile_px >= 2 * rule.multiple_of else 0
+    return Tiling(tile_px, overlap_px, rule)
+
+
+def _told(reach_px: int | None, tiling: Tiling) -> str:
+    if reach_px is None:
+        return "reach: to the end of the tile (statistics over it, or attention), or too far to tell: tiles are blended"
+    exact = tiling.halo_px == reach_px
+    return f"reach: {reach_px} px; tiles {'change nothing' if exact else 'are blended'}"
