@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from deblur.cli import main
+from deblur.cli.console import console
 from deblur.inference.model_folder import read_info
 from tests.evaluation.planted import model_lighter_by
 
@@ -15,6 +16,7 @@ def test_figures_report_pictures_and_the_card(
     planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(console, "width", 200)  # where COLUMNS says less, cells are folded
     model = model_lighter_by(10, tmp_path / "mine")
     command = ["evaluate", str(model), str(planted / "by4"), "--data", str(planted / "few")]
     command += [f"photos:{planted / 'few' / 'sharp'}", "--no-references", "--price", "0.00002"]

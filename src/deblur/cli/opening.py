@@ -64,13 +64,14 @@ class Chosen:
 
         return locate(self._named, self._pass_over)
 
-    def line(self, folder: Path, info: "ModelInfo") -> str:
-        """What restores, and how to choose another."""
+    def line(self, folder: Path, info: "ModelInfo") -> str | None:
+        """What restores, and how to choose another; None where somebody chose."""
         from deblur.inference.locating import bundled_model
 
+        if self._named:
+            return None
         bundled = ", the bundled model" if folder == bundled_model() else ""
-        how = "" if self._named else f" (choose with --model{self._passed_over})"
-        return f"restoring with {info.label}{bundled}{how}"
+        return f"restoring with {info.label}{bundled} (choose with --model{self._passed_over})"
 
     def _pass_over(self, name: str, version: str) -> None:
         promote = shlex.join(["deblur", "promote", name, "--data", "SET"])

@@ -43,7 +43,8 @@ def restore(
     chosen = Chosen(opening)
     folder = chosen.locate()
     model = opener(opening)(folder)
-    remark(chosen.line(folder, model.info))
+    if line := chosen.line(folder, model.info):
+        remark(line)
     how = {"overwrite": overwrite, "large": large, "keep_metadata": keep_metadata}
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(escape(pasteable(photo.name)), total=None)

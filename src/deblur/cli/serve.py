@@ -31,7 +31,7 @@ def serve(opening: Opened = Opening(), host: str = "127.0.0.1", port: int = 7071
 
     def open_and_tell(folder: Path) -> Model:
         model = open_folder(folder)
-        say(chosen.line(folder, model.info))
+        say(chosen.line(folder, model.info) or f"restoring with {model.info.label}")
         return model
 
     with closing(ModelStore(chosen.locate, open_and_tell, lambda: locate_followed(opening.model))) as store:

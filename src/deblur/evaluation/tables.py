@@ -188,7 +188,7 @@ def verdict_listing(verdict: Verdict) -> Listing:
         rows.append(["seconds, challenger over champion", f"{verdict.slowness.mean:.3f} {_bounds(verdict.slowness)}"])
     return Listing(
         f"{verdict.challenger} against {verdict.against}, {verdict.images} pairs",
-        ["", "PSNR dB, challenger minus champion"],
+        ["", f"PSNR dB, minus that of {verdict.against}"],
         [[[drawn, f"{verdict.difference_db.mean:+.3f} {_bounds(verdict.difference_db)}"]], rows],
         first="bold",
     )

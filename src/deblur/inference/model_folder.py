@@ -64,10 +64,9 @@ class GainInterval:
         return self.low is not None and self.low > 0
 
     def __str__(self) -> str:
-        known = self.low is not None and self.high is not None
-        return f"{self.mean:+.2f} dB " + (
-            f"[{self.low:+.2f}, {self.high:+.2f}]" if known else f"of {self.groups} images"
-        )
+        if self.low is None or self.high is None:
+            return f"{self.mean:+.2f} dB (too few images for an interval)"
+        return f"{self.mean:+.2f} dB [{self.low:+.2f}, {self.high:+.2f}]"
 
 
 @dataclass(frozen=True)
