@@ -204,3 +204,14 @@ def test_memory_is_that_of_the_largest_image(pair_folder: Path) -> None:
     ]
     largest = promotion._largest(sets, measured)
     assert largest.size == max(image.size for image in pictures) > pictures[0].size
+
+
+def test_a_champion_that_is_gone_is_told_with_the_way_out(registered: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    client = connect()
+    client.set_registered_model_alias(NAME, CHAMPION, "1")
+    run = client.get_run(client.get_model_version(NAME, "1").run_id)
+    shutil.rmtree(run.info.artifact_uri.removeprefix("file://"))
+    assert promote("--data", str(registered)) == 1
+    said = capsys.readouterr().err
+    assert f"models:/{NAME}/1 cannot be fetched" in said
+    assert f"'deblur promote {NAME} --rollback' gives its place" in said

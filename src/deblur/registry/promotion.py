@@ -2,6 +2,7 @@
 of it, kept where the versions are."""
 
 import hashlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,9 +44,22 @@ class Contestants:
     champion: str | None
 
     def fetched(self) -> list[Path]:
-        """The folders of challenger and champion."""
-        versions = [self.challenger, *([self.champion] if self.champion else [])]
-        return [fetch(f"models:/{self.name}/{version}") for version in versions]
+        """The folders of challenger and champion.
+
+        Raises:
+            ModelError: one is gone; of the champion, with the way out.
+        """
+        folders = [fetch(f"models:/{self.name}/{self.challenger}")]
+        if self.champion is None:
+            return folders
+        try:
+            return [*folders, fetch(f"models:/{self.name}/{self.champion}")]
+        except ModelError as error:
+            back = shlex.join(["deblur", "promote", self.name, "--rollback"])
+            raise ModelError(
+                f"{error} Nothing can be compared with a champion that is gone; '{back}' gives its place to the "
+                "version before it."
+            ) from error
 
 
 def contestants(name: str, challenger: str | None = None) -> Contestants:
