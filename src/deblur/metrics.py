@@ -41,8 +41,8 @@ def ssim(image: NDArray[np.uint8], sharp: NDArray[np.uint8], convention: SsimCon
         sharp: with what.
         convention: papers give it different planes. ``rgb``: each channel, and the mean of the three, windows wholly
             inside. ``y``: the same on luma as BT.601 codes it, 16 to 235, not rounded. ``matlab``: MATLAB's ``ssim``
-            of the colour image taken as a volume, as ``evaluate_GOPRO_HIDE.m`` of the GoPro tables calls it: windows
-            reach over the channels, too, and borders are replicated.
+            of the colour image taken as a volume, as ``evaluate_GOPRO_HIDE.m`` of the GoPro tables calls it (to our
+            knowledge): windows reach over the channels, too, and borders are replicated.
     """
     if convention == "matlab":
         return _ssim_of_volume(image, sharp)
