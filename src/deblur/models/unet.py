@@ -123,16 +123,23 @@ class DeblurUNet(Network):
     def forward(self, blurry: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in ``[0, 1]``, H and W multiples of 16 -> the same shape, not clamped."""
         centred = blurry * 2 - 1
-        x, skips = centred, []
-        for level in self.encoder:
-            x = level(x)
-            skips.append(x)
-            x = functional.max_pool2d(x, 2)
-        x = self.bottleneck(x)
-        for up, level, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
-            x = level(torch.cat([skip, up(x)], dim=1))
-        out = self.head(x)
+        out = self.head(through_levels(centred, self.encoder, self.bottleneck, self.up, self.decoder))
         return (out + centred + 1) / 2 if self.residual else (out + 1) / 2
+
+
+def through_levels(
+    x: Tensor, encoder: nn.ModuleList, bottleneck: nn.Module, ups: nn.ModuleList, decoder: nn.ModuleList
+) -> Tensor:
+    """Down by max-pooling, through the bottleneck, and up again; each level sees what its twin on the way down gave."""
+    skips = []
+    for level in encoder:
+        x = level(x)
+        skips.append(x)
+        x = functional.max_pool2d(x, 2)
+    x = bottleneck(x)
+    for up, level, skip in zip(ups, decoder, reversed(skips), strict=True):
+        x = level(torch.cat([skip, up(x)], dim=1))
+    return x
 
 
 def _normalised(network: DeblurUNet) -> Iterator[tuple[nn.Conv2d, nn.Module]]:

@@ -2,12 +2,10 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from deblur.inference.tiling import SizeRule
-from deblur.models.unet import UpConv
+from deblur.models.unet import UpConv, through_levels
 
 LEVELS = 3
 SIZE_RULE = SizeRule(multiple_of=2**LEVELS, min_side_px=2**LEVELS)
@@ -32,12 +30,4 @@ class UNetBody(nn.Module):
         self.decoder = nn.ModuleList(block(a, b) for a, b in ups)
 
     def forward(self, x: Tensor) -> Tensor:
-        skips = []
-        for level in self.encoder:
-            x = level(x)
-            skips.append(x)
-            x = functional.max_pool2d(x, 2)
-        x = self.bottleneck(x)
-        for up, level, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
-            x = level(torch.cat([skip, up(x)], dim=1))
-        return x
+        return through_levels(x, self.encoder, self.bottleneck, self.up, self.decoder)
