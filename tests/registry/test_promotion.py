@@ -1,13 +1,11 @@
 """``@champion`` moves only with evidence: real registries, models whose worth is known."""
 
 import shutil
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import pytest
-from mlflow.exceptions import MlflowException
 
 from deblur.cli import main
 from deblur.data.report_sets import open_report_sets
@@ -21,6 +19,7 @@ from deblur.registry import promotion, versions
 from deblur.registry.tracking import connect, experiment_id
 from deblur.registry.versions import BEATS_BUNDLED, CHALLENGER, CHAMPION
 from tests.evaluation.test_contest import rows
+from tests.registry.untraced import log_version
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 
@@ -37,16 +36,6 @@ def registered(planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
     monkeypatch.setattr(promotion, "bundled_model", lambda: None)  # these pairs are not blurred
     monkeypatch.setattr(locating, "bundled_model", lambda: None)
-
-    def log_version(folder: Path, network: object, name: str, run_id: str) -> str:
-        """Without the pt2, which takes seconds."""
-        client = connect()
-        for file in folder.iterdir():
-            client.log_artifact(run_id, str(file), "model/extra_files")
-        with suppress(MlflowException):
-            client.create_registered_model(name)
-        source = f"{client.get_run(run_id).info.artifact_uri}/model"
-        return str(client.create_model_version(name, source, run_id).version)
 
     monkeypatch.setattr(versions, "_log_version", log_version)
     for model in ("by4", "by4again", "by10"):

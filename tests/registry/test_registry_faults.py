@@ -5,13 +5,12 @@ import logging
 import shutil
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
 from deblur.cli import main
 from deblur.demo import free_port
@@ -25,6 +24,7 @@ from deblur.registry.record import FINISHED, RunRecord
 from deblur.registry.tracking import EXPERIMENT, connect, ship
 from deblur.registry.versions import BEATS_BUNDLED, CHAMPION, aliases_of, fetch
 from deblur.training.registering import ship_record
+from tests.registry.untraced import log_version
 from tests.serving.test_registry_client import Registry
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
@@ -42,15 +42,6 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def no_tracing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Versions without the pt2, which takes seconds: ``test_loop_to_registry`` has it."""
-
-    def log_version(folder: Path, network: object, name: str, run_id: str) -> str:
-        client = connect()
-        for file in folder.iterdir():
-            client.log_artifact(run_id, str(file), "model/extra_files")
-        with suppress(MlflowException):
-            client.create_registered_model(name)
-        source = f"{client.get_run(run_id).info.artifact_uri}/model"
-        return str(client.create_model_version(name, source, run_id).version)
 
     monkeypatch.setattr(versions, "_log_version", log_version)
 
