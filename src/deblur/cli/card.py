@@ -6,7 +6,7 @@ from pathlib import Path
 import tyro
 
 from deblur.cli.console import say
-from deblur.cli.named import BUNDLED
+from deblur.cli.named import BUNDLED, bundled_folder
 from deblur.errors import DataError
 from deblur.files import pasteable
 
@@ -24,12 +24,10 @@ def card(model: tyro.conf.Positional[str], evaluation: Path | None = None) -> in
     """
     from deblur.evaluation.card import card as written
     from deblur.evaluation.card import with_figures, write_card
-    from deblur.inference.locating import bundled_model
     from deblur.inference.model_folder import whole_info
     from deblur.library import locate
 
-    folder = bundled_model() if model == BUNDLED else None
-    folder = folder or locate(model)
+    folder = bundled_folder() if model == BUNDLED else locate(model)
     info = whole_info(folder)
     if evaluation:
         try:

@@ -82,7 +82,8 @@ def evaluate(
     show(tables_of(evaluation, price, memory_gb))
     with tempfile.TemporaryDirectory() as scratch:
         report, figures = html or Path(scratch) / "evaluation.html", json or Path(scratch) / "evaluation.json"
-        write_evaluation(evaluation, figures)
+        if json or tracking:
+            write_evaluation(evaluation, figures)
         if html or tracking:
             write_report(report, evaluation, sets, ways, price=price, memory_gb=memory_gb)
         if tracking:
@@ -106,7 +107,8 @@ def _tracked(evaluation: "Evaluation", models: "Sequence[Model]", files: Sequenc
 
     names = ", ".join(model.info.label for model in models)
     run_id = log_benchmark(f"evaluate {names}", evaluation.figures, files)
+    told = evaluation.as_json()
     for model in models:
         if model.info.version:
-            describe(with_figures(model.info, evaluation.as_json()))
+            describe(with_figures(model.info, told))
     return f"logged to MLflow, run {run_id}"

@@ -13,6 +13,20 @@ BUNDLED = "bundled"
 CHECKPOINT = ".pth"
 
 
+def bundled_folder() -> Path:
+    """Of the model that comes with the package.
+
+    Raises:
+        ModelError: none does.
+    """
+    from deblur.inference.locating import bundled_model
+
+    folder = bundled_model()
+    if folder is None:
+        raise ModelError("No model comes with this installation. Name a model folder or models:/NAME@champion.")
+    return folder
+
+
 def open_named(text: str | None) -> "Model":
     """Open ``bundled``, a model folder, ``models:/NAME@ALIAS``, or a checkpoint, which is exported first.
 
@@ -21,14 +35,10 @@ def open_named(text: str | None) -> "Model":
     Raises:
         ModelError: it cannot be found or opened.
     """
-    from deblur.inference.locating import bundled_model
     from deblur.library import open_model
 
     if text == BUNDLED:
-        folder = bundled_model()
-        if folder is None:
-            raise ModelError("No model comes with this installation. Name a model folder or models:/NAME@champion.")
-        return open_model(folder)
+        return open_model(bundled_folder())
     file = Path(text or "")
     if file.suffix != CHECKPOINT or not file.is_file():
         return open_model(text)
