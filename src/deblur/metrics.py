@@ -9,12 +9,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d, gaussian_filter
-from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 PSNR_OF_EQUAL_DB = 100.0
 WINDOW_PX, SIGMA_PX = 11, 1.5
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of R, G and B (BT.601)."""
 C1, C2 = 0.01**2, 0.03**2
 TERM_FLOOR = 1e-4
 """MS-SSIM's terms can be negative, and are raised to fractional powers."""
@@ -46,7 +47,7 @@ def ssim(image: NDArray[np.uint8], sharp: NDArray[np.uint8], convention: SsimCon
     """
     if convention == "matlab":
         return _ssim_of_volume(image, sharp)
-    planes = [sharp, image] if convention == "rgb" else [rgb2ycbcr(rgb)[..., 0] for rgb in (sharp, image)]
+    planes = [sharp, image] if convention == "rgb" else [_luma_codes(rgb) for rgb in (sharp, image)]
     value = structural_similarity(
         *planes,
         data_range=255,
@@ -56,6 +57,13 @@ def ssim(image: NDArray[np.uint8], sharp: NDArray[np.uint8], convention: SsimCon
         use_sample_covariance=False,
     )
     return float(value)
+
+
+def _luma_codes(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """``(H, W)``, 16 to 235."""
+    from skimage.color import rgb2ycbcr  # takes a quarter of a second to load, and few ask for it
+
+    return np.asarray(rgb2ycbcr(rgb)[..., 0])
 
 
 def _ssim_of_volume(image: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:

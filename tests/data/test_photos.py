@@ -13,7 +13,8 @@ from deblur.errors import DataError
 from deblur.images import from_rgb8
 from deblur.metrics import psnr_db
 from deblur.synthesis.kernels import shake_kernel
-from deblur.synthesis.light import blur, to_linear, to_srgb
+from deblur.synthesis.light import to_linear, to_srgb
+from deblur.synthesis.uniform import blur
 
 RNG = np.random.default_rng(3)
 

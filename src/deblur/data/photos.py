@@ -13,7 +13,7 @@ from deblur.data.pairs import PairPixels, evenly_chosen
 from deblur.errors import DataError
 from deblur.images import SUFFIXES, Rgb8, from_rgb8, read_rgb8, to_rgb8
 from deblur.synthesis.kernels import shake_kernel
-from deblur.synthesis.light import blur
+from deblur.synthesis.uniform import blur
 
 HELD_BACK = ("astronaut", "coins", "coffee", "rocket", "camera", "china", "flower", "grace_hopper")
 INSTALLED = {

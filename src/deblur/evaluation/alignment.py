@@ -17,9 +17,8 @@ from scipy.ndimage import shift as spline_shift
 from scipy.ndimage import spline_filter
 
 from deblur.errors import DataError
-from deblur.metrics import psnr_db
+from deblur.metrics import LUMA, psnr_db
 
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 STEPS, CLOSE_PX = 8, 0.01
 MARGIN_PX = 2
 """Of the spline: pixels near the border are made up."""

@@ -13,9 +13,9 @@ from deblur.data.report_sets import ReportSet
 from deblur.evaluation.measuring import Measured
 from deblur.evaluation.ways import Way
 from deblur.images import Rgb8
+from deblur.metrics import LUMA
 
 SIDE_PX, STEP_PX, QUALITY = 480, 16, 92
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from skimage.restoration import richardson_lucy as skimage_richardson_lucy
 from skimage.restoration import wiener as skimage_wiener
 
 from deblur.images import Pixels
+from deblur.metrics import LUMA
 from deblur.synthesis.kernels import gaussian_kernel
 
 C, B = 0.362, 0.468
@@ -29,7 +30,6 @@ SIGMAS_PX = (0.3, 4.0)
 DIRECTIONS = 6
 EXTREMES = 1e-4
 DERIVATIVE = np.array([1, -8, 0, 8, -1]) / 12
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 BALANCE, ITERATIONS = 0.01, 15
 """Of Wiener (the weight of smoothness) and of Richardson-Lucy: much is gained, and not too much lost where the blur is
 estimated wrongly. Gains in dB, on average (least), on 256 px of the photographs in ``HELD_BACK`` under Gaussians of

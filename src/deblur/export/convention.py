@@ -19,7 +19,7 @@ from deblur.errors import DataError, ModelError
 from deblur.images import from_rgb8
 from deblur.inference.engine import Tiles
 from deblur.synthesis.kernels import shake_kernel
-from deblur.synthesis.light import blur
+from deblur.synthesis.uniform import blur
 
 Range = Literal["unit", "signed", "byte"]
 """[0, 1], [-1, 1] or [0, 255]."""

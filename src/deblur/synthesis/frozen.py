@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deblur.errors import SettingError
 from deblur.images import Rgb8, from_rgb8, to_rgb8
-from deblur.synthesis.light import blur
+from deblur.synthesis.uniform import blur
 
 FILE = "frozen_kernels.npz"
 

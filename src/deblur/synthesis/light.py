@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import oaconvolve
 
 from deblur.images import Pixels
 
@@ -28,14 +27,6 @@ def to_srgb(linear: Pixels) -> Pixels:
     """Linear light in ``[0, 1]`` -> sRGB, the inverse of :func:`to_linear`."""
     linear = np.clip(linear, 0.0, 1.0)
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)
-
-
-def blur(sharp: Pixels, kernel: NDArray[np.float32]) -> Pixels:
-    """Convolve ``(H, W, 3)`` sRGB with a ``(k, k)`` kernel in linear light -> ``(H - k + 1, W - k + 1, 3)`` sRGB.
-
-    Only pixels whose whole neighbourhood is real are returned; no border is made up.
-    """
-    return to_srgb(oaconvolve(to_linear(sharp), kernel[..., None], mode="valid", axes=(0, 1)))
 
 
 @dataclass(frozen=True)
