@@ -11,7 +11,6 @@ VERBS = {
     "bench infer": ["bench", "infer"],
     "bench tiles": ["bench", "tiles", "--model", "{pairs}", "--pairs", "{pairs}"],
     "bench data": ["bench", "data", "{pairs}"],
-    "bench sources": ["bench", "sources", "--mixtures", "leaves", "--sets", "leaves"],
     "bench train": ["bench", "train"],
 }
 

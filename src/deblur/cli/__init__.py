@@ -27,6 +27,7 @@ from deblur.cli.restore import restore
 from deblur.cli.samples import samples
 from deblur.cli.serve import serve
 from deblur.cli.ship import ship
+from deblur.cli.sweep import sweep
 from deblur.cli.synth import synth
 from deblur.cli.train import train
 from deblur.errors import DeblurError
@@ -62,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    if arguments[:1] == ["train"]:
-        return train(arguments[1:])
+    if arguments[:1] in (["train"], ["sweep"]):
+        return {"train": train, "sweep": sweep}[arguments[0]](arguments[1:])
     verbs, prog = VERBS, "deblur"
     if arguments[:1] == ["bench"]:
         verbs, prog, arguments = BENCHES, "deblur bench", arguments[1:]
@@ -75,6 +76,11 @@ def _train() -> int:
     return 2  # reached only through its help text: main hands 'train' to train
 
 
+def _sweep() -> int:
+    """Train every combination of some settings' values. 'deblur sweep --help' tells how."""
+    return 2  # as _train
+
+
 def _bench() -> int:
     """Measure this machine: 'deblur bench --help' lists what can be measured."""
     return 2  # reached only through its help text: main hands 'bench' to BENCHES
@@ -82,6 +88,7 @@ def _bench() -> int:
 
 VERBS: dict[str, Callable[..., int]] = {
     "train": _train,
+    "sweep": _sweep,
     "restore": restore,
     "compare": compare,
     "serve": serve,

@@ -147,39 +147,9 @@ def data(
     return 0
 
 
-def sources(
-    mixtures: tuple[str, ...],
-    sets: tuple[str, ...],
-    crops: int = 10_000,
-    patch_size: int = 128,
-    output: Path = Path("checkpoints/sources"),
-    json: Path | None = None,
-) -> int:
-    """What training data is worth: one small network a mixture, the same number of crops, scored on every set.
-
-    Args:
-        mixtures: Each the sources of one training, in quotes: "gopro/train photos:mine leaves".
-        sets: Validation sources.
-        crops: Crops that each network sees.
-        patch_size: Side of a crop, px.
-        output: Folder for the runs; what is there goes on, or is not trained again.
-        json: Write all figures to this file, too.
-    """
-    import shlex
-    from string import ascii_lowercase
-
-    from deblur.benchmarks.sources import bench
-
-    check_outputs(json)
-    named = {letter: shlex.split(text) for letter, text in zip(ascii_lowercase, mixtures, strict=False)}
-    bench(named, sets, crops, output, {"patch_size": patch_size, "cache": output / "cache"}, json, console)
-    return 0
-
-
 BENCHES: dict[str, Callable[..., int]] = {
     "train": train,
     "infer": infer,
     "tiles": tiles,
     "data": data,
-    "sources": sources,
 }

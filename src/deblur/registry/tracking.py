@@ -23,6 +23,7 @@ from deblur.registry.record import EVENTS_FILE, FINISHED, RUNNING, SHIPPED_FILE,
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 EXPERIMENT = "deblur"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on runs, not on traces
@@ -180,6 +181,21 @@ def ship(record: RunRecord) -> str:
         raise TrackerError(str(error)) from error
 
 
+def group_run(name: str, known: str | None) -> str:
+    """The id of a run that others belong to: ``known``, if the tracker still has it, or a new one of that name.
+
+    Raises:
+        TrackerError: the tracker refused or did not answer.
+    """
+    with tracker_trouble(TrackerError, f"{name} could not be begun in MLflow"):
+        client = connect()
+        if known and _active_run(client, known):
+            return known
+        run = client.create_run(experiment_id(client), run_name=name)
+        client.set_terminated(run.info.run_id)
+        return str(run.info.run_id)
+
+
 def _ship(client: "MlflowClient", record: RunRecord) -> str:
     from mlflow.entities import Param
 
@@ -248,16 +264,22 @@ def _shipped_before(path: Path) -> dict[str, Any]:
 
 
 def _has_run(client: "MlflowClient", run_id: str | None, record_id: str) -> bool:
-    """Whether the tracker still has the run: it may be deleted, or the tracker be another at the same address."""
+    """Whether the tracker still has the record's run; it may be another tracker at the same address."""
+    found = _active_run(client, run_id)
+    return found is not None and found.data.tags.get(RECORD_TAG) == record_id
+
+
+def _active_run(client: "MlflowClient", run_id: str | None) -> "Run | None":
+    """A run that was not deleted."""
     from mlflow.exceptions import MlflowException
 
     try:
         found = client.get_run(str(run_id))
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return False
+            return None
         raise
-    return found.info.lifecycle_stage == "active" and found.data.tags.get(RECORD_TAG) == record_id
+    return found if found.info.lifecycle_stage == "active" else None
 
 
 def _find_run(client: "MlflowClient", experiment: str, run: dict[str, Any]) -> str | None:

@@ -5,9 +5,10 @@ Settings stop here: everything below takes plain arguments.
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -53,7 +54,12 @@ class Result:
     version: str | None
 
 
-def run(settings: TrainSettings, data: Data | None = None, progress: Progress = Progress()) -> Result | None:
+def run(
+    settings: TrainSettings,
+    data: Data | None = None,
+    progress: Progress = Progress(),
+    tags: Mapping[str, str] = MappingProxyType({}),
+) -> Result | None:
     """Train, keep the best, export it, prove the exported file, register it.
 
     Of several processes that ``torchrun`` started, one does all of this and gives the result; the others help it train.
@@ -62,6 +68,7 @@ def run(settings: TrainSettings, data: Data | None = None, progress: Progress = 
         settings: resolved.
         data: instead of the sources in ``settings``.
         progress: told how the run goes.
+        tags: of the run, beside its own.
 
     Raises:
         DeblurError: settings, data, training or registration failed. The record on disk says how far it came, and the
@@ -70,16 +77,18 @@ def run(settings: TrainSettings, data: Data | None = None, progress: Progress = 
     with joined(pick_device(settings.run.device)) as processes:
         if processes.is_main:
             with sole_trainer(settings.run.output_dir):
-                return _lead(settings, data or data_of(settings, progress), processes, progress)
+                return _lead(settings, data or data_of(settings, progress), processes, progress, tags)
         _follow(settings, data or data_of(settings.but(doctor="off")), processes)
     return None
 
 
-def _lead(settings: TrainSettings, data: Data, processes: Processes, progress: Progress) -> Result:
+def _lead(
+    settings: TrainSettings, data: Data, processes: Processes, progress: Progress, tags: Mapping[str, str]
+) -> Result:
     # Begin a run in the output folder, or go on with the one that is there. A tracker, if there is one, is fed from
     # the record on disk by a thread of its own.
     ship = shipper(settings.run.tracking)
-    network, opened = _begun(settings, data, processes)
+    network, opened = _begun(settings, data, processes, tags)
     record = opened.record
     for line in opened.lines:
         progress.on_line(line)
@@ -124,7 +133,9 @@ def _follow(settings: TrainSettings, data: Data, processes: Processes) -> None:
         _train(settings, data, network, processes, opened, stop, Progress())
 
 
-def _begun(settings: TrainSettings, data: Data, processes: Processes) -> tuple[Network, Opened]:
+def _begun(
+    settings: TrainSettings, data: Data, processes: Processes, tags: Mapping[str, str]
+) -> tuple[Network, Opened]:
     """The network, from scratch or from earlier weights, and the run that is begun or gone on with."""
     where, fresh = settings.run.output_dir, settings.run.fresh
     unfilled = None if fresh else earlier_network(RunRecord(where), settings.network.init)
@@ -135,7 +146,7 @@ def _begun(settings: TrainSettings, data: Data, processes: Processes) -> tuple[N
         where,
         settings.run.registered_model_name or _run_name(settings, network),
         settings_of(settings, data, network, processes.device),
-        _tags(data, processes),
+        _tags(data, processes) | dict(tags),
         TrainSettings().but(network=network.architecture["name"]).decisive(),
         resume=settings.run.resume,
         fresh=fresh,

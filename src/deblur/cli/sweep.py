@@ -1,0 +1,96 @@
+"""``deblur sweep``: several trainings that differ in a few settings, side by side."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+from rich.table import Table
+
+from deblur.cli.console import console, counted, say, show
+from deblur.cli.train import parsed, share_cores
+from deblur.errors import SettingError
+
+if TYPE_CHECKING:
+    from deblur.training.settings import TrainSettings
+    from deblur.training.sweep import Trained, Trial
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Train every combination of some settings' values, one after the other, and compare what comes out.
+
+    All further arguments are those of 'deblur train'. The trials stand together in MLflow as child runs of one. The
+    same command goes on where a sweep was interrupted.
+    """
+
+    out: tyro.conf.Positional[Path]
+    """Folder of the sweep; each trial has its own in it."""
+    vary: tuple[str, ...]
+    """NAME=VALUE,VALUE,... of a training's settings: "learning_rate=1e-3,3e-3", "train_data=photos:mine leaves,leaves".
+    NAME=LOW..HIGH is drawn between the two, evenly in the logarithm."""
+    trials: int | None = None
+    """Train so many of the combinations, by chance; by default all."""
+    data: tuple[str, ...] = ()
+    """Score all trials on these sets at the end, as 'deblur evaluate' does, each against the first."""
+
+
+def sweep(arguments: Sequence[str]) -> int:
+    """Parse a sweep and run it; returns the exit code."""
+    chosen, rest = tyro.cli(Sweep, prog="deblur sweep", args=arguments, return_unknown_args=True)
+    share_cores()
+    from deblur.training import sweep as training
+    from deblur.training.terminal import progress_of
+
+    trials = training.trials_of(dict(_varied(text) for text in chosen.vary), chosen.trials)
+    done: list[Trained] = []
+    for trained in training.sweep(chosen.out, trials, partial(_settings, rest), partial(progress_of, console), say):
+        done.append(trained)
+    if done:
+        _report(done)
+    if done and chosen.data:
+        _evaluate(done, chosen.data)
+    return 0
+
+
+def _varied(text: str) -> tuple[str, list[str]]:
+    name, equals, values = text.partition("=")
+    if not equals or not values:
+        raise SettingError(f"--vary {text!r} is not understood; it must be NAME=VALUE,VALUE.")
+    return name.strip().lstrip("-").replace("-", "_"), [value.strip() for value in values.split(",")]
+
+
+def _settings(rest: Sequence[str], trial: "Trial", folder: Path) -> "TrainSettings":
+    arguments = [*rest, "--output_dir", str(folder)]
+    for name, value in trial.values.items():
+        arguments += [f"--{name}", *shlex.split(value)]
+    settings = parsed(arguments).resolved()
+    if settings.run.registered_model_name:
+        raise SettingError("A sweep registers nothing. Register its best: deblur ship FOLDER --name NAME.")
+    return settings
+
+
+def _report(done: "Sequence[Trained]") -> None:
+    names = list(done[0].trial.values)
+    table = Table("trial", *names, "PSNR dB", "folder")
+    for each in sorted(done, key=lambda trained: -trained.psnr_db):
+        values = [each.trial.values[name] for name in names]
+        table.add_row(str(each.trial.number), *values, f"{each.psnr_db:.3f}", str(each.result.record.folder))
+    console.print(table)
+
+
+def _evaluate(done: "Sequence[Trained]", data: Sequence[str]) -> None:
+    from deblur.data.report_sets import open_report_sets
+    from deblur.evaluation.evaluation import evaluate
+    from deblur.evaluation.tables import tables_of
+    from deblur.evaluation.ways import model_ways
+    from deblur.library import open_model
+
+    sets = open_report_sets(data, None)
+    folders = [(each.trial.name, each.result.record.model_folder) for each in done]
+    ways = model_ways([(name, open_model(folder)) for name, folder in folders])
+    with counted(sets) as on_done:
+        show(tables_of(evaluate(sets, ways, on_done=on_done), None, 2.0))
