@@ -68,7 +68,7 @@ def test_imports_run_one_way() -> None:
 
 
 def test_settings_stop_at_the_recipes() -> None:
-    """Below ``training/recipe.py`` (``existing.py`` is a recipe of its own, ``sweep.py`` runs several) nothing takes or builds the settings."""
+    """Only the recipes take the settings: ``recipe.py``, and ``existing.py`` and ``sweep.py``, recipes of their own."""
     recipes = {"training/recipe.py", "training/existing.py", "training/sweep.py", "training/settings.py"}
     above = {"benchmarks", "demo", "cli"}
     wrong = []

@@ -22,6 +22,7 @@ def samples(
     count: int = 12,
     patch_size: int = 192,
     severity: Literal["mild", "medium", "strong"] | float = "medium",
+    blur: str = "camera",
     seed: int = 0,
     blind: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
@@ -33,18 +34,20 @@ def samples(
         count: Samples.
         patch_size: Side of a crop, px.
         severity: How strong synthetic blur is: a name, or 0 to 1.
+        blur: What is made of sharp pixels, as --blur of a training.
         seed: Of the samples.
         blind: Blurry crops without names, to guess which are real; the answer is printed.
     """
     from deblur.data.crops import Key
     from deblur.data.sources import mixture, open_sources
+    from deblur.synthesis.degradations import ranges_of
     from deblur.synthesis.draw import strength_of
 
     check_outputs(picture=out)
     if count < 1:
         raise SettingError(f"--count is {count}; it must be at least 1.")
     strength = strength_of(severity)
-    crops = mixture(open_sources(sources), patch_size, seed)
+    crops = mixture(open_sources(sources), patch_size, seed, ranges_of(blur))
     names = [crops.name_of(key) for key in range(count)]
     _sheet([crops[Key(key, strength)] for key in range(count)], names, blind).save(out)
     say(pasteable(out))

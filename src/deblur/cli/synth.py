@@ -26,6 +26,7 @@ def synth(
     size: int = 256,
     seed: int = 0,
     severity: Literal["mild", "medium", "strong"] | float = "medium",
+    blur: str = "camera",
     sharp_only: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     average: int | None = None,
     linear: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
@@ -40,6 +41,8 @@ def synth(
         size: Side of the images, px. Frames stay whole.
         seed: Of all random decisions.
         severity: How strong synthetic blur is: a name, or 0 to 1.
+        blur: What is made of sharp pixels: camera, or one degradation alone: noise, white (white=25: of 25 levels),
+            gaussian, scale, motion-jpeg.
         sharp_only: Save sharp images alone, not blurry ones.
         average: Frames that make a blurry one, an odd number; the centre one is the sharp one. By default 7.
         linear: Average light, as a sensor does, and not encoded values.
@@ -52,6 +55,7 @@ def synth(
     from deblur.data.saved import save_set
     from deblur.data.scenes import write_scenes
     from deblur.data.sources import Reading, SourceName, open_source
+    from deblur.synthesis.degradations import ranges_of
     from deblur.synthesis.draw import strength_of
 
     if size < 8 or seed < 0 or (count is not None and count < 1):
@@ -70,9 +74,10 @@ def synth(
         make, count = Whole(tuple(pairs), sharp_only), len(pairs)
         settings |= {"average": average, "linear": linear}
     else:
-        make = Crops(BlurredCrops(opened.cuttings(seed), size, seed), strength, sharp_only)
+        make = Crops(BlurredCrops(opened.cuttings(seed), size, seed, ranges_of(blur)), strength, sharp_only)
         count = opened.images if count is None else count
         settings |= {"size_px": size, "seed": seed, "severity": strength}
+        settings |= {} if blur == "camera" else {"blur": blur}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(escape(pasteable(out.name)), total=count)

@@ -27,11 +27,15 @@ JPEG_BLOCK_PX = 16
 
 @dataclass(frozen=True)
 class Noise:
-    """Shot and read noise: variance ``shot * light + read**2`` (Foi et al., IEEE TIP 2008), from a seed of its own."""
+    """Shot and read noise: variance ``shot * light + read**2`` (Foi et al., IEEE TIP 2008), from a seed of its own.
+
+    ``coded``: on codes in the place of light, of pictures that are blurred on codes.
+    """
 
     shot: float
     read: float
     seed: int
+    coded: bool = False
 
     def added(self, light: Pixels, rng: np.random.Generator) -> Pixels:
         """Light in ``[0, 1]`` with noise."""
@@ -54,6 +58,7 @@ class Degradation:
         thing: moves by itself.
         noise: in light.
         scale: down and up again.
+        bilinear: by this filter, and not the bicubic one.
         quality: of the JPEG.
         corner: (y, x) of the result in the JPEG's first block.
     """
@@ -68,6 +73,7 @@ class Degradation:
     thing: Thing | None = None
     noise: Noise | None = None
     scale: float = 1.0
+    bilinear: bool = False
     quality: int | None = None
     corner: tuple[int, int] = (0, 0)
 
@@ -99,9 +105,14 @@ class Degradation:
         return (self.gain, self.highlights) != (1.0, 1.0)
 
     @property
+    def decodes(self) -> bool:
+        """Whether what was blurred on codes becomes light for its noise."""
+        return self.noise is not None and not self.noise.coded and self.curve == ENCODED
+
+    @property
     def sensor_curve(self) -> Curve:
-        """The curve under which noise is added: blur may be on codes, noise never is."""
-        return SRGB if self.noise and self.curve == ENCODED else self.curve
+        """The curve under which noise is added: blur may be on codes, a sensor's noise never is."""
+        return SRGB if self.decodes else self.curve
 
 
 def zoomed(source: Rgb8, degradation: Degradation) -> Rgb8:
@@ -150,7 +161,7 @@ def recorded(light: Pixels, degradation: Degradation) -> Rgb8:
 def _handed_on(blurry: Rgb8, degradation: Degradation) -> Rgb8:
     """Resampled and compressed, without its surround."""
     if degradation.scale < 1:
-        blurry = _resampled(blurry, degradation.scale)
+        blurry = _resampled(blurry, degradation.scale, resampling(degradation.bilinear))
     if degradation.quality is not None:
         blurry = _compressed(blurry, degradation, degradation.quality)
     return _inner(blurry, degradation.surround_px)
@@ -180,16 +191,21 @@ def _encoded(light: Pixels, degradation: Degradation, rng: np.random.Generator |
     """Clip, add noise, encode, round."""
     if degradation.noise and rng:
         light = np.clip(light, 0, 1)
-        light = to_linear(light) if degradation.curve == ENCODED else light
+        light = to_linear(light) if degradation.decodes else light
         light = degradation.noise.added(light, rng)
     return np.rint(degradation.sensor_curve.encode(light) * 255).astype(np.uint8)
 
 
-def _resampled(rgb: Rgb8, scale: float) -> Rgb8:
+def _resampled(rgb: Rgb8, scale: float, filter: Image.Resampling) -> Rgb8:
     """Down and up again."""
     height, width = rgb.shape[:2]
-    small = Image.fromarray(rgb).resize(small_size(width, height, scale), Image.Resampling.BICUBIC)
-    return np.asarray(small.resize((width, height), Image.Resampling.BICUBIC))
+    small = Image.fromarray(rgb).resize(small_size(width, height, scale), filter)
+    return np.asarray(small.resize((width, height), filter))
+
+
+def resampling(bilinear: bool) -> Image.Resampling:
+    """Pillow's filter."""
+    return Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC
 
 
 def small_size(width: int, height: int, scale: float) -> tuple[int, int]:

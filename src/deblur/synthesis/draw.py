@@ -54,8 +54,10 @@ class BlurRanges:
         powers, contrasts: of those curves.
         highlights_share, highlights: how many pictures in linear light have expanded highlights, and by how much.
         gain_share, gain_stops: exposure change of both pictures.
+        white_levels: instead of a camera's noise, white Gaussian noise on encoded values: its deviation in levels of
+            255, uniform, whatever the strength.
         noise_share, shot, read: noise of variance ``shot * light + read**2``; log-uniform shot, read from it (Brooks).
-        resample_share, scale: down to this scale and up again.
+        resample_share, scale, bilinear_share: down to this scale and up again; bicubic or bilinear.
         jpeg_share, quality: JPEG, 4:2:0.
         enlarged_share, enlarged_to: soft content, which the network must learn to leave soft.
         shrunk_share, shrunk_to: the source is scaled down, the content is smaller and crisper.
@@ -86,10 +88,12 @@ class BlurRanges:
     highlights: tuple[float, float] = (1.0, 6.0)
     gain_share: float = 0.3
     gain_stops: tuple[float, float] = (-1.2, 0.8)
+    white_levels: tuple[float, float] | None = None
     noise_share: float = 0.35
     shot: tuple[float, float] = (1e-4, 1.2e-2)
     resample_share: float = 0.15
     scale: tuple[float, float] = (0.4, 1.0)
+    bilinear_share: float = 0.0
     jpeg_share: float = 0.35
     quality: tuple[float, float] = (30.0, 95.0)
     enlarged_share: float = 0.3
@@ -155,6 +159,7 @@ def draw(
     resampled, scale = rng.random() < ranges.resample_share, 1 - strength * (1 - rng.uniform(*ranges.scale))
     compressed, quality = rng.random() < ranges.jpeg_share, round(100 - strength * (100 - rng.uniform(*ranges.quality)))
     corner = rng.integers(JPEG_BLOCK_PX, size=2)
+    bilinear = ranges.bilinear_share > 0 and rng.random() < ranges.bilinear_share
     return Degradation(
         shape_px,
         margin_px(ranges),
@@ -166,6 +171,7 @@ def draw(
         thing=thing,
         noise=noise,
         scale=scale if resampled else 1.0,
+        bilinear=bilinear,
         quality=quality if compressed and quality < 100 else None,
         corner=(int(corner[0]), int(corner[1])),
     )
@@ -185,7 +191,9 @@ def _curve(rng: np.random.Generator, ranges: BlurRanges) -> Curve:
 
 
 def _noise(rng: np.random.Generator, strength: float, ranges: BlurRanges) -> Noise | None:
-    """Levels of real cameras (Brooks et al. 2019), their standard deviation scaled by strength."""
+    """White, or levels of real cameras (Brooks et al. 2019), their standard deviation scaled by strength."""
+    if ranges.white_levels:
+        return Noise(0.0, rng.uniform(*ranges.white_levels) / 255, int(rng.integers(2**63)), coded=True)
     log_shot = rng.uniform(*np.log(ranges.shot))
     read = np.exp(0.5 * (2.18 * log_shot + 1.2 + rng.normal(0, 0.26)))
     seed, noisy = int(rng.integers(2**63)), rng.random() < ranges.noise_share

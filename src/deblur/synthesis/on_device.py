@@ -20,10 +20,10 @@ from scipy import fft
 from torch import Tensor
 
 from deblur.errors import DataError
-from deblur.synthesis.degrade import SURROUND_PX, Degradation, Noise, small_size, whole_blocks_px
+from deblur.synthesis.degrade import SURROUND_PX, Degradation, Noise, resampling, small_size, whole_blocks_px
 from deblur.synthesis.field import Blur, Thing, edges, masked
 from deblur.synthesis.jpeg import jpeg
-from deblur.synthesis.light import ENCODED, OFFSET, brightened, light_table
+from deblur.synthesis.light import OFFSET, brightened, light_table
 
 Corners = tuple[tuple[int, ...], tuple[int, ...]]
 """Where cells begin and end, along y and along x."""
@@ -57,8 +57,8 @@ class BlurNumbers(NamedTuple):
         light: ``(B, 256)``, of each code.
         brightness: ``(B, 256)``, the code that each code becomes in the sharp picture.
         curves: ``(4, B)``: end and slope of the toe, 1 / power, contrast.
-        noise: by sample, and whether its light is encoded.
-        scales: by sample, those that are resampled.
+        noise: by sample, and whether codes become light for it.
+        scales: by sample, those that are resampled, and whether by the bilinear filter.
         qualities: by sample, those that are compressed, with the corner of the result in its first block.
     """
 
@@ -72,7 +72,7 @@ class BlurNumbers(NamedTuple):
     brightness: NDArray[np.uint8]
     curves: NDArray[np.float32]
     noise: dict[int, tuple[Noise, bool]]
-    scales: dict[int, float]
+    scales: dict[int, tuple[float, bool]]
     qualities: dict[int, tuple[int, tuple[int, int]]]
 
 
@@ -109,8 +109,8 @@ def numbers_of(degradations: Sequence[Degradation]) -> BlurNumbers:
             [brightened(d.curve, d.gain, d.highlights) if d.changes_light else codes for d in degradations]
         ),
         curves=np.concatenate([toes, np.array(bends)]).astype(np.float32),
-        noise={i: (d.noise, d.curve == ENCODED) for i, d in enumerate(degradations) if d.noise},
-        scales={i: d.scale for i, d in enumerate(degradations) if d.scale < 1},
+        noise={i: (d.noise, d.decodes) for i, d in enumerate(degradations) if d.noise},
+        scales={i: (d.scale, d.bilinear) for i, d in enumerate(degradations) if d.scale < 1},
         qualities={i: (d.quality, d.corner) for i, d in enumerate(degradations) if d.quality is not None},
     )
 
@@ -252,12 +252,12 @@ def _resampled(codes: Tensor, numbers: BlurNumbers) -> Tensor:
     if not numbers.scales:
         return codes
     height, width = codes.shape[2:]
-    sizes = [small_size(width, height, scale) for scale in numbers.scales.values()]
+    ways = [(*small_size(width, height, scale), bilinear) for scale, bilinear in numbers.scales.values()]
     chosen = _on(codes.device, list(numbers.scales))
     part = codes[chosen]
     for way in (0, 1):
-        across = torch.stack([_resampling(width, size[0], codes.device)[way] for size in sizes])[:, None]
-        down = torch.stack([_resampling(height, size[1], codes.device)[way] for size in sizes])[:, None]
+        across = torch.stack([_resampling(width, small, soft, codes.device)[way] for small, _, soft in ways])[:, None]
+        down = torch.stack([_resampling(height, small, soft, codes.device)[way] for _, small, soft in ways])[:, None]
         part = (part @ across.mT).round().clamp(0, 255)
         part = (down @ part).round().clamp(0, 255)
     codes[chosen] = part
@@ -265,11 +265,11 @@ def _resampled(codes: Tensor, numbers: BlurNumbers) -> Tensor:
 
 
 @lru_cache(maxsize=128)
-def _resampling(whole_px: int, small_px: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _resampling(whole_px: int, small_px: int, bilinear: bool, device: torch.device) -> tuple[Tensor, Tensor]:
     """The matrices ``(whole, whole)`` that scale a line down and up: what Pillow makes of unit vectors, zeros below."""
-    shrunk = Image.fromarray(np.eye(whole_px, dtype=np.float32)).resize((whole_px, small_px), Image.Resampling.BICUBIC)
-    enlarged = Image.fromarray(np.eye(small_px, dtype=np.float32)).resize(
-        (small_px, whole_px), Image.Resampling.BICUBIC
+    shrunk, enlarged = (
+        Image.fromarray(np.eye(side, dtype=np.float32)).resize(size, resampling(bilinear))
+        for side, size in ((whole_px, (whole_px, small_px)), (small_px, (small_px, whole_px)))
     )
     rest = whole_px - small_px
     return (

@@ -21,7 +21,8 @@ from deblur.losses.objective import Objective, parse_terms
 from deblur.models import ARCHITECTURES, build, options_of
 from deblur.models.network import Network
 from deblur.registry.names import ALLOWED_NAME, is_name
-from deblur.synthesis.draw import NOISE_ONLY, SEVERITIES, BlurRanges, strength_of
+from deblur.synthesis.degradations import ranges_of
+from deblur.synthesis.draw import SEVERITIES, BlurRanges, strength_of
 from deblur.synthesis.kernels import load_kernels
 from deblur.training.optimization import OPTIMIZERS, SCHEDULES, Optimization
 from deblur.training.presets import PRESETS
@@ -131,8 +132,9 @@ class DataSettings:
 class BlurSettings:
     """How sharp pictures are blurred, where the blur is synthetic."""
 
-    blur: Literal["camera", "noise"] = "camera"
-    """What is made of sharp pixels: camera blur with all that follows it, or noise alone (denoising)."""
+    blur: str = "camera"
+    """What is made of sharp pixels: camera (blur with all that follows it), or one degradation alone: noise (a
+    sensor's), white (noise of up to 50 levels; white=25 of that many), gaussian, scale (down and up), motion-jpeg."""
     severity: Annotated[Literal["mild", "medium", "strong"] | float, SEVERITY] = "medium"
     """How strong synthetic blur is: a name, or 0 to 1."""
     milder: Annotated[float, SHARE] = 0.0
@@ -301,7 +303,7 @@ class TrainSettings:
     @property
     def ranges(self) -> BlurRanges:
         """What synthetic blur is drawn from."""
-        ranges = replace(NOISE_ONLY if self.blur.blur == "noise" else BlurRanges(), milder=self.blur.milder)
+        ranges = replace(ranges_of(self.blur.blur), milder=self.blur.milder)
         if not self.run.kernels:
             return ranges
         kernels = load_kernels(self.run.kernels)
@@ -362,8 +364,8 @@ class TrainSettings:
                 f"batch_size is {schedule.batch_size}; it must divide into {schedule.accumulate} micro-batches for "
                 f"each of {processes} processes."
             )
-        if run.kernels and self.blur.blur == "noise":
-            raise SettingError("kernels are for blur, and blur is noise: give one of them.")
+        if not ranges_of(self.blur.blur).measured_share and run.kernels:
+            raise SettingError(f"kernels are for a camera's blur, and blur is {self.blur.blur}: give one of them.")
         if run.resume and run.fresh:
             raise SettingError("resume goes on with a run, fresh begins anew: give one of them.")
         if run.tracking == "off" and run.registered_model_name:
