@@ -27,6 +27,7 @@ from deblur.inference.tiling import Tiling
 from deblur.serving.api import create_app
 from deblur.serving.limits import Limits
 from deblur.serving.model_store import ModelStore
+from deblur.serving.standalone import Standalone
 from deblur.serving.wish import OPTIONS
 
 JSON = {"Content-Type": "application/json"}
@@ -287,7 +288,7 @@ def test_health_and_model(client: TestClient, model_folder: Path) -> None:
 def test_the_openapi_document_is_valid_and_complete(client: TestClient) -> None:
     document = client.get("/api/openapi.json").json()
     validate(document)
-    app = create_app(ModelStore(lambda: Path()))
+    app = create_app(ModelStore(lambda: Path()), standalone=Standalone())
     assert {route.path for route in app.routes} == set(document["paths"])  # type: ignore[attr-defined]
 
 
@@ -298,7 +299,7 @@ def test_the_openapi_document_names_every_option_wherever_it_may_be_given(client
     for beside in (form, document["components"]["schemas"]["JsonPhoto"]):
         assert beside["properties"].keys() == {"image", *OPTIONS}
         assert beside["additionalProperties"] is False
-    assert {parameter["name"] for parameter in post["parameters"]} == set(OPTIONS)
+    assert {parameter["name"] for parameter in post["parameters"]} == {*OPTIONS, "progress"}
     assert document["components"]["schemas"]["Format"]["enum"] == list(OUTPUT_FORMATS)
 
 

@@ -1,20 +1,21 @@
 """The HTTP API: POST a photo, get it back restored.
 
 POST /api/deblur        image bytes, multipart field ``image``, or JSON {"image": base64} -> the restored image;
-                        strength, format, quality, frames and metadata in the query, or beside the image
+                        strength, format, quality, frames, metadata and model in the query, or beside the image
+GET  /api/models        the models to choose from, and what a photo may cost
+GET  /api/model         what ``model.json`` of the default model says
 GET  /api/health        whether a photo would be restored
-GET  /api/model         what ``model.json`` says
+GET  /api/progress/ID   how far the photo is that was sent with ?progress=ID (servers of one's own only)
 GET  /api/openapi.json  this, for programs
 """
 
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from importlib import resources
 from urllib.parse import quote
 
 from starlette.applications import Starlette
@@ -24,15 +25,21 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from deblur import __version__, errors, images
+from deblur import errors, images
 from deblur.inference.photo import Outcome, restore_photo
+from deblur.inference.restorer import OnTile, ignore
+from deblur.serving.about import About
 from deblur.serving.body import read_body
 from deblur.serving.limits import Gate, Limits, Places
 from deblur.serving.model_store import ModelStore
-from deblur.serving.problems import on_any_exception, on_client_gone, on_deblur_error, on_http_exception
+from deblur.serving.models import Models
+from deblur.serving.problems import on_any_exception, on_client_gone, on_deblur_error, on_http_exception, problem
+from deblur.serving.progress import Progress
+from deblur.serving.standalone import Standalone
 from deblur.serving.wish import Wish, wish_of
 
 WATCH_EVERY_S = 0.05
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
@@ -53,47 +60,77 @@ class Answer:
         return ", ".join(f"{stage};dur={1e3 * seconds:.0f}" for stage, seconds in stages.items())
 
 
-def create_app(store: ModelStore, limits: Limits | None = None, *, with_post: bool = True) -> Starlette:
+def create_app(
+    stores: ModelStore | Mapping[str, ModelStore],
+    limits: Limits | None = None,
+    *,
+    with_post: bool = True,
+    standalone: Standalone | None = None,
+) -> Starlette:
     """The service.
 
     Args:
-        store: the model that restores.
+        stores: the models that restore, by name, the default first; or the one.
         limits: what a request may cost.
         with_post: whether photos are taken. Anonymous routes on Azure mount an app without, so that no spelling of
             the path can get around the function key.
+        standalone: what an app needs that is its own host; None in a function app.
     """
-    limits = limits or Limits()
-    api = _Api(store, limits)
-    routes = [
-        Route("/api/health", api.health, methods=["GET"]),
-        Route("/api/model", api.model, methods=["GET"]),
-        Route("/api/openapi.json", api.openapi, methods=["GET"]),
-    ]
+    limits, models = limits or Limits(), Models(stores)
+    api = _Api(models, limits, standalone)
+    about = About(models, limits, keyed=not with_post or bool(standalone and standalone.key))
+    table: dict[str, dict[str, Endpoint]] = {
+        "/api/health": {"GET": about.health},
+        "/api/model": {"GET": about.model},
+        "/api/models": {"GET": about.models},
+        "/api/openapi.json": {"GET": about.openapi},
+    }
     if with_post:
-        routes.append(Route("/api/deblur", api.deblur, methods=["POST"]))
+        table["/api/deblur"] = {"POST": api.deblur}
+    if standalone:
+        table["/api/progress/{id}"] = {"GET": api.progress}
     handlers = {
         errors.DeblurError: on_deblur_error,
         HTTPException: on_http_exception,
         ClientDisconnect: on_client_gone,
         Exception: on_any_exception,
     }
-    return Starlette(routes=routes, exception_handlers=handlers)
+    return Starlette(routes=[_route(*each) for each in table.items()], exception_handlers=handlers)
+
+
+def _route(path: str, endpoints: dict[str, Endpoint]) -> Route:
+    """GET brings HEAD with it, and OPTIONS says what there is."""
+    methods = sorted({*endpoints, "OPTIONS", *(["HEAD"] if "GET" in endpoints else [])})
+
+    async def endpoint(request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": ", ".join(methods)})
+        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, endpoint, methods=methods)
 
 
 class _Api:
-    def __init__(self, store: ModelStore, limits: Limits) -> None:
-        self._store, self._limits = store, limits
+    def __init__(self, models: Models, limits: Limits, standalone: Standalone | None) -> None:
+        self._models, self._limits, self._standalone = models, limits, standalone
         self._bodies, self._gate = Places(limits.reading), Gate(limits.slots, limits.waiting)
+        self._progress = Progress()
 
     async def deblur(self, request: Request) -> Response:
-        asked = [pair for pair in request.query_params.multi_items() if pair[0] != "code"]  # the function key on Azure
+        if self._standalone and not self._standalone.admits(request):
+            return problem(
+                401, "key-required", "Send the key: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"}
+            )
+        asked = [pair for pair in request.query_params.multi_items() if pair[0] not in ("code", "progress")]
         wish_of(asked)  # a mistake here is told before the body is read
+        ident = request.query_params.get("progress")
+        on_tile = ignore if ident is None else self._progress.begin(ident)
         with self._bodies:
             sent = await read_body(request, self._limits)
         wish = wish_of(asked + sent.options)
         async with _left(request) as left, self._gate.slot(left):
             try:
-                answer = await run_in_threadpool(self._restore, sent.image, wish, partial(_stop_if, left))
+                answer = await run_in_threadpool(self._restore, sent.image, wish, on_tile, partial(_stop_if, left))
             except (errors.DeblurError, ClientDisconnect):
                 raise
             except Exception as error:  # answered here: Starlette raises on after its own answer, which Azure forwards
@@ -116,30 +153,24 @@ class _Api:
             return JSONResponse(body, headers=headers)
         return Response(answer.data, media_type=images.MEDIA_TYPES[answer.photo_format], headers=headers)
 
-    async def health(self, request: Request) -> Response:
-        try:
-            model = await run_in_threadpool(self._store.get)
-        except errors.ModelError as error:
-            return JSONResponse({"status": "unavailable", "code": error.code, "version": __version__}, 503)
-        return JSONResponse({"status": "ok", "model": model.info.label, "version": __version__})
+    async def progress(self, request: Request) -> Response:
+        found = self._progress.of(request.path_params["id"])
+        if found is None:
+            return problem(404, "progress-unknown", "No photo is known by this id; it may be long done.")
+        return JSONResponse({"done": found[0], "total": found[1]})
 
-    async def model(self, request: Request) -> Response:
-        info = (await run_in_threadpool(self._store.get)).info
-        return JSONResponse(asdict(info))
-
-    async def openapi(self, request: Request) -> Response:
-        document = (resources.files("deblur.serving") / "openapi.json").read_bytes()
-        return Response(document, media_type="application/json")
-
-    def _restore(self, data: bytes, wish: Wish, check: Callable[[], None]) -> Answer:
+    def _restore(self, data: bytes, wish: Wish, on_tile: OnTile, check: Callable[[], None]) -> Answer:
         """Runs in a worker thread: bytes in, bytes out. What ``check`` raises ends it, inside a tile too."""
         taken = {"first_of_many": wish.frames == "first", "private": wish.metadata == "keep"}
         limits = replace(self._limits.decode, **taken)
-        photo, outcome = restore_photo(self._store.get(), data, wish.strength, limits=limits, check=check)
+        store, model = self._models.named(wish.model)
+        photo, outcome = restore_photo(model, data, wish.strength, limits=limits, on_tile=on_tile, check=check)
         started = time.perf_counter()
         encoded = images.encode(photo, wish.output_format, wish.quality)
         photo_format = images.OUTPUT_FORMATS[wish.output_format] if wish.output_format else photo.format
         encode_s = time.perf_counter() - started
+        megapixels = outcome.height_px * outcome.width_px / 1e6
+        store.pace.note(megapixels, sum(outcome.seconds.values()) + encode_s)
         return Answer(encoded, photo_format, outcome, encode_s, photo.said.more_pictures, photo.frames)
 
 

@@ -18,7 +18,9 @@ RAW_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", ""
 
 PLAIN_CODINGS = {"Content-Encoding": ("identity",), "Content-Transfer-Encoding": ("7bit", "8bit", "binary")}
 STANDARD_ALPHABET = str.maketrans("-_", "+/")
-JSON_FORM = 'Send {"image": "<base64 of the image>"}, and strength, format, quality, frames or metadata beside it.'
+JSON_FORM = (
+    'Send {"image": "<base64 of the image>"}, and strength, format, quality, frames, metadata or model beside it.'
+)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from deblur.addresses import without_secrets
 from deblur.errors import DeblurError, ModelError
 from deblur.inference.model_folder import Model, open_model
+from deblur.serving.pace import Pace
 
 logger = logging.getLogger("deblur.serving")
 
@@ -46,6 +47,7 @@ class ModelStore:
         self._folder: Path | None = None
         self._model: Model | None = None
         self._failure: tuple[float, str] | None = None
+        self.pace = Pace()
 
     @property
     def loaded(self) -> Model | None:

@@ -23,6 +23,7 @@ STATUS: dict[type[errors.DeblurError], int] = {
 }
 TITLES = {
     400: "Bad request",
+    401: "Key required",
     403: "Refused",
     404: "Not found",
     405: "Method not allowed",
