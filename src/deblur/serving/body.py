@@ -52,13 +52,13 @@ async def _read(request: Request, limits: Limits) -> Sent:
     if media_type == "multipart/form-data":
         return await _form(request, limits)
     if media_type == "application/json":
-        return _json(await _body_within(request, limits))
+        return _json(await body_within(request, limits))
     if not media_type.startswith("image/") and media_type not in RAW_TYPES:
         raise UnsupportedPhoto(
             f"Content-Type is {told(media_type)}; send image/*, application/octet-stream, multipart/form-data (field "
             'image) or application/json ({"image": base64}).'
         )
-    return Sent(await _body_within(request, limits))
+    return Sent(await body_within(request, limits))
 
 
 def _check_coding(headers: Headers) -> None:
@@ -69,8 +69,12 @@ def _check_coding(headers: Headers) -> None:
             raise UnsupportedPhoto(f"{name} is {told(coding)}; send the image as it is, without {name}.")
 
 
-async def _body_within(request: Request, limits: Limits) -> bytes:
-    """The body, refused as soon as it is too large."""
+async def body_within(request: Request, limits: Limits) -> bytes:
+    """The body.
+
+    Raises:
+        PhotoTooLarge: as soon as it is too large.
+    """
     return b"".join([chunk async for chunk in _chunks_within(request, limits)])
 
 

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 
 from deblur.errors import RequestError
-from deblur.inference.model_folder import Model
 from deblur.serving.limits import told
-from deblur.serving.model_store import ModelStore
+from deblur.serving.model_store import ModelStore, Served
 
 NAMELESS = ""
 
@@ -25,17 +24,18 @@ class Models:
         """Of requests that name no model."""
         return next(iter(self.stores.values()))
 
-    def named(self, name: str | None) -> tuple[ModelStore, Model]:
-        """The store of a name, and the model in it, which is opened where it is not yet.
+    def named(self, name: str | None) -> Served:
+        """The model of a name, opened where it is not yet.
 
         Raises:
             RequestError: no model has that name.
             ModelError: it cannot be opened.
         """
-        store = self.default if name is None else self.stores.get(name) if name != NAMELESS else None
-        if store is None and NAMELESS in self.stores and self.default.get().info.name == name:
-            store = self.default
-        if store is None:
-            served = ", ".join(key or self.default.get().info.name for key in self.stores)
-            raise RequestError(f"model is {told(str(name))}; served are {served}.")
-        return store, store.get()
+        if name is None:
+            return self.default.serve()
+        if name and name in self.stores:
+            return self.stores[name].serve()
+        if NAMELESS in self.stores and self.default.get().info.name == name:
+            return self.default.serve()
+        served = ", ".join(key or self.default.get().info.name for key in self.stores)
+        raise RequestError(f"model is {told(name)}; served are {served}.")
