@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if importlib.util.find_spec("deblur") is None:  # a checkout that is not installed; a deployed app has deblur/ beside it
     sys.path.insert(0, str(ROOT / "src"))
 
-from deblur.inference.locating import followed, locate_model
+from deblur.inference.locating import bundled_model, followed, in_registry, locate_model
 from deblur.serving.api import create_app
 from deblur.serving.model_store import ModelStore
 from deblur.serving.registry_client import fetch_over_http
@@ -33,7 +33,12 @@ def _follow() -> Path | None:
     return fetch_over_http(uri) if uri else None
 
 
-store = ModelStore(_locate, follow=_follow)
+def _fallback() -> Path | None:
+    """What comes with the app, where the registry's model fails its checks."""
+    return (DEPLOYED_MODEL if DEPLOYED_MODEL.is_dir() else bundled_model()) if in_registry(None) else None
+
+
+store = ModelStore(_locate, follow=_follow, fallback=_fallback)
 keyed = func.AsgiMiddleware(create_app(store))  # type: ignore[no-untyped-call]
 anonymous = func.AsgiMiddleware(create_app(store, with_post=False))  # type: ignore[no-untyped-call]
 
@@ -48,7 +53,7 @@ async def deblur(req: func.HttpRequest, context: func.Context) -> func.HttpRespo
 
 
 @app.function_name("about")
-@app.route("api/{*path}", methods=[func.HttpMethod.GET], auth_level=func.AuthLevel.ANONYMOUS)
+@app.route("api/{*path}", methods=[func.HttpMethod.GET, func.HttpMethod.HEAD], auth_level=func.AuthLevel.ANONYMOUS)
 async def about(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-    """Health, model and OpenAPI document; an app that takes no photos."""
+    """Health, models and OpenAPI document; an app that takes no photos."""
     return await anonymous.handle_async(req, context)

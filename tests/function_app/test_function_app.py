@@ -28,8 +28,8 @@ def fresh_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test opens the model anew, from the environment it sets."""
     import function_app
 
-    monkeypatch.setattr(function_app.store, "_model", None)
-    monkeypatch.setattr(function_app.store, "_failure", None)
+    monkeypatch.setattr(function_app.store, "_served", None)
+    monkeypatch.setattr(function_app.store, "_failed_at", None)
 
 
 def jpeg(photos: dict) -> bytes:
@@ -47,7 +47,7 @@ def test_the_worker_indexes_the_app_from_the_repository_root(worker: Worker) -> 
     assert set(worker.functions) == {"deblur", "about"}
     deblur, about = (bindings_of(worker, name) for name in ("deblur", "about"))
     assert (deblur["route"], deblur["authLevel"], deblur["methods"]) == ("api/deblur", "FUNCTION", ["POST"])
-    assert (about["route"], about["authLevel"], about["methods"]) == ("api/{*path}", "ANONYMOUS", ["GET"])
+    assert (about["route"], about["authLevel"], about["methods"]) == ("api/{*path}", "ANONYMOUS", ["GET", "HEAD"])
 
 
 def test_a_real_photo_comes_back_restored(

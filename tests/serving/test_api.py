@@ -27,6 +27,7 @@ from deblur.inference.tiling import Tiling
 from deblur.serving.api import create_app
 from deblur.serving.limits import Limits
 from deblur.serving.model_store import ModelStore
+from deblur.serving.standalone import Standalone
 from deblur.serving.wish import OPTIONS
 
 JSON = {"Content-Type": "application/json"}
@@ -280,14 +281,19 @@ def test_what_is_not_served_is_a_problem_too(client: TestClient, method: str, pa
 
 
 def test_health_and_model(client: TestClient, model_folder: Path) -> None:
-    assert client.get("/api/health").json() == {"status": "ok", "model": "tiny", "version": "0.1.0"}
+    health = client.get("/api/health").json()
+    assert {name: health[name] for name in ("status", "model", "version")} == {
+        "status": "ok",
+        "model": "tiny",
+        "version": "0.1.0",
+    }
     assert client.get("/api/model").json()["sha256"] == read_info(model_folder).sha256
 
 
 def test_the_openapi_document_is_valid_and_complete(client: TestClient) -> None:
     document = client.get("/api/openapi.json").json()
     validate(document)
-    app = create_app(ModelStore(lambda: Path()))
+    app = create_app(ModelStore(lambda: Path()), standalone=Standalone(hook_secret="a secret"))
     assert {route.path for route in app.routes} == set(document["paths"])  # type: ignore[attr-defined]
 
 
@@ -298,7 +304,7 @@ def test_the_openapi_document_names_every_option_wherever_it_may_be_given(client
     for beside in (form, document["components"]["schemas"]["JsonPhoto"]):
         assert beside["properties"].keys() == {"image", *OPTIONS}
         assert beside["additionalProperties"] is False
-    assert {parameter["name"] for parameter in post["parameters"]} == set(OPTIONS)
+    assert {parameter["name"] for parameter in post["parameters"]} == {*OPTIONS, "progress"}
     assert document["components"]["schemas"]["Format"]["enum"] == list(OUTPUT_FORMATS)
 
 
@@ -316,7 +322,7 @@ def test_no_model_is_a_503_that_names_no_path_and_heals(model_folder: Path, capl
     assert "secret" not in client.get("/api/health").text
     assert caplog.text.count("/secret/place") == 1, "told in the log, once"
     places.pop(0)
-    store._failure = None
+    store._failed_at = None
     assert client.post("/api/deblur", content=png()).status_code == 200
 
 

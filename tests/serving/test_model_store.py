@@ -1,5 +1,6 @@
 """The service follows its alias: real model folders, a real registry, requests while they change, and every failure."""
 
+import hashlib
 import shutil
 import threading
 import time
@@ -15,6 +16,7 @@ from starlette.testclient import TestClient
 
 from deblur.errors import ModelError
 from deblur.inference.model_folder import Model, open_model, read_info, write_info
+from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.photo import restore_photo
 from deblur.library import locate, locate_followed
 from deblur.serving.api import create_app
@@ -34,8 +36,8 @@ def store_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     monkeypatch.setenv("DEBLUR_FOLLOW_S", str(EVERY_S))
     made: list[ModelStore] = []
 
-    def store(*arguments: Callable[..., object]) -> ModelStore:
-        made.append(ModelStore(*arguments))  # type: ignore[arg-type]
+    def store(*arguments: Callable[..., object], **options: object) -> ModelStore:
+        made.append(ModelStore(*arguments, **options))  # type: ignore[arg-type]
         return made[-1]
 
     yield store
@@ -177,3 +179,110 @@ def test_an_alias_that_moves_in_a_real_registry_is_followed(
 @pytest.mark.parametrize("model", [None, "/a/folder", "models:/tiny/3"])
 def test_what_is_no_alias_is_not_followed(model: str | None) -> None:
     assert locate_followed(model) is None
+
+
+def test_where_the_registry_and_its_copy_fail_the_fallback_serves_until_the_registry_is_back(
+    store_of: Store, folders: dict[str, Path]
+) -> None:
+    """Also where the registry gives a model that fails its checks."""
+    up = threading.Event()
+
+    def follow() -> Path:
+        if not up.is_set():
+            raise ModelError("The registry cannot be reached (TimeoutError).")
+        return folders["new"]
+
+    store = store_of(lambda: folders["bad"], open_model, follow, fallback=lambda: folders["old"])
+    assert store.get().info.name == "old"
+    assert store.failure is not None
+    until(lambda: store.failure is not None and store.failure.code == "model-not-found")
+    up.set()
+    until(lambda: store.get().info.name == "new")
+    until(lambda: store.failure is None)
+
+
+def test_a_warm_model_has_computed_before_it_serves_also_where_the_alias_moves(
+    store_of: Store, folders: dict[str, Path]
+) -> None:
+    now, computed = {"is": folders["old"]}, dict.fromkeys(("old", "new"), 0)
+
+    def open_counting(folder: Path) -> Model:
+        model = open_model(folder, OnnxEngine)
+
+        def engine(batch: np.ndarray) -> np.ndarray:
+            computed[model.info.name] += 1
+            return model.restorer.engine(batch)
+
+        return replace(model, restorer=replace(model.restorer, engine=engine))
+
+    store = store_of(lambda: now["is"], open_counting, lambda: now["is"], warm=True)
+    with TestClient(create_app(store)) as client:
+        until(lambda: client.get("/api/ready").status_code == 200)
+        assert computed["old"] > 0
+        assert client.get("/api/models").json()["seconds_per_megapixel"] > 0
+        now["is"] = folders["new"]
+        until(lambda: store.get().info.name == "new")
+        assert computed["new"] > 0
+
+
+def test_bf16_that_is_wrong_on_this_processor_gives_way_to_f32(
+    model_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The golden input is computed as photos will be: what is wrong in bf16 only is served in float32, and said."""
+
+    class WrongInBf16(OnnxEngine):
+        precision = "bf16"
+
+        def __call__(self, batch: np.ndarray, /) -> np.ndarray:
+            return super().__call__(batch) + np.float32(0.02)
+
+        def in_f32(self) -> OnnxEngine:
+            return OnnxEngine(model_folder / "model.onnx")
+
+    model = open_model(model_folder, WrongInBf16)
+    assert model.bf16_refused
+    assert type(model.restorer.engine) is OnnxEngine
+    assert "in bf16 than at export" in caplog.text
+    client = TestClient(create_app(ModelStore(lambda: model_folder, lambda folder: model)))
+    assert client.get("/api/health").json()["models"][0]["bf16_refused"] is True
+    asked_for = type("Asked", (WrongInBf16,), {"in_f32": lambda self: None})
+    with pytest.raises(ModelError, match="golden input off"):
+        open_model(model_folder, asked_for)
+
+
+def test_of_a_thousand_mutated_model_files_none_is_served(model_folder: Path, tmp_path: Path) -> None:
+    """Flipped bits, cuts, zeroed pieces; where the checksum is forged, too, what is served computes the same."""
+    folder = Path(shutil.copytree(model_folder, tmp_path / "mutated"))
+    file, whole, random = folder / "model.onnx", (model_folder / "model.onnx").read_bytes(), np.random.default_rng(0)
+    store = ModelStore(lambda: folder)
+    for number in range(1000):
+        at = int(random.integers(len(whole)))
+        length = (1, 64, len(whole) - at)[number % 3]
+        with file.open("r+b") as stream:
+            stream.seek(at)
+            if number % 3 == 2:
+                stream.truncate()
+            else:
+                stream.write(bytes(byte ^ 1 << int(random.integers(8)) for byte in whole[at : at + length]))
+        store._failed_at = None
+        with pytest.raises(ModelError, match="sha256 differs"):
+            store.get()
+        with file.open("r+b") as stream:
+            stream.seek(at)
+            stream.write(whole[at : at + length])
+    store._failed_at = None
+    assert store.get().info.name == "tiny", "it was put back"
+    noise = np.random.default_rng(1).random((64, 64, 3), dtype=np.float32)
+    right, refused = open_model(model_folder, OnnxEngine).restorer(noise), 0
+    for _ in range(25):
+        data, at = bytearray(whole), int(random.integers(len(whole)))
+        data[at] ^= 1 << int(random.integers(8))
+        file.write_bytes(data)
+        write_info(folder, replace(read_info(folder), sha256=hashlib.sha256(data).hexdigest()))
+        try:
+            mutated = open_model(folder, OnnxEngine)
+        except ModelError:
+            refused += 1
+        else:
+            assert np.abs(mutated.restorer(noise) - right).mean() < 2e-3, f"bit at byte {at}"
+    assert refused > 0

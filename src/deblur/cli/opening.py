@@ -19,12 +19,9 @@ Engine = Literal["auto", "openvino", "onnxruntime", "torch"]
 
 
 @dataclass(frozen=True)
-class Opening:
-    """Which model restores, and how it runs."""
+class Running:
+    """How a model runs."""
 
-    model: str | None = None
-    """A model folder or models:/NAME@champion; by default DEBLUR_MODEL, else the registry's champion if it has beaten
-    the bundled model (deblur promote), else the bundled model."""
     engine: Engine = "auto"
     """What runs the network; auto takes openvino on x86-64, else onnxruntime, and torch for a device other than cpu."""
     precision: Literal["auto", "f32", "bf16"] = "auto"
@@ -41,10 +38,22 @@ class Opening:
     """Overlap of neighbouring tiles, px; by default what the model was validated with."""
 
 
+Ran = Annotated[Running, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
+class Opening(Running):
+    """Which model restores, and how it runs."""
+
+    model: str | None = None
+    """A model folder or models:/NAME@champion; by default DEBLUR_MODEL, else the registry's champion if it has beaten
+    the bundled model (deblur promote), else the bundled model."""
+
+
 Opened = Annotated[Opening, tyro.conf.arg(name="")]
 
 
-def opener(opening: Opening) -> "Callable[[Path], Model]":
+def opener(opening: Running) -> "Callable[[Path], Model]":
     """Opens a model folder as the options say."""
     from deblur.inference.model_folder import open_model
 
@@ -53,10 +62,10 @@ def opener(opening: Opening) -> "Callable[[Path], Model]":
 
 
 class Chosen:
-    """Where the model is that the options name, and a line that says which one was opened."""
+    """Where the model is that was named, or not, and a line that says which one was opened."""
 
-    def __init__(self, opening: Opening) -> None:
-        self._named, self._passed_over = opening.model, ""
+    def __init__(self, named: str | None) -> None:
+        self._named, self._passed_over = named, ""
 
     def locate(self) -> Path:
         """The model folder."""
@@ -78,7 +87,7 @@ class Chosen:
         self._passed_over = f"; the registry's champion {name} version {version} has not beaten it: {promote}"
 
 
-def _tiling(opening: Opening, info: "ModelInfo") -> "Tiling":
+def _tiling(opening: Running, info: "ModelInfo") -> "Tiling":
     """The model's own tiling, or the squares that were asked for."""
     own = info.tiling
     if opening.memory is not None:
@@ -100,7 +109,7 @@ def _tiling(opening: Opening, info: "ModelInfo") -> "Tiling":
     return Tiling(tile_px, overlap_px, own.rule, halo_px, fitted=opening.tile is None)
 
 
-def _engine_opener(opening: Opening) -> "OpenEngine":
+def _engine_opener(opening: Running) -> "OpenEngine":
     from deblur.inference.engines import open_engine
 
     engine, device = opening.engine, opening.device

@@ -40,7 +40,7 @@ def restore(
 
     if not (photo.is_file() or photo.is_dir()):
         raise SettingError(f"There is no file or folder {pasteable(photo)}.")
-    chosen = Chosen(opening)
+    chosen = Chosen(opening.model)
     folder = chosen.locate()
     model = opener(opening)(folder)
     if line := chosen.line(folder, model.info):

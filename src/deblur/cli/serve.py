@@ -1,41 +1,125 @@
 """``deblur serve``: the HTTP API on this machine."""
 
-from contextlib import closing
+import ipaddress
+import os
+import re
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deblur.cli.console import say
-from deblur.cli.opening import Chosen, Opened, Opening, opener
+from deblur.cli.console import complain, say
+from deblur.cli.opening import Chosen, Ran, Running, opener
 from deblur.errors import SettingError
 
 if TYPE_CHECKING:
+    import socket
+
+    import uvicorn
     from starlette.applications import Starlette
 
-
-def serve(opening: Opened = Opening(), host: str = "127.0.0.1", port: int = 7071) -> int:
-    """Serve the HTTP API: POST a photo to /api/deblur.
-
-    Where the model is models:/NAME@ALIAS, the service follows the alias.
-
-    Args:
-        opening: Model and engine.
-        host: Address to listen on.
-        port: Port to listen on; 0 takes a free one.
-    """
     from deblur.inference.model_folder import Model
-    from deblur.library import locate_followed
-    from deblur.serving.api import create_app
     from deblur.serving.model_store import ModelStore
 
-    chosen, open_folder = Chosen(opening), opener(opening)
+GRACE_S, STOP_BEFORE_S = 20, 3
+"""What photos may take once the service is told to stop; so long before, those that run are told to come back."""
+NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*)=(.+)", re.DOTALL)
+KEY = re.compile(r"[!-~]{16,}")
 
-    def open_and_tell(folder: Path) -> Model:
+
+def serve(
+    model: tuple[str, ...] = (),
+    running: Ran = Running(),
+    host: str = "127.0.0.1",
+    port: int = 7071,
+    warm: bool = True,
+    key_file: Path | None = None,
+    cors: tuple[str, ...] = (),
+) -> int:
+    """Serve the HTTP API: POST a photo to /api/deblur.
+
+    Where a model is models:/NAME@ALIAS, the service follows the alias; DEBLUR_HOOK_SECRET opens /api/hooks/registry to
+    MLflow's webhook, which has it do so at once.
+
+    Args:
+        model: A model folder or models:/NAME@champion; or several, as NAME=FOLDER NAME=models:/NAME@champion, of which
+            the first is the default; by default DEBLUR_MODEL, else the registry's champion if it has beaten the bundled
+            model (deblur promote), else the bundled model.
+        running: How they run.
+        host: Address to listen on.
+        port: Port to listen on; 0 takes a free one.
+        warm: Open the models and compute a tile before the first request.
+        key_file: File with the key that photos need (Authorization: Bearer KEY); by default DEBLUR_KEY, else no key.
+        cors: Origins of pages that may call the API from a browser, such as https://example.org.
+    """
+    from deblur.serving.api import create_app
+    from deblur.serving.standalone import Standalone
+
+    key = _key(key_file)
+    if not key and not _is_loopback(host):
+        complain(
+            f"WARNING: {host} can be reached from elsewhere, and no key is set: anybody may send photos. Give one."
+        )
+    standalone = Standalone(key, cors, os.environ.get("DEBLUR_HOOK_SECRET", ""))
+    stores = {name: _store(named, running, warm) for name, named in _by_name(model).items()}
+    with ExitStack() as closed:
+        for store in stores.values():
+            closed.enter_context(closing(store))
+        app = create_app(stores, standalone=standalone)
+        return run(app, host, port, "serving on {url}  (POST /api/deblur, GET /api/health)")
+
+
+def _by_name(models: tuple[str, ...]) -> dict[str, str | None]:
+    """``a=FOLDER`` -> what is served as ``a``; a single model needs no name."""
+    if not models:
+        return {"": None}
+    named = [(found[1], found[2]) if (found := NAMED.fullmatch(each)) else ("", each) for each in models]
+    by_name: dict[str, str | None] = dict(named)
+    if len(by_name) < len(models) or (len(models) > 1 and "" in by_name):
+        raise SettingError(f"--model is {' '.join(models)}; give each of several a name of its own: a=FOLDER b=FOLDER.")
+    return by_name
+
+
+def _store(named: str | None, running: Running, warm: bool) -> "ModelStore":
+    from deblur.inference.locating import bundled_model, in_registry
+    from deblur.library import locate_followed
+    from deblur.serving.model_store import ModelStore
+
+    chosen, open_folder = Chosen(named), opener(running)
+
+    def open_and_tell(folder: Path) -> "Model":
         model = open_folder(folder)
         say(chosen.line(folder, model.info) or f"restoring with {model.info.label}")
         return model
 
-    with closing(ModelStore(chosen.locate, open_and_tell, lambda: locate_followed(opening.model))) as store:
-        return run(create_app(store), host, port, "serving on {url}  (POST /api/deblur, GET /api/health)")
+    return ModelStore(
+        chosen.locate,
+        open_and_tell,
+        lambda: locate_followed(named),
+        fallback=lambda: bundled_model() if in_registry(named) else None,
+        warm=warm,
+    )
+
+
+def _key(file: Path | None) -> str:
+    where = "DEBLUR_KEY" if file is None else str(file)
+    try:
+        key = os.environ.get("DEBLUR_KEY", "") if file is None else file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"The key file {file} cannot be read ({type(error).__name__}).") from error
+    if (key or file) and not KEY.fullmatch(key):
+        raise SettingError(
+            f"The key in {where} must be 16 or more letters, digits and signs without spaces; 'python -c \"import "
+            "secrets; print(secrets.token_urlsafe())\"' makes one."
+        )
+    return key
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def run(app: "Starlette", host: str, port: int, said: str) -> int:
@@ -54,5 +138,20 @@ def run(app: "Starlette", host: str, port: int, said: str) -> int:
         port = listening.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         say(said.format(url=f"http://{shown}:{port}"))
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=20)).run([listening])
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S)
+        _server(config, getattr(app.state, "stop", lambda: None)).run([listening])
     return 0
+
+
+def _server(config: "uvicorn.Config", stop: Callable[[], None]) -> "uvicorn.Server":
+    """A server that ends what still runs shortly before its time is up, so that it is answered."""
+    import asyncio
+
+    import uvicorn
+
+    class Stopping(uvicorn.Server):
+        async def shutdown(self, sockets: "list[socket.socket] | None" = None) -> None:
+            asyncio.get_running_loop().call_later(GRACE_S - STOP_BEFORE_S, stop)
+            await super().shutdown(sockets)
+
+    return Stopping(config)

@@ -39,7 +39,7 @@ from deblur.images import DecodeLimits, Photo, Pixels, Rgb8, decode, encode, fro
 from deblur.metrics import psnr_db
 from deblur.serving.body import read_body
 from deblur.serving.limits import Limits, told
-from deblur.serving.problems import STATUS, on_any_exception, on_client_gone, problem
+from deblur.serving.problems import STATUS, Problem, on_any_exception, on_client_gone
 from deblur.serving.wish import number
 from deblur.synthesis.frozen import degraded, frozen_kernels
 
@@ -259,17 +259,17 @@ class _OwnMachineOnly:
             await self._app(scope, receive, send)
         else:
             detail = f"Host is {told(host)}; this page answers localhost, 127.0.0.1 and [::1], and its own requests."
-            await problem(403, "foreign", detail)(scope, receive, send)
+            await Problem(403, "foreign", detail)(scope, receive, send)
 
 
 async def _on_deblur_error(request: Request, error: Exception) -> Response:
     """As the error says it: who asks is the person at this machine."""
     assert isinstance(error, DeblurError)
-    return problem(STATUS.get(type(error), 500), error.code, str(error))
+    return Problem(STATUS.get(type(error), 500), error.code, str(error))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http-error")
     detail = f"{request.method[:20]} {told(request.url.path)} is not served. The page is at /."
-    return problem(error.status_code, code, detail, dict(error.headers or {}))
+    return Problem(error.status_code, code, detail, dict(error.headers or {}))

@@ -37,6 +37,22 @@ class Cancellable(Protocol):
     def begin(self) -> Run: ...
 
 
+@runtime_checkable
+class Compiling(Protocol):
+    """An engine that compiles for a shape of tile; it can do so before the shape's turn comes."""
+
+    def prepare(self, shape: tuple[int, ...]) -> None: ...
+
+
+@runtime_checkable
+class Reduced(Protocol):
+    """An engine that may have chosen a smaller precision than float32."""
+
+    def in_f32(self) -> "Engine | None":
+        """The same network in float32; None where nothing was chosen."""
+        ...
+
+
 def begin(engine: Engine) -> Run:
     """A run of ``engine``; one that cannot be cancelled finishes its tile."""
     return engine.begin() if isinstance(engine, Cancellable) else Run(engine)

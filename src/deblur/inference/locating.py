@@ -72,6 +72,11 @@ def _bundled() -> str | None:
     return str(folder) if folder else None
 
 
+def in_registry(wanted: str | None) -> bool:
+    """Whether a registry was asked for (``wanted``, else ``DEBLUR_MODEL``)."""
+    return (wanted or os.environ.get("DEBLUR_MODEL", "")).startswith("models:/")
+
+
 def followed(wanted: str | None) -> str | None:
     """The ``models:/NAME@ALIAS`` that was asked for (``wanted``, else ``DEBLUR_MODEL``), whose alias may move.
 

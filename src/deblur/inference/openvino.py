@@ -5,6 +5,7 @@ It compiles a network anew for every shape, a few tenths of a second each; the l
 
 import sys
 from collections import OrderedDict
+from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -52,6 +53,7 @@ class OpenVinoEngine:
         self._core = _core()
         import openvino
 
+        self._again = (model, threads) if precision == "auto" else None
         has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not has_bf16:
             raise SettingError("This processor does not multiply bf16 natively. Take precision f32.")
@@ -71,7 +73,7 @@ class OpenVinoEngine:
         wanted = len(inputs) == len(outputs) == 1 and inputs[0].element_type == openvino.Type.f32
         if not wanted or len(inputs[0].partial_shape) != 4 or inputs[0].partial_shape[1] != openvino.Dimension(3):
             raise ModelError("The model must take one float tensor (B, 3, h, w) and return one.")
-        self._compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self._compiled: OrderedDict[tuple[int, ...], Future[Any]] = OrderedDict()
         self._lock = Lock()
 
     def __call__(self, batch: Tiles, /) -> Tiles:
@@ -90,19 +92,42 @@ class OpenVinoEngine:
 
         return Run(call, lambda: request.cancel() if request else None)
 
+    def prepare(self, shape: tuple[int, ...]) -> None:
+        """Compile for ``shape`` unless that is done; calls of other shapes go on meanwhile."""
+        self._compiled_for(shape)
+
+    def in_f32(self) -> "OpenVinoEngine | None":
+        """The same network in float32; None where it computes so, or bf16 was asked for."""
+        return (
+            OpenVinoEngine(self._again[0], "f32", self._again[1]) if self._again and self.precision == "bf16" else None
+        )
+
     def _asks_for_f32(self) -> bool:
         place = ["framework", PRECISION]  # where OpenVINO puts an ONNX file's metadata
         return self._network.has_rt_info(place) and self._network.get_rt_info(place).astype(str) == "f32"
 
     def _compiled_for(self, shape: tuple[int, ...]) -> Any:
-        """The network compiled for ``shape``: kept from before, or in the place of the one not used longest."""
+        """The network compiled for ``shape``: kept from before, or in the place of the one not used longest.
+
+        Who comes while it is being compiled waits for that, and for nothing else.
+        """
         with self._lock:
-            if shape not in self._compiled:
+            kept = self._compiled.get(shape)
+            compiled = kept or Future[Any]()
+            if kept is None:
                 while len(self._compiled) >= SHAPES_KEPT:
                     self._compiled.popitem(last=False)
-                self._compiled[shape] = self._compile(shape)
+                self._compiled[shape] = compiled
             self._compiled.move_to_end(shape)
-            return self._compiled[shape]
+        if kept is None:
+            try:
+                compiled.set_result(self._compile(shape))
+            except BaseException as error:
+                compiled.set_exception(error)
+                with self._lock:
+                    if self._compiled.get(shape) is compiled:
+                        del self._compiled[shape]
+        return compiled.result()
 
     def _compile(self, shape: tuple[int, ...]) -> Any:
         network = self._network.clone()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deblur.errors import ModelError, RequestError
 from deblur.images import Pixels, Rgb, from_rgb, to_rgb8, to_rgb16
-from deblur.inference.engine import Engine, Tiles, begin
+from deblur.inference.engine import Compiling, Engine, Tiles, begin
 from deblur.inference.tiling import Plan, Tiling, plan_tiles
 
 CHECK_EVERY_S = 0.05
@@ -44,6 +44,12 @@ class Restorer:
     def plan(self, pixels: Pixels | Rgb) -> Plan:
         """The tiles that ``pixels`` will be cut into."""
         return plan_tiles(pixels.shape[0], pixels.shape[1], self.tiling)
+
+    def prepare(self, pixels: Pixels | Rgb) -> None:
+        """Compile for the tiles of ``pixels``, where the engine compiles, beside what it restores now."""
+        if isinstance(self.engine, Compiling):
+            plan = self.plan(pixels)
+            self.engine.prepare((1, 3, plan.rows.tile_px, plan.columns.tile_px))
 
     def __call__(
         self,

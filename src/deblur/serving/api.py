@@ -1,163 +1,291 @@
 """The HTTP API: POST a photo, get it back restored.
 
-POST /api/deblur        image bytes, multipart field ``image``, or JSON {"image": base64} -> the restored image;
-                        strength, format, quality, frames and metadata in the query, or beside the image
-GET  /api/health        whether a photo would be restored
-GET  /api/model         what ``model.json`` says
-GET  /api/openapi.json  this, for programs
+POST /api/deblur          image bytes, multipart field ``image``, or JSON {"image": base64} -> the restored image;
+                          strength, format, quality, frames, metadata and model in the query, or beside the image
+GET  /api/models          the models to choose from, and what a photo may cost
+GET  /api/model           what ``model.json`` of the default model says
+GET  /api/health          whether a photo would be restored, and by what
+GET  /api/ready           whether it would be without waiting for a model
+GET  /api/openapi.json    this, for programs
+
+and on a server of one's own
+
+GET  /api/progress/ID     how far the photo is that was sent with ?progress=ID
+GET  /api/metrics         for Prometheus
+POST /api/hooks/registry  MLflow's webhook: ask the registry now
 """
 
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from importlib import resources
+from typing import Any
 from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from deblur import __version__, errors, images
+from deblur import errors, images
 from deblur.inference.photo import Outcome, restore_photo
-from deblur.serving.body import read_body
-from deblur.serving.limits import Gate, Limits, Places
-from deblur.serving.model_store import ModelStore
-from deblur.serving.problems import on_any_exception, on_client_gone, on_deblur_error, on_http_exception
+from deblur.inference.restorer import ignore
+from deblur.serving import conditional, hook
+from deblur.serving.about import About
+from deblur.serving.body import Sent, body_within, read_body
+from deblur.serving.limits import Gate, Left, Limits, Places
+from deblur.serving.metrics import Counted, Metrics
+from deblur.serving.model_store import ModelStore, Served
+from deblur.serving.models import Models
+from deblur.serving.problems import Problem, on_any_exception, on_client_gone, on_deblur_error, on_http_exception
+from deblur.serving.progress import Progress
+from deblur.serving.standalone import Standalone
 from deblur.serving.wish import Wish, wish_of
 
 WATCH_EVERY_S = 0.05
+HOOK_MB = 0.1
+OUR_HEADERS = ("ETag", "Retry-After", "Server-Timing", "X-Deblur-Frames", "X-Deblur-Left-Out", "X-Deblur-Model")
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(
+    stores: ModelStore | Mapping[str, ModelStore],
+    limits: Limits | None = None,
+    *,
+    with_post: bool = True,
+    standalone: Standalone | None = None,
+) -> Starlette:
+    """The service. ``app.state.stop()`` ends the photos that run, with a 503.
+
+    Args:
+        stores: the models that restore, by name, the default first; or the one.
+        limits: what a request may cost.
+        with_post: whether photos are taken. Anonymous routes on Azure mount an app without, so that no spelling of
+            the path can get around the function key.
+        standalone: what an app needs that is its own host; None in a function app.
+    """
+    limits, models = limits or Limits(), Models(stores)
+    about = About(models, limits, standalone, keyed=not with_post or bool(standalone and standalone.key))
+    api = _Api(models, limits, standalone, about)
+    table: dict[str, dict[str, Endpoint]] = {
+        "/api/health": {"GET": about.health},
+        "/api/ready": {"GET": about.ready},
+        "/api/model": {"GET": about.model},
+        "/api/models": {"GET": about.models},
+        "/api/openapi.json": {"GET": about.openapi},
+    }
+    if with_post:
+        table["/api/deblur"] = {"POST": api.deblur}
+    if standalone:
+        table |= {"/api/progress/{id}": {"GET": api.progress}, "/api/metrics": {"GET": api.metrics}}
+        if standalone.hook_secret:
+            table["/api/hooks/registry"] = {"POST": api.hook}
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        for store in models.stores.values():
+            if store.warm:
+                store.open_beside()
+        yield
+
+    app = Starlette(
+        lifespan=lifespan,
+        routes=[_route(*each) for each in table.items()],
+        exception_handlers={
+            errors.DeblurError: on_deblur_error,
+            HTTPException: on_http_exception,
+            ClientDisconnect: on_client_gone,
+            Exception: on_any_exception,
+        },
+        middleware=_middleware(standalone, api.counts, table),
+    )
+    app.router.redirect_slashes = False  # a path is served or it is not
+    app.state.stop = api.stop
+    return app
+
+
+def _middleware(standalone: Standalone | None, counts: Metrics, paths: Mapping[str, Any]) -> list[Middleware]:
+    if not standalone:
+        return []
+    found = [Middleware(Counted, metrics=counts, paths=paths)]
+    if standalone.origins:
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=standalone.origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("Authorization", "Content-Type", "If-None-Match"),
+            expose_headers=OUR_HEADERS,
+        )
+        found.append(cors)
+    return found
+
+
+def _route(path: str, endpoints: dict[str, Endpoint]) -> Route:
+    """GET brings HEAD with it, and OPTIONS says what there is."""
+    methods = sorted({*endpoints, "OPTIONS", *(["HEAD"] if "GET" in endpoints else [])})
+
+    async def endpoint(request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": ", ".join(methods)})
+        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, endpoint, methods=methods)
 
 
 @dataclass(frozen=True)
-class Answer:
+class _Answer:
     """A restored photo, encoded, and what was done to it."""
 
     data: bytes
     photo_format: str
+    photo: images.Photo
     outcome: Outcome
-    encode_s: float
-    left_out: bool
-    frames: int
-
-    @property
-    def timing(self) -> str:
-        """Milliseconds of the stages, as the header ``Server-Timing`` has them."""
-        stages = self.outcome.seconds | {"encode": self.encode_s}
-        return ", ".join(f"{stage};dur={1e3 * seconds:.0f}" for stage, seconds in stages.items())
-
-
-def create_app(store: ModelStore, limits: Limits | None = None, *, with_post: bool = True) -> Starlette:
-    """The service.
-
-    Args:
-        store: the model that restores.
-        limits: what a request may cost.
-        with_post: whether photos are taken. Anonymous routes on Azure mount an app without, so that no spelling of
-            the path can get around the function key.
-    """
-    limits = limits or Limits()
-    api = _Api(store, limits)
-    routes = [
-        Route("/api/health", api.health, methods=["GET"]),
-        Route("/api/model", api.model, methods=["GET"]),
-        Route("/api/openapi.json", api.openapi, methods=["GET"]),
-    ]
-    if with_post:
-        routes.append(Route("/api/deblur", api.deblur, methods=["POST"]))
-    handlers = {
-        errors.DeblurError: on_deblur_error,
-        HTTPException: on_http_exception,
-        ClientDisconnect: on_client_gone,
-        Exception: on_any_exception,
-    }
-    return Starlette(routes=routes, exception_handlers=handlers)
 
 
 class _Api:
-    def __init__(self, store: ModelStore, limits: Limits) -> None:
-        self._store, self._limits = store, limits
+    def __init__(self, models: Models, limits: Limits, standalone: Standalone | None, about: About) -> None:
+        self._models, self._limits, self._standalone, self._about = models, limits, standalone, about
         self._bodies, self._gate = Places(limits.reading), Gate(limits.slots, limits.waiting)
+        self._progress, self.counts, self._stopping = Progress(), Metrics(), False
+
+    def stop(self) -> None:
+        """End what runs: who waits for a photo is told to come back."""
+        self._stopping = True
 
     async def deblur(self, request: Request) -> Response:
-        asked = [pair for pair in request.query_params.multi_items() if pair[0] != "code"]  # the function key on Azure
+        if not self._admits(request):
+            return _key_required()
+        asked = [pair for pair in request.query_params.multi_items() if pair[0] not in ("code", "progress")]
         wish_of(asked)  # a mistake here is told before the body is read
+        ident = request.query_params.get("progress")
+        on_tile = ignore if ident is None else self._progress.begin(ident)
+        started = time.perf_counter()
         with self._bodies:
             sent = await read_body(request, self._limits)
+        self.counts.observe("read", time.perf_counter() - started)
         wish = wish_of(asked + sent.options)
-        async with _left(request) as left, self._gate.slot(left):
-            try:
-                answer = await run_in_threadpool(self._restore, sent.image, wish, partial(_stop_if, left))
-            except (errors.DeblurError, ClientDisconnect):
-                raise
-            except Exception as error:  # answered here: Starlette raises on after its own answer, which Azure forwards
-                return await on_any_exception(request, error)
-        headers = {
-            "X-Deblur-Model": quote(answer.outcome.model, safe="/@ "),  # headers are latin-1
-            "X-Deblur-Tiles": str(answer.outcome.tiles),
-            "Server-Timing": answer.timing,
-        }
-        if answer.frames > 1:
-            headers["X-Deblur-Frames"] = f"1 of {answer.frames}"
-        if answer.left_out:
-            headers["X-Deblur-Left-Out"] = "further pictures of the file, such as a gain map"
-        if sent.as_json:
-            body = {
-                "image": base64.b64encode(answer.data).decode("ascii"),
-                "format": answer.photo_format.lower(),
-                "model": answer.outcome.model,
-            }
-            return JSONResponse(body, headers=headers)
-        return Response(answer.data, media_type=images.MEDIA_TYPES[answer.photo_format], headers=headers)
+        with self._gate.places:
+            async with self._left(request) as left:
+                try:
+                    served = await run_in_threadpool(self._models.named, wish.model)
+                    tag = conditional.tag_of(sent.image, served.model, wish, as_json=sent.as_json)
+                    if conditional.has(request, tag):
+                        return Response(status_code=304, headers={"ETag": tag})
+                    restore = partial(restore_photo, served.model, on_tile=on_tile, check=partial(_stop_if, left))
+                    answer = await self._answer(sent.image, wish, restore, served, left)
+                except (errors.DeblurError, ClientDisconnect):
+                    raise
+                except Exception as error:  # answered here: Starlette raises on after its answer, which Azure forwards
+                    return await on_any_exception(request, error)
+        self._count(served, answer)
+        return _response(sent, answer, tag)
 
-    async def health(self, request: Request) -> Response:
-        try:
-            model = await run_in_threadpool(self._store.get)
-        except errors.ModelError as error:
-            return JSONResponse({"status": "unavailable", "code": error.code, "version": __version__}, 503)
-        return JSONResponse({"status": "ok", "model": model.info.label, "version": __version__})
-
-    async def model(self, request: Request) -> Response:
-        info = (await run_in_threadpool(self._store.get)).info
-        return JSONResponse(asdict(info))
-
-    async def openapi(self, request: Request) -> Response:
-        document = (resources.files("deblur.serving") / "openapi.json").read_bytes()
-        return Response(document, media_type="application/json")
-
-    def _restore(self, data: bytes, wish: Wish, check: Callable[[], None]) -> Answer:
-        """Runs in a worker thread: bytes in, bytes out. What ``check`` raises ends it, inside a tile too."""
+    async def _answer(
+        self, data: bytes, wish: Wish, restore: Callable[..., tuple[images.Photo, Outcome]], served: Served, left: Left
+    ) -> _Answer:
+        """Decoded before the network is free and encoded after it is free again, each in a worker thread."""
         taken = {"first_of_many": wish.frames == "first", "private": wish.metadata == "keep"}
-        limits = replace(self._limits.decode, **taken)
-        photo, outcome = restore_photo(self._store.get(), data, wish.strength, limits=limits, check=check)
         started = time.perf_counter()
-        encoded = images.encode(photo, wish.output_format, wish.quality)
+        async with self._gate.in_memory(left):
+            began = time.perf_counter()
+            photo = await run_in_threadpool(images.decode, data, replace(self._limits.decode, **taken))
+            decoded = time.perf_counter()
+            await run_in_threadpool(served.model.restorer.prepare, photo.rgb)
+            async with self._gate.slot(left):
+                waited_s = time.perf_counter() - decoded + began - started
+                photo, outcome = await run_in_threadpool(restore, photo, wish.strength)
+            restored = time.perf_counter()
+            encoded = await run_in_threadpool(images.encode, photo, wish.output_format, wish.quality)
+        seconds = {"wait": waited_s, "decode": decoded - began, **outcome.seconds}
+        seconds["encode"] = time.perf_counter() - restored
         photo_format = images.OUTPUT_FORMATS[wish.output_format] if wish.output_format else photo.format
-        encode_s = time.perf_counter() - started
-        return Answer(encoded, photo_format, outcome, encode_s, photo.said.more_pictures, photo.frames)
+        return _Answer(encoded, photo_format, photo, replace(outcome, seconds=seconds))
+
+    async def progress(self, request: Request) -> Response:
+        found = self._progress.of(request.path_params["id"])
+        if found is None:
+            return Problem(404, "progress-unknown", "No photo is known by this id; it may be long done.")
+        return JSONResponse({"done": found[0], "total": found[1]})
+
+    async def metrics(self, request: Request) -> Response:
+        if not self._admits(request):
+            return _key_required()
+        places = self._gate.places
+        gauges = self._about.gauges()
+        gauges += [("deblur_photos_inside", {}, places.taken), ("deblur_places", {}, places.count)]
+        return PlainTextResponse(self.counts.text(gauges), media_type="text/plain; version=0.0.4")
+
+    async def hook(self, request: Request) -> Response:
+        """Not the key but the registry's own signature opens it."""
+        body = await body_within(request, replace(self._limits, body_mb=HOOK_MB))
+        assert self._standalone is not None
+        if not hook.is_signed(self._standalone.hook_secret, request.headers, body):
+            return Problem(401, "signature-wrong", "The delivery is not signed with the secret, or it is old.")
+        for store in self._models.stores.values():
+            store.ask_now()
+        return Response(status_code=202)
+
+    def _admits(self, request: Request) -> bool:
+        return self._standalone is None or self._standalone.admits(request)
+
+    def _count(self, served: Served, answer: _Answer) -> None:
+        outcome = answer.outcome
+        megapixels = outcome.height_px * outcome.width_px / 1e6
+        for stage, seconds in outcome.seconds.items():
+            self.counts.observe(stage, seconds)
+        self.counts.add("deblur_megapixels_total", megapixels, model=outcome.model)
+        self.counts.add("deblur_guarded_tiles_total", outcome.guarded_tiles, model=outcome.model)
+        served.pace.note(megapixels, sum(outcome.seconds.values()) - outcome.seconds["wait"])
+
+    @asynccontextmanager
+    async def _left(self, request: Request) -> AsyncIterator[Left]:
+        """A task that is done once there is nobody to answer, or no time. For requests whose body was read."""
+
+        async def watch() -> Exception:
+            while not await request.is_disconnected():
+                if self._stopping:
+                    return errors.ServiceBusy("The service is stopping. Send the photo again in a moment.")
+                await asyncio.sleep(WATCH_EVERY_S)
+            return ClientDisconnect()
+
+        watcher = asyncio.create_task(watch())
+        try:
+            yield watcher
+        finally:
+            watcher.cancel()
 
 
-@asynccontextmanager
-async def _left(request: Request) -> AsyncIterator[asyncio.Task[None]]:
-    """A task that is done once the client has left. For requests whose body was read."""
+def _response(sent: Sent, answer: _Answer, tag: str) -> Response:
+    outcome, photo = answer.outcome, answer.photo
+    headers = {
+        "ETag": tag,
+        "X-Deblur-Model": quote(outcome.model, safe="/@ "),  # headers are latin-1
+        "X-Deblur-Tiles": str(outcome.tiles),
+        "Server-Timing": ", ".join(f"{stage};dur={1e3 * seconds:.0f}" for stage, seconds in outcome.seconds.items()),
+    }
+    if photo.frames > 1:
+        headers["X-Deblur-Frames"] = f"1 of {photo.frames}"
+    if photo.said.more_pictures:
+        headers["X-Deblur-Left-Out"] = "further pictures of the file, such as a gain map"
+    if not sent.as_json:
+        return Response(answer.data, media_type=images.MEDIA_TYPES[answer.photo_format], headers=headers)
+    encoded = base64.b64encode(answer.data).decode("ascii")
+    return JSONResponse(
+        {"image": encoded, "format": answer.photo_format.lower(), "model": outcome.model}, headers=headers
+    )
 
-    async def watch() -> None:
-        while not await request.is_disconnected():
-            await asyncio.sleep(WATCH_EVERY_S)
 
-    watcher = asyncio.create_task(watch())
-    try:
-        yield watcher
-    finally:
-        watcher.cancel()
+def _key_required() -> Response:
+    return Problem(401, "key-required", "Send the key: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
 
 
-def _stop_if(left: asyncio.Task[None]) -> None:
+def _stop_if(left: Left) -> None:
     if left.done():
-        raise ClientDisconnect
+        raise left.result()

@@ -18,7 +18,9 @@ RAW_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", ""
 
 PLAIN_CODINGS = {"Content-Encoding": ("identity",), "Content-Transfer-Encoding": ("7bit", "8bit", "binary")}
 STANDARD_ALPHABET = str.maketrans("-_", "+/")
-JSON_FORM = 'Send {"image": "<base64 of the image>"}, and strength, format, quality, frames or metadata beside it.'
+JSON_FORM = (
+    'Send {"image": "<base64 of the image>"}, and strength, format, quality, frames, metadata or model beside it.'
+)
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,13 @@ async def _read(request: Request, limits: Limits) -> Sent:
     if media_type == "multipart/form-data":
         return await _form(request, limits)
     if media_type == "application/json":
-        return _json(await _body_within(request, limits))
+        return _json(await body_within(request, limits))
     if not media_type.startswith("image/") and media_type not in RAW_TYPES:
         raise UnsupportedPhoto(
             f"Content-Type is {told(media_type)}; send image/*, application/octet-stream, multipart/form-data (field "
             'image) or application/json ({"image": base64}).'
         )
-    return Sent(await _body_within(request, limits))
+    return Sent(await body_within(request, limits))
 
 
 def _check_coding(headers: Headers) -> None:
@@ -67,8 +69,12 @@ def _check_coding(headers: Headers) -> None:
             raise UnsupportedPhoto(f"{name} is {told(coding)}; send the image as it is, without {name}.")
 
 
-async def _body_within(request: Request, limits: Limits) -> bytes:
-    """The body, refused as soon as it is too large."""
+async def body_within(request: Request, limits: Limits) -> bytes:
+    """The body.
+
+    Raises:
+        PhotoTooLarge: as soon as it is too large.
+    """
     return b"".join([chunk async for chunk in _chunks_within(request, limits)])
 
 

@@ -3,16 +3,17 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-
-from starlette.requests import ClientDisconnect
 
 from deblur.errors import ServiceBusy
 from deblur.images import DecodeLimits
 
 RETRY_AFTER_S = 2
+Left = asyncio.Task[Exception]
+"""Done once a request need not be answered any more; its result says why."""
+
 TOLD_CHARS = 60
 
 
@@ -47,40 +48,47 @@ class Places:
     """At most ``count`` requests inside at once; the next is refused (ServiceBusy)."""
 
     def __init__(self, count: int) -> None:
-        self._count, self._taken = count, 0
+        self.count, self.taken = count, 0
 
     def __enter__(self) -> None:
-        if self._taken >= self._count:
-            raise ServiceBusy(f"All {self._count} places are taken. Try again in {RETRY_AFTER_S} s.")
-        self._taken += 1
+        if self.taken >= self.count:
+            raise ServiceBusy(f"All {self.count} places are taken. Try again in {RETRY_AFTER_S} s.")
+        self.taken += 1
 
     def __exit__(self, *_: object) -> None:
-        self._taken -= 1
+        self.taken -= 1
 
 
 class Gate:
-    """Lets ``slots`` requests work and ``waiting`` wait; the next is refused at once. For one event loop."""
+    """Lets ``slots`` photos compute while one more is decoded or encoded, so that the network does not wait for it.
+
+    ``waiting`` requests may wait for that; the next is refused at once. For one event loop.
+    """
 
     def __init__(self, slots: int, waiting: int) -> None:
-        self._slots, self._places = asyncio.Semaphore(slots), Places(slots + waiting)
+        self.places = Places(slots + waiting)
+        self._slots, self._in_memory = asyncio.Semaphore(slots), asyncio.Semaphore(slots + 1)
 
-    @asynccontextmanager
-    async def slot(self, left: asyncio.Future[None]) -> AsyncIterator[None]:
-        """Hold a slot; who has ``left`` waits for none.
+    def in_memory(self, left: Left) -> AbstractAsyncContextManager[None]:
+        """Hold a photo's pixels: of those inside, only so many lie in memory decoded."""
+        return _turn(self._in_memory, left)
 
-        Raises:
-            ServiceBusy: slots and queue are taken.
-            ClientDisconnect: the client left while it waited.
-        """
-        with self._places:
-            turn: asyncio.Future[Any] = asyncio.ensure_future(self._slots.acquire())
-            try:
-                await asyncio.wait({turn, left}, return_when=asyncio.FIRST_COMPLETED)
-                if not turn.done():
-                    raise ClientDisconnect
-                yield
-            finally:
-                if turn.done():
-                    self._slots.release()
-                else:
-                    turn.cancel()
+    def slot(self, left: Left) -> AbstractAsyncContextManager[None]:
+        """Hold the network."""
+        return _turn(self._slots, left)
+
+
+@asynccontextmanager
+async def _turn(semaphore: asyncio.Semaphore, left: Left) -> AsyncIterator[None]:
+    """First come, first served; who has ``left`` waits for nothing, and gets the error that says why."""
+    turn: asyncio.Future[Any] = asyncio.ensure_future(semaphore.acquire())
+    try:
+        await asyncio.wait({turn, left}, return_when=asyncio.FIRST_COMPLETED)
+        if left.done():
+            raise left.result()
+        yield
+    finally:
+        if turn.done():
+            semaphore.release()
+        else:
+            turn.cancel()

@@ -1,4 +1,4 @@
-"""The model that is served: opened at the first request, kept, and asked for again after a failure.
+"""The model that is served: opened at the first request or before it, kept, and asked for again after a failure.
 
 Where an alias of a registry was asked for, the alias is followed: a thread asks where it points now, opens what is new
 there, checks it as always, and puts it in the old one's place. Requests end on the model that they began with.
@@ -10,11 +10,17 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+
+import numpy as np
 
 from deblur.addresses import without_secrets
 from deblur.errors import DeblurError, ModelError
+from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import Model, open_model
+from deblur.serving.pace import Pace
 
 logger = logging.getLogger("deblur.serving")
 
@@ -23,6 +29,33 @@ FOLLOW_S = 60.0
 """How often an alias is asked for; the environment variable ``DEBLUR_FOLLOW_S`` says otherwise, 0 for never."""
 LONGEST_WAIT = 16
 """After each failure twice as long is waited, up to so many times."""
+WARM_PX = 512
+
+
+@dataclass(frozen=True)
+class Served:
+    """A checked model in service: its folder, since when, and how fast this machine is with it."""
+
+    model: Model
+    folder: Path
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    pace: Pace = field(default_factory=Pace)
+
+    @property
+    def source(self) -> str:
+        """``package`` (it came with the program), ``registry`` or ``folder``."""
+        if self.folder == bundled_model():
+            return "package"
+        return "registry" if self.model.info.version else "folder"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong last: ``model-not-found`` (nowhere to be had) or ``model-refused`` (it failed its checks)."""
+
+    code: str
+    sentence: str
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 class ModelStore:
@@ -33,6 +66,8 @@ class ModelStore:
         open_folder: checks it and opens it.
         follow: where the one that was asked for is now, or None, and nothing is followed. It raises where a registry
             fails; the model that is served stays then.
+        fallback: the folder to take where the one that ``locate`` gives cannot be opened, or None.
+        warm: whether a model computes a tile before it serves, so that no request pays for what comes first.
     """
 
     def __init__(
@@ -40,73 +75,138 @@ class ModelStore:
         locate: Callable[[], Path],
         open_folder: Callable[[Path], Model] = open_model,
         follow: Callable[[], Path | None] = lambda: None,
+        *,
+        fallback: Callable[[], Path | None] = lambda: None,
+        warm: bool = False,
     ) -> None:
         self._locate, self._open_folder, self._follow = locate, open_folder, follow
-        self._lock, self._closed = threading.Lock(), threading.Event()
-        self._folder: Path | None = None
-        self._model: Model | None = None
-        self._failure: tuple[float, str] | None = None
+        self._fallback, self.warm = fallback, warm
+        self._lock, self._wake, self._closed = threading.Lock(), threading.Event(), False
+        self._served: Served | None = None
+        self._failed_at: float | None = None
+        self.failure: Failure | None = None
 
     @property
-    def loaded(self) -> Model | None:
-        """The model, if a request has opened it."""
-        return self._model
+    def loaded(self) -> Served | None:
+        """What is served, if it was opened."""
+        return self._served
 
     def get(self) -> Model:
+        """The model of :meth:`serve`."""
+        return self.serve().model
+
+    def serve(self) -> Served:
         """The model, opened on the first call; a failure is remembered for a few seconds.
 
         Raises:
             ModelError: it cannot be found or fails its checks.
         """
-        if self._model is not None:
-            return self._model
+        if self._served is not None:
+            return self._served
         with self._lock:
-            if self._model is None:
-                self._model = self._open()
-                every_s = _follow_s()
-                if every_s > 0:
-                    threading.Thread(target=self._keep_following, args=(every_s,), daemon=True).start()
-            return self._model
+            if self._served is None:
+                self._served = self._first()
+                threading.Thread(target=self._keep_following, args=(_follow_s(),), daemon=True).start()
+            return self._served
+
+    def open_beside(self) -> None:
+        """Open the model in a thread of its own, unless one is at it; failures are in the log."""
+
+        def open_quietly() -> None:
+            with suppress(ModelError):
+                self.serve()
+
+        if self._served is None and not self._lock.locked():
+            threading.Thread(target=open_quietly, daemon=True).start()
+
+    def ask_now(self) -> None:
+        """Ask at once where the alias points."""
+        self._wake.set()
 
     def close(self) -> None:
         """Follow no longer."""
-        self._closed.set()
+        self._closed = True
+        self._wake.set()
 
-    def _open(self) -> Model:
-        if self._failure and time.monotonic() - self._failure[0] < RETRY_AFTER_FAILURE_S:
-            raise ModelError(self._failure[1])
+    def _first(self) -> Served:
+        if self.failure and self._failed_at and time.monotonic() - self._failed_at < RETRY_AFTER_FAILURE_S:
+            raise ModelError(self.failure.sentence)
         try:
-            self._folder = self._locate()
-            return self._open_folder(self._folder)
+            return self._opened(self._found(self._locate))
+        except ModelError as error:
+            self._failed_at = time.monotonic()
+            logger.error("the model cannot be used: %s", error)
+            folder = self._fallback()
+            if folder is None:
+                raise
+            logger.error("going on with %s", folder)
+            return self._opened(folder)
+
+    def _found(self, where: Callable[[], Path]) -> Path:
+        try:
+            return where()
         except Exception as error:
-            failure = _told(error)
-            self._failure = (time.monotonic(), failure)  # the sentence only: an exception would keep its requests alive
-            logger.error("the model cannot be used: %s", failure)
-            raise ModelError(failure) from error
+            raise self._noted("model-not-found", error) from error
+
+    def _opened(self, folder: Path) -> Served:
+        """Checked, and warm where that is wanted."""
+        try:
+            served = Served(self._open_folder(folder), folder)
+            if self.warm:
+                _warm(served)
+        except Exception as error:
+            raise self._noted("model-refused", error) from error
+        return served
+
+    def _noted(self, code: str, error: Exception) -> ModelError:
+        """Only the sentence is kept: an exception would keep its requests alive."""
+        sentence = str(error) if isinstance(error, DeblurError) else f"The model cannot be loaded: {error!r}"
+        self.failure = Failure(code, without_secrets(sentence))
+        return ModelError(self.failure.sentence)
 
     def _keep_following(self, every_s: float) -> None:
         told, wait = set[str](), 1
-        while not self._closed.wait(wait * every_s):
+        while True:
+            self._wake.wait(wait * every_s or None)
+            self._wake.clear()
+            if self._closed:
+                return
             try:
                 folder = self._follow()
+            except Exception as error:
+                failure: ModelError | None = self._noted("model-not-found", error)
+            else:
                 if folder is None:
                     return
-                if folder != self._folder:
-                    model = self._open_folder(folder)
-                    self._folder, self._model = folder, model
-                    logger.info("going on with %s", model.info.label)
-            except Exception as error:
-                failure, wait = _told(error), min(2 * wait, LONGEST_WAIT)
-                if failure not in told:
-                    logger.error("the model stays as it is: %s", failure)
-                told.add(failure)
-            else:
-                told, wait = set(), 1
+                failure = self._moved_to(folder)
+            if failure is None:
+                told, wait, self.failure = set(), 1, None
+                continue
+            wait = min(2 * wait, LONGEST_WAIT)
+            if str(failure) not in told:
+                logger.error("the model stays as it is: %s", failure)
+            told.add(str(failure))
+
+    def _moved_to(self, folder: Path) -> ModelError | None:
+        """Serve what lies in ``folder``; the reason where that cannot be."""
+        if self._served and folder == self._served.folder:
+            return None
+        try:
+            self._served = self._opened(folder)
+        except ModelError as error:
+            return error
+        logger.info("going on with %s", self._served.model.info.label)
+        return None
 
 
-def _told(error: Exception) -> str:
-    """Why a model cannot be used, without secrets."""
-    return without_secrets(str(error) if isinstance(error, DeblurError) else f"The model cannot be loaded: {error!r}")
+def _warm(served: Served) -> None:
+    """Restore a grey square, one tile, twice: the first time compiles and fills caches, the second is measured."""
+    restorer = served.model.restorer
+    side_px = min(WARM_PX, restorer.tiling.tile_px)
+    for _ in range(2):
+        started = time.perf_counter()
+        restorer.in_place(np.full((side_px, side_px, 3), 128, np.uint8))
+    served.pace.note(side_px**2 / 1e6, time.perf_counter() - started)
 
 
 def _follow_s() -> float:

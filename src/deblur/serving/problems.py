@@ -6,11 +6,15 @@ import uuid
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from deblur import errors
 from deblur.serving.limits import RETRY_AFTER_S, told
 
 logger = logging.getLogger("deblur.serving")
+
+CODE = "deblur.code"
+"""Where the scope of a request has the code of its problem."""
 
 STATUS: dict[type[errors.DeblurError], int] = {
     errors.UnreadablePhoto: 422,
@@ -23,6 +27,7 @@ STATUS: dict[type[errors.DeblurError], int] = {
 }
 TITLES = {
     400: "Bad request",
+    401: "Key required",
     403: "Refused",
     404: "Not found",
     405: "Method not allowed",
@@ -35,19 +40,23 @@ TITLES = {
 }
 
 
-def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """A problem+json answer: a stable ``code`` for programs, a sentence for people."""
-    body = {
-        "type": "about:blank",
-        "title": TITLES.get(status, "Error"),
-        "status": status,
-        "code": code,
-        "detail": detail,
-    }
-    return JSONResponse(body, status, headers, media_type="application/problem+json")
+class Problem(JSONResponse):
+    """A problem+json answer: a stable ``code`` for programs, a sentence for people. Who counts finds the code."""
+
+    media_type = "application/problem+json"
+
+    def __init__(self, status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> None:
+        self.code = code
+        title = TITLES.get(status, "Error")
+        told = {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail}
+        super().__init__(told, status, headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[CODE] = self.code
+        await super().__call__(scope, receive, send)
 
 
-async def on_deblur_error(request: Request, error: Exception) -> JSONResponse:
+async def on_deblur_error(request: Request, error: Exception) -> Problem:
     """What went wrong, as the error itself says it. A model's trouble is told in the log, where it may name paths."""
     assert isinstance(error, errors.DeblurError)
     status = STATUS.get(type(error), 500)
@@ -55,26 +64,26 @@ async def on_deblur_error(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, errors.ModelError):
         detail = "The model cannot be used now. The service's log says why; GET /api/health tells when it is back."
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
-    return problem(status, error.code, detail, headers)
+    return Problem(status, error.code, detail, headers)
 
 
-async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
+async def on_http_exception(request: Request, error: Exception) -> Problem:
     """Routing's own errors: no such path, wrong method."""
     assert isinstance(error, HTTPException)
     code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http-error")
     detail = f"{request.method[:20]} {told(request.url.path)} is not served. GET /api/openapi.json lists what is."
-    return problem(error.status_code, code, detail, dict(error.headers or {}))
+    return Problem(error.status_code, code, detail, dict(error.headers or {}))
 
 
-async def on_client_gone(request: Request, error: Exception) -> JSONResponse:
+async def on_client_gone(request: Request, error: Exception) -> Problem:
     """The client left while it was sending; nobody reads this."""
-    return problem(400, "client-gone", "The connection ended before the body did.")
+    return Problem(400, "client-gone", "The connection ended before the body did.")
 
 
-async def on_any_exception(request: Request, error: Exception) -> JSONResponse:
+async def on_any_exception(request: Request, error: Exception) -> Problem:
     """A fault of ours: an id in the answer and in the log, and nothing else in the answer."""
     fault = uuid.uuid4().hex[:12]
     logger.error("fault %s", fault, exc_info=error)
-    return problem(
+    return Problem(
         500, "internal", f"Something went wrong here. Tell us the id {fault}; the next request is not affected."
     )

@@ -8,7 +8,7 @@ from deblur.errors import RequestError
 from deblur.images import OUTPUT_FORMATS
 from deblur.serving.limits import told
 
-OPTIONS = ("strength", "format", "quality", "frames", "metadata")
+OPTIONS = ("strength", "format", "quality", "frames", "metadata", "model")
 FRAMES = ("first", "refuse")
 METADATA = ("public", "keep")
 
@@ -18,7 +18,8 @@ class Wish:
     """The options of a request.
 
     ``quality`` is None where the photo's own way of writing is kept; ``frames`` says what becomes of a file with more
-    than one: the ``first`` is restored, or it is refused; ``metadata`` whether what is private is kept.
+    than one: the ``first`` is restored, or it is refused; ``metadata`` whether what is private is kept. ``model`` is a
+    name, or None for the one served by default; whether it is served is not known here.
     """
 
     strength: float = 1.0
@@ -26,6 +27,7 @@ class Wish:
     quality: int | None = None
     frames: str = "first"
     metadata: str = "public"
+    model: str | None = None
 
 
 def wish_of(said: Sequence[tuple[str, str]]) -> Wish:
@@ -54,6 +56,7 @@ def wish_of(said: Sequence[tuple[str, str]]) -> Wish:
         None if quality is None else int(number(quality, "quality", 1, 100, whole=True)),
         values.get("frames", "first"),
         values.get("metadata", "public"),
+        values.get("model"),
     )
 
 

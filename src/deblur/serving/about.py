@@ -1,0 +1,120 @@
+"""What the service tells of itself: to anybody codes and versions; paths and reasons to who has the key."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from deblur import __version__, errors, images
+from deblur.serving.limits import Limits
+from deblur.serving.metrics import Sample
+from deblur.serving.model_store import ModelStore, Served
+from deblur.serving.models import Models
+from deblur.serving.standalone import Standalone
+
+
+class About:
+    """The endpoints that only tell.
+
+    Args:
+        models: that are served.
+        limits: of a request.
+        standalone: of an app that is its own host.
+        keyed: whether a photo needs a key.
+    """
+
+    def __init__(self, models: Models, limits: Limits, standalone: Standalone | None, *, keyed: bool) -> None:
+        self._models, self._limits, self._standalone, self._keyed = models, limits, standalone, keyed
+
+    async def health(self, request: Request) -> Response:
+        """Whether a photo would be restored, and by what, from where, since when; what fails now."""
+        trusted = bool(self._standalone and self._standalone.key and self._standalone.admits(request))
+        told: dict[str, Any] = {"status": "ok", "version": __version__}
+        try:
+            told["model"] = (await run_in_threadpool(self._models.default.get)).info.label
+        except errors.ModelError as error:
+            told |= {"status": "unavailable", "code": error.code}
+        told["models"] = [_state(name, store, trusted=trusted) for name, store in self._models.stores.items()]
+        return JSONResponse(told, 200 if told["status"] == "ok" else 503)
+
+    async def ready(self, request: Request) -> Response:
+        """Whether a photo would be restored without waiting for a model; answers at once."""
+        if self._models.default.loaded:
+            return JSONResponse({"status": "ready", "version": __version__})
+        self._models.default.open_beside()
+        return JSONResponse({"status": "starting", "version": __version__}, 503)
+
+    async def model(self, request: Request) -> Response:
+        """What ``model.json`` says."""
+        return JSONResponse(asdict((await run_in_threadpool(self._models.default.get)).info))
+
+    async def models(self, request: Request) -> Response:
+        """What a page or a program must know before it sends a photo."""
+        decode, served = self._limits.decode, self._models.default.loaded
+        told = await run_in_threadpool(_choice, self._models.stores, decode.side_px)
+        limits = {
+            "body_mb": self._limits.body_mb,
+            "megapixels": decode.megapixels,
+            "formats": [name.lower() for name in images.OPENED],
+        }
+        pace = {"seconds_per_megapixel": served.pace.seconds_per_megapixel if served else None}
+        return JSONResponse({"default": told[0]["name"], "models": told, "limits": limits, **pace, "key": self._keyed})
+
+    async def openapi(self, request: Request) -> Response:
+        """This API, for programs."""
+        document = (resources.files("deblur.serving") / "openapi.json").read_bytes()
+        return Response(document, media_type="application/json")
+
+    def gauges(self) -> list[Sample]:
+        """Of every open model: its age, and this machine's pace with it."""
+        samples: list[Sample] = []
+        for name, store in self._models.stores.items():
+            if served := store.loaded:
+                label = {"name": name or served.model.info.name, "model": served.model.info.label}
+                age_s = (datetime.now(UTC) - served.since).total_seconds()
+                samples.append(("deblur_model_age_seconds", label | {"source": served.source}, age_s))
+                if pace := served.pace.seconds_per_megapixel:
+                    samples.append(("deblur_seconds_per_megapixel", label, pace))
+        return samples
+
+
+def _state(name: str, store: ModelStore, *, trusted: bool) -> dict[str, Any]:
+    served, failure = store.loaded, store.failure
+    told: dict[str, Any] = {"name": name or (served.model.info.name if served else None), "model": None, "failed": None}
+    if served:
+        told |= {"model": served.model.info.label, "source": served.source, "since": _time(served.since)}
+        told |= {"precision": _precision(served), "bf16_refused": served.model.bf16_refused}
+    if failure:
+        told["failed"] = {"code": failure.code, "at": _time(failure.at)}
+    if trusted and served:
+        told["folder"] = str(served.folder)
+    if trusted and failure:
+        told["failed"]["why"] = failure.sentence
+    return told
+
+
+def _precision(served: Served) -> str:
+    return str(getattr(served.model.restorer.engine, "precision", "f32"))
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _choice(stores: Mapping[str, ModelStore], max_side_px: float) -> list[dict[str, Any]]:
+    """Name, label and licence of each; of a model that cannot be opened no label, and a code."""
+    told: list[dict[str, Any]] = []
+    for name, store in stores.items():
+        each: dict[str, Any] = {"name": name, "model": None, "licence": None, "max_side_px": max_side_px}
+        try:
+            info = store.get().info
+            each |= {"name": name or info.name, "model": info.label, "licence": info.licence}
+        except errors.ModelError as error:
+            each["code"] = error.code
+        told.append(each)
+    return told
