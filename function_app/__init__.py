@@ -48,7 +48,7 @@ async def deblur(req: func.HttpRequest, context: func.Context) -> func.HttpRespo
 
 
 @app.function_name("about")
-@app.route("api/{*path}", methods=[func.HttpMethod.GET], auth_level=func.AuthLevel.ANONYMOUS)
+@app.route("{*path}", methods=[func.HttpMethod.GET], auth_level=func.AuthLevel.ANONYMOUS)
 async def about(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-    """Health, model and OpenAPI document; an app that takes no photos."""
+    """The page, health, model and OpenAPI document; an app that takes no photos. AzureWebJobsDisableHomepage=true."""
     return await anonymous.handle_async(req, context)

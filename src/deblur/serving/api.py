@@ -5,6 +5,7 @@ POST /api/deblur        image bytes, multipart field ``image``, or JSON {"image"
 GET  /api/health        whether a photo would be restored
 GET  /api/model         what ``model.json`` says
 GET  /api/openapi.json  this, for programs
+GET  /                  the page, for people
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from starlette.routing import Route
 
 from deblur import __version__, errors, images
 from deblur.inference.photo import Outcome, restore_photo
+from deblur.serving import page
 from deblur.serving.body import read_body
 from deblur.serving.limits import Gate, Limits, Places
 from deblur.serving.model_store import ModelStore
@@ -77,7 +79,7 @@ def create_app(store: ModelStore, limits: Limits | None = None, *, with_post: bo
         ClientDisconnect: on_client_gone,
         Exception: on_any_exception,
     }
-    return Starlette(routes=routes, exception_handlers=handlers)
+    return Starlette(routes=[*routes, *page.ROUTES], exception_handlers=handlers)
 
 
 class _Api:
