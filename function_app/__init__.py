@@ -53,7 +53,7 @@ async def deblur(req: func.HttpRequest, context: func.Context) -> func.HttpRespo
 
 
 @app.function_name("about")
-@app.route("api/{*path}", methods=[func.HttpMethod.GET, func.HttpMethod.HEAD], auth_level=func.AuthLevel.ANONYMOUS)
+@app.route("{*path}", methods=[func.HttpMethod.GET, func.HttpMethod.HEAD], auth_level=func.AuthLevel.ANONYMOUS)
 async def about(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-    """Health, models and OpenAPI document; an app that takes no photos."""
+    """The page, health, models and OpenAPI document; an app that takes no photos. AzureWebJobsDisableHomepage=true."""
     return await anonymous.handle_async(req, context)

@@ -5,17 +5,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
 from numpy.typing import NDArray
 from PIL import Image
-from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from deblur.data.photos import SharpPhoto
@@ -27,6 +24,7 @@ from deblur.inference.restorer import Restorer
 from deblur.metrics import psnr_db
 from deblur.serving.limits import Limits
 from deblur.synthesis.frozen import degraded
+from tests.listening import serving
 
 CROP_PX = 96
 HERE = "http://127.0.0.1:7072"
@@ -237,17 +235,3 @@ def test_who_no_longer_waits_costs_nothing(photo: NDArray[np.uint8]) -> None:
             with waiting:
                 assert waiting.makefile("rb").read().startswith(b"HTTP/1.1 200")
     assert len(means) == 2
-
-
-@contextmanager
-def serving(app: Starlette) -> Iterator[int]:
-    """The app on a real socket of this machine; gives its port."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        try:
-            yield listening.getsockname()[1]
-        finally:
-            server.should_exit = True
-            thread.join(20)

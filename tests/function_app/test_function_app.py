@@ -47,7 +47,7 @@ def test_the_worker_indexes_the_app_from_the_repository_root(worker: Worker) -> 
     assert set(worker.functions) == {"deblur", "about"}
     deblur, about = (bindings_of(worker, name) for name in ("deblur", "about"))
     assert (deblur["route"], deblur["authLevel"], deblur["methods"]) == ("api/deblur", "FUNCTION", ["POST"])
-    assert (about["route"], about["authLevel"], about["methods"]) == ("api/{*path}", "ANONYMOUS", ["GET", "HEAD"])
+    assert (about["route"], about["authLevel"], about["methods"]) == ("{*path}", "ANONYMOUS", ["GET", "HEAD"])
 
 
 def test_a_real_photo_comes_back_restored(
@@ -76,6 +76,10 @@ def test_anonymous_routes_tell_and_never_take(
     status, _, body = worker.invoke("about", "GET", "/api/health")
     assert (status, json.loads(body)["status"]) == (200, "ok")
     assert worker.invoke("about", "GET", "/api/openapi.json")[0] == 200
+    status, headers, body = worker.invoke("about", "GET", "/")
+    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert b"page.js" in body
+    assert "script-src 'self'" in headers["content-security-policy"]
     for path in ("/api/deblur", "/api%2Fdeblur", "/api/%64eblur"):
         status, headers, _ = worker.invoke("about", "POST", path, jpeg(photos))
         assert status in (404, 405)

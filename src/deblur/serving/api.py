@@ -7,6 +7,7 @@ GET  /api/model           what ``model.json`` of the default model says
 GET  /api/health          whether a photo would be restored, and by what
 GET  /api/ready           whether it would be without waiting for a model
 GET  /api/openapi.json    this, for programs
+GET  /                    the page, for people
 
 and on a server of one's own
 
@@ -37,7 +38,7 @@ from starlette.routing import Route
 from deblur import errors, images
 from deblur.inference.photo import Outcome, restore_photo
 from deblur.inference.restorer import ignore
-from deblur.serving import conditional, hook
+from deblur.serving import conditional, hook, page
 from deblur.serving.about import About
 from deblur.serving.body import Sent, body_within, read_body
 from deblur.serving.limits import Gate, Left, Limits, Places
@@ -97,7 +98,7 @@ def create_app(
 
     app = Starlette(
         lifespan=lifespan,
-        routes=[_route(*each) for each in table.items()],
+        routes=[*(_route(*each) for each in table.items()), *page.ROUTES],
         exception_handlers={
             errors.DeblurError: on_deblur_error,
             HTTPException: on_http_exception,
