@@ -203,13 +203,19 @@ class ScheduleSettings:
     optimizer: OptimizerName = "adamw"
     """Which optimizer."""
     learning_rate: Annotated[float, POSITIVE] = 2e-4
-    """The optimizer's learning rate at the start."""
+    """The optimizer's learning rate at the start, or at its peak."""
     schedule: ScheduleName = "cosine"
-    """How the learning rate changes: cosine takes it to 1e-6 by the end."""
+    """How the learning rate changes: cosine takes it to 1e-6 by the end; restarts does so three times, each time more
+    slowly; onecycle first raises it (Smith and Topin 2019); plateau halves it after five validations without a better
+    PSNR."""
+    warmup: Annotated[float, DECAY] = 0.0
+    """Share of the run in which the learning rate first rises to its value."""
     weight_decay: Annotated[float, NOT_NEGATIVE] = 1e-4
     """The optimizer's weight decay."""
     clip_norm: Annotated[float, POSITIVE] = 1.0
     """Largest gradient norm of a step."""
+    centralise: Switch = False
+    """Centralise gradients: each filter's have the mean 0 (Yong et al. 2020)."""
     ema_decay: Annotated[float, DECAY] = 0.999
     """Decay of the average of the weights, which is what is validated and registered; 0 takes the last weights."""
     patience: Annotated[int, AT_LEAST_1] = 50
