@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_type_h
 import tyro
 
 from deblur import project
+from deblur.data.crops import CropSizes
 from deblur.data.sources import Reading, SourceName, check_trains
 from deblur.errors import SettingError
 from deblur.inference.tiling import SizeRule, Tiling
@@ -51,7 +52,10 @@ POSITIVE = Limit(lambda value: value > 0, "above 0")
 SHARE = Limit(lambda value: 0 <= value <= 1, "0 to 1")
 DECAY = Limit(lambda value: 0 <= value < 1, "at least 0 and below 1")
 ODD = Limit(lambda value: value >= 3 and value % 2 == 1, "an odd number, at least 3")
-CROP = Limit(lambda value: value >= 16 and value % 16 == 0, "a multiple of 16, at least 16")
+CROP = Limit(
+    lambda value: all(px >= 16 and px % 16 == 0 for _, px in CropSizes.parse(value).parts),
+    "a multiple of 16, at least 16",
+)
 NAME = Limit(is_name, ALLOWED_NAME)
 SEVERITY = Limit(lambda value: value in SEVERITIES or 0 <= float(value) <= 1, "mild, medium, strong, or 0 to 1")
 
@@ -113,8 +117,9 @@ class RunSettings:
 class DataSettings:
     """How crops and validation images are made of the data."""
 
-    patch_size: Annotated[int, CROP] = 256
-    """Side of a crop, px; a multiple of 16. Up to 160 px MS-SSIM uses fewer scales."""
+    patch_size: Annotated[int | tuple[str, ...], CROP] = 256
+    """Side of a crop, px; a multiple of 16. Up to 160 px MS-SSIM uses fewer scales. Or sides that grow: 128@0.5 192@0.8
+    256 has 128 px in the first half of the run, 192 up to 80 %, then 256."""
     epoch_images: Annotated[int | None, AT_LEAST_1] = None
     """Crops an epoch; by default the number of pairs and photos (1000 for leaves)."""
     val_images: Annotated[int | None, AT_LEAST_1] = None
@@ -125,6 +130,11 @@ class DataSettings:
     """Frames averaged into one blurry image, an odd number; by default 7."""
     seed: Annotated[int, NOT_NEGATIVE] = 0
     """Seed of weights, order, crops and blur."""
+
+    @property
+    def sizes(self) -> CropSizes:
+        """Of the crops, over the run."""
+        return CropSizes.parse(self.patch_size)
 
 
 @dataclass(frozen=True)
@@ -197,7 +207,7 @@ class ScheduleSettings:
     """Crops a step, of all processes and micro-batches together."""
     accumulate: Annotated[int, AT_LEAST_1] = 1
     """Micro-batches a step: the same gradients in a part of the memory (except for EcaUNet, which has batch
-    normalisation, and Msafn, which has stochastic depth)."""
+    normalisation, and Msafn and NAFNet with drop, which is stochastic depth)."""
     num_epochs: Annotated[int, AT_LEAST_1] = 200
     """Epochs; the learning-rate schedule ends with the last."""
     optimizer: OptimizerName = "adamw"
