@@ -163,7 +163,7 @@ def demo_data(split: Split, settings: TrainSettings) -> Data:
     selecting = evenly_chosen(visible, SELECTING_PAIRS)
     seed = settings.data.seed
     cuttings = (Photos(split.train, seed), Leaves())
-    crops = Mixture([BlurredCrops(c, settings.data.patch_size, seed, RANGES) for c in cuttings], (1, 1), seed)
+    crops = Mixture([BlurredCrops(c, settings.data.sizes.last_px, seed, RANGES) for c in cuttings], (1, 1), seed)
     trained_on = fingerprint([PairPixels(photo.name, photo.pixels, photo.pixels) for photo in split.train])
     return Data(crops, EPOCH_IMAGES, EvaluationSet(selecting), f"{trained_on}-{fingerprint(selecting)}")
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from deblur.data.batches import Batch
 from deblur.losses.objective import Objective
+from deblur.models import build
 from deblur.training.optimization import Optimization
 from deblur.training.state import StepResult, TrainingState
 from deblur.training.step import Lesson, optimizer_step
@@ -84,6 +85,25 @@ def test_a_loaded_state_goes_on_to_the_bit(name: str) -> None:
     for part in ("model_state_dict", "ema_state_dict"):
         wanted = state.state_dict()[part]
         assert all(torch.equal(wanted[key], value) for key, value in again.state_dict()[part].items())
+
+
+def test_nafnet_has_stochastic_depth_where_it_is_asked_for() -> None:
+    """Of the same seed: no other weights, no other output when serving, other samples skipped in every step."""
+    options, x = SMALL["NAFNet"], torch.rand(8, 3, 16, 16)
+    torch.manual_seed(0)
+    usual = build({"name": "NAFNet", **options})
+    torch.manual_seed(0)
+    network = build({"name": "NAFNet", **options, "drop": 0.5})
+    for each in (usual, network):
+        for name, weight in each.named_parameters():
+            if name.endswith(("beta", "gamma")):
+                torch.nn.init.constant_(weight, 0.5)
+    with torch.no_grad():
+        assert torch.equal(network.eval()(x), usual(x))
+        block, features = network.train().encoders[0][0], torch.rand(64, 4, 8, 8)  # type: ignore[index,union-attr]
+        skipped = (block(features) == features).all(dim=3).all(dim=2).all(dim=1)
+        assert 16 < int(skipped.sum()) < 48
+        assert not torch.equal(network(x), network(x))
 
 
 def test_stochastic_depth_keeps_the_mean_and_is_off_when_serving() -> None:

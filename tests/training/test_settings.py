@@ -70,6 +70,12 @@ def test_dashes_work_as_well_and_missing_data_is_told(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_crops_may_grow(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--patch_size", "128@0.5", "192@0.8", "256", "--batch_size", "8", "--dry_run"]) == 0
+    settings = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert (settings["patch_size"], settings["batch_size"]) == ("('128@0.5', '192@0.8', '256')", "8")
+
+
 def test_a_preset_sets_defaults_and_flags_win(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--preset", "small", "--width", "24", "--dry_run"]) == 0
     settings = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
@@ -81,6 +87,8 @@ def test_a_preset_sets_defaults_and_flags_win(capsys: pytest.CaptureFixture[str]
     [
         ({"batch_size": 0}, "batch_size is 0"),
         ({"patch_size": 100}, "multiple of 16"),
+        ({"patch_size": ("100@0.5", "128")}, "multiple of 16"),
+        ({"patch_size": ("128", "256")}, "each up to a share"),
         ({"width": 12}, "multiple of 8"),
         ({"learning_rate": 0.0}, "above 0"),
         ({"val_images": 0}, "at least 1"),

@@ -22,6 +22,7 @@ class Batch(NamedTuple):
         taught: the same, what a teacher made of ``blurry``; None without a teacher.
         keys: ``(B,)`` int64, which samples they are; None where nobody asks.
         strengths: ``(B,)`` float32, of their synthetic blur, 0 to 1; None where nobody asks.
+        features: of student and teacher, ``(B, C, h, w)`` each, float; None unless a term asks for them.
     """
 
     blurry: Tensor
@@ -29,6 +30,7 @@ class Batch(NamedTuple):
     taught: Tensor | None = None
     keys: Tensor | None = None
     strengths: Tensor | None = None
+    features: tuple[Tensor, Tensor] | None = None
 
     def on(self, device: torch.device) -> "Batch":
         """The same on ``device``, pixels as float32 in ``[0, 1]``."""
@@ -37,8 +39,8 @@ class Batch(NamedTuple):
             return to_float(part.to(device, non_blocking=True))
 
         taught = None if self.taught is None else pixels(self.taught)
-        numbers = (None if part is None else part.to(device) for part in (self.keys, self.strengths))
-        return Batch(pixels(self.blurry), pixels(self.sharp), taught, *numbers)
+        keys, strengths = (None if part is None else part.to(device) for part in (self.keys, self.strengths))
+        return Batch(pixels(self.blurry), pixels(self.sharp), taught, keys, strengths)
 
 
 class UnblurredBatch(NamedTuple):

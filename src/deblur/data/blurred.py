@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
-from deblur.data.crops import Key, Sample, augment, pass_order, to_tensor
+from deblur.data.crops import Key, Sample, augment, pass_order, side_of, to_tensor
 from deblur.data.pairs import PairPixels
 from deblur.images import Rgb8
 from deblur.synthesis.degrade import Degradation, degrade, zoomed
@@ -113,7 +113,7 @@ class BlurredCrops(Dataset[Sample | Unblurred]):
         self.ranges, self.on_device = ranges, on_device
 
     def __getitem__(self, key: Key) -> Sample | Unblurred:
-        """Sample ``key``, ``patch`` px a side, or what the device will make it of."""
+        """Sample ``key``, as large as its key says, or ``patch`` px a side; or what the device will make it of."""
         if self.on_device:
             source, degradation = self._drawn(key)
             return Unblurred(zoomed(source, degradation), degradation, int(key), key.strength)
@@ -121,12 +121,13 @@ class BlurredCrops(Dataset[Sample | Unblurred]):
         return Sample(to_tensor(blurry), to_tensor(sharp), int(key), key.strength)
 
     def pair(self, key: Key) -> tuple[Rgb8, Rgb8]:
-        """(blurry, sharp), each ``(patch, patch, 3)`` uint8."""
+        """(blurry, sharp), each ``(side, side, 3)`` uint8."""
         return degrade(*self._drawn(key))
 
     def _drawn(self, key: Key) -> tuple[Rgb8, Degradation]:
         rng = np.random.default_rng((self.seed, key))
-        degradation = draw(rng, (self.patch_px, self.patch_px), key.strength, self.ranges)
+        side_px = side_of(key, self.patch_px)
+        degradation = draw(rng, (side_px, side_px), key.strength, self.ranges)
         (source,) = augment(rng, self.cuttings.cut(rng, key, degradation.source_shape))
         return source, degradation
 

@@ -1,6 +1,7 @@
 """What all training sets share: the order of a pass, where a crop lies, how it is turned, how it becomes a tensor."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -10,18 +11,67 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from deblur.errors import SettingError
 from deblur.images import Rgb8
 
 
 class Key(int):
-    """Which sample, counted through the run, and how strongly its blur is drawn (0 to 1) where that is synthetic."""
+    """Which sample, counted through the run, how strongly its blur is drawn (0 to 1) where that is synthetic, and the
+    side of its crop, px; None: as the training set has it."""
 
     strength: float
+    side_px: int | None
 
-    def __new__(cls, key: int, strength: float = 1.0) -> "Key":
+    def __new__(cls, key: int, strength: float = 1.0, side_px: int | None = None) -> "Key":
         self = super().__new__(cls, key)
-        self.strength = strength
+        self.strength, self.side_px = strength, side_px
         return self
+
+
+def side_of(key: int, usual_px: int) -> int:
+    """The side of sample ``key``'s crop, px; plain numbers have the usual one."""
+    return getattr(key, "side_px", None) or usual_px
+
+
+@dataclass(frozen=True)
+class CropSizes:
+    """Sides of crops that grow over a run.
+
+    Args:
+        parts: (share of the run's steps, side in px): up to that share crops have that side. The last share is 1.
+    """
+
+    parts: tuple[tuple[float, int], ...]
+
+    @classmethod
+    def parse(cls, given: int | Sequence[str]) -> "CropSizes":
+        """A side, or ``["128@0.5", "192@0.8", "256"]``.
+
+        Raises:
+            SettingError: shares or sides that do not grow.
+        """
+        texts = [str(given)] if isinstance(given, int) else given
+        try:
+            split = [text.partition("@") for text in texts]
+            parts = tuple((float(share) if at else 1.0, int(side)) for side, at, share in split)
+        except ValueError:
+            parts = ()
+        shares, sides = ([part[i] for part in ((0.0, 0), *parts)] for i in (0, 1))
+        if not parts or shares[-1] != 1.0 or any(sorted(set(values)) != values for values in (shares, sides)):
+            raise SettingError(
+                f"patch_size is {' '.join(texts)}. Write one side, or sides that grow, each up to a share of the run, "
+                "the last one alone: 128@0.5 192@0.8 256."
+            )
+        return cls(parts)
+
+    @property
+    def last_px(self) -> int:
+        """The largest."""
+        return self.parts[-1][1]
+
+    def at(self, share: float) -> int:
+        """The side of crops when that share of the run's steps is done, px."""
+        return next(side for until, side in self.parts if share < until)
 
 
 class Sample(NamedTuple):
@@ -85,9 +135,18 @@ class RunOrder(Sampler[Key]):
         batch_size: crops a step, of all processes together.
         rank: this process.
         processes: how many there are.
+        side_at: gives the side of a step's crops, px, by the steps of the run before it.
     """
 
-    def __init__(self, epoch_images: int, batch_size: int, rank: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self,
+        epoch_images: int,
+        batch_size: int,
+        rank: int = 0,
+        processes: int = 1,
+        side_at: Callable[[int], int | None] = lambda step: None,
+    ) -> None:
+        self.side_at = side_at
         self.epoch_images, self.batch_size, self.rank, self.processes = epoch_images, batch_size, rank, processes
         self.epoch, self.first_step, self.offset, self.strength = 0, 0, 0, 1.0
 
@@ -116,7 +175,9 @@ class RunOrder(Sampler[Key]):
         share = self.batch_size // self.processes
         own = slice(self.rank * share, (self.rank + 1) * share)
         steps = range(self.first_step, self.steps)
-        return (Key(key, self.strength) for step in steps for key in self.keys_of(step)[own])
+        for step in steps:
+            side_px = self.side_at(self.epoch * self.steps + step)
+            yield from (Key(key, self.strength, side_px) for key in self.keys_of(step)[own])
 
     def __len__(self) -> int:
         return (self.steps - self.first_step) * (self.batch_size // self.processes)

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from deblur.data.crops import Key, Sample, augment, pass_order, to_tensor
+from deblur.data.crops import Key, Sample, augment, pass_order, side_of, to_tensor
 from deblur.data.film_frames import OnLine, frames_of
 from deblur.data.film_windows import Window, choose, look_through
 from deblur.data.folders import FILM_SUFFIXES
@@ -166,10 +166,11 @@ class FilmCrops(Dataset[Sample]):
         rng = np.random.default_rng((self.seed, key))
         window = self._window(key)
         strip, centre = window.strip
-        check_holds_crop(window.name, strip.frames.shape[1:], self.patch_px + 2 * SURROUND_PX)
-        degradation = draw(rng, (self.patch_px, self.patch_px), key.strength, self.ranges)
+        side_px = side_of(key, self.patch_px)
+        check_holds_crop(window.name, strip.frames.shape[1:], side_px + 2 * SURROUND_PX)
+        degradation = draw(rng, (side_px, side_px), key.strength, self.ranges)
         blurred = rng.random() >= self.sharp_share and key.strength > 0
-        box = self._box(rng, strip, centre, blurred)
+        box = _box(rng, strip, centre, blurred, side_px)
         path_px = float(np.exp(rng.uniform(*np.log(PATH_PX)))) * key.strength
         half_s = half_length_s(strip, centre, box, path_px) if blurred else 0.0
         table = light_table(degradation.curve, degradation.gain, degradation.highlights)
@@ -190,11 +191,12 @@ class FilmCrops(Dataset[Sample]):
         n = len(self.windows)
         return self.windows[pass_order(self.seed, key // n, n)[key % n]]
 
-    def _box(self, rng: np.random.Generator, strip: Strip, centre: int, blurred: bool) -> Box:
-        rooms = [(side - self.patch_px - 2 * SURROUND_PX) // 2 for side in strip.frames.shape[1:3]]
-        corners = SURROUND_PX + 2 * rng.integers(0, np.array(rooms) + 1, (CORNERS, 2))
-        boxes: list[Box] = [(slice(y, y + self.patch_px), slice(x, x + self.patch_px)) for y, x in corners.tolist()]
-        return max(boxes, key=lambda box: fast_px(strip, centre, box)) if blurred else boxes[0]
+
+def _box(rng: np.random.Generator, strip: Strip, centre: int, blurred: bool, side_px: int) -> Box:
+    rooms = [(side - side_px - 2 * SURROUND_PX) // 2 for side in strip.frames.shape[1:3]]
+    corners = SURROUND_PX + 2 * rng.integers(0, np.array(rooms) + 1, (CORNERS, 2))
+    boxes: list[Box] = [(slice(y, y + side_px), slice(x, x + side_px)) for y, x in corners.tolist()]
+    return max(boxes, key=lambda box: fast_px(strip, centre, box)) if blurred else boxes[0]
 
 
 def fast_px(strip: Strip, gap: int, box: Box) -> float:

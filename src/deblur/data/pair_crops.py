@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch.utils.data import Dataset
 
-from deblur.data.crops import Sample, augment, pass_order, random_corner, to_tensor
+from deblur.data.crops import Sample, augment, pass_order, random_corner, side_of, to_tensor
 from deblur.data.pairs import Pair, check_holds_crop
 
 
@@ -19,7 +19,7 @@ class PairCrops(Dataset[Sample]):
         self.pairs, self.patch_px, self.seed = pairs, patch_px, seed
 
     def __getitem__(self, key: int) -> Sample:
-        """Sample ``key``, ``patch`` px a side.
+        """Sample ``key``, as large as its key says, or ``patch`` px a side.
 
         Raises:
             DataError: the pair is smaller than that, or cannot be read.
@@ -28,9 +28,10 @@ class PairCrops(Dataset[Sample]):
         pair = self._pair(key)
         blurry, sharp = pair.load()
         rng = np.random.default_rng((self.seed, key))
-        check_holds_crop(pair.name, sharp.shape, self.patch_px)
-        top, left = random_corner(rng, sharp.shape, self.patch_px)
-        window = np.s_[top : top + self.patch_px, left : left + self.patch_px]
+        side_px = side_of(key, self.patch_px)
+        check_holds_crop(pair.name, sharp.shape, side_px)
+        top, left = random_corner(rng, sharp.shape, side_px)
+        window = np.s_[top : top + side_px, left : left + side_px]
         blurry, sharp = augment(rng, blurry[window], sharp[window])
         return Sample(to_tensor(blurry), to_tensor(sharp), int(key))
 

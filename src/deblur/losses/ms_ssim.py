@@ -1,4 +1,4 @@
-"""MS-SSIM (Wang, Simoncelli, Bovik 2003) as a term of the objective.
+"""MS-SSIM (Wang, Simoncelli, Bovik 2003) and SSIM as terms of the objective.
 
 Pixels are in ``[0, 1]`` and the range is 1. The contrast terms can be negative and are raised to fractional powers,
 which gives NaN: they are floored, and so is the gradient's size, ``w * floor ** (w - 1)``.
@@ -44,6 +44,15 @@ class MsSsim(nn.Module):
     def forward(self, prediction: Tensor, batch: Batch) -> Tensor:
         """``(B, 3, H, W)`` float32 -> a scalar, 0 where they are equal."""
         return 1 - ms_ssim(prediction.clamp(0, 1), batch.sharp)
+
+
+class Ssim(nn.Module):
+    """``1 - SSIM`` of the clamped prediction and the sharp picture: one scale."""
+
+    def forward(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """``(B, 3, H, W)`` float32 -> a scalar, 0 where they are equal."""
+        luminance, contrast = _ssim_terms(prediction.clamp(0, 1), batch.sharp)
+        return 1 - (luminance * contrast).mean()
 
 
 def _ssim_terms(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

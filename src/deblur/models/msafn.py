@@ -8,8 +8,7 @@ Wang et al. 2018, "ESRGAN"), which gives 8,088,079 and 793,631 parameters; a gat
 the refinement is one convolutional GRU (Ballas et al. 2016) that is asked three times about the fused features. That
 the student is 3 to 4 times as fast does not go with a tenth of the weights: here it computes 11 times less.
 
-Stochastic depth (Huang et al. 2016) draws which blocks a crop goes through: gradients of micro-batches, or of several
-processes, are not those of the whole batch. The gates' means are statistics over the tile.
+The gates' means are statistics over the tile.
 """
 
 import torch
@@ -19,6 +18,7 @@ from torch.nn import functional
 from deblur.inference.tiling import SizeRule
 from deblur.models.attention import SqueezeExcite
 from deblur.models.network import Network
+from deblur.models.stochastic_depth import kept_at_random
 from deblur.models.unet import UpConv
 
 HALVINGS = (0, 1, 2)
@@ -33,7 +33,7 @@ class DenseBlock(nn.Module):
 
     Args:
         channels: of the input.
-        drop: how often a sample skips f while training, 0 to 1; the others' f is enlarged, so that the mean is kept.
+        drop: how often a sample skips f while training, 0 to 1.
     """
 
     def __init__(self, channels: int, drop: float) -> None:
@@ -48,8 +48,7 @@ class DenseBlock(nn.Module):
             seen = torch.cat([seen, functional.relu(convolution(seen))], dim=1)
         branch = BRANCH * self.fuse(seen)
         if self.training and self.drop:
-            kept = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.drop
-            branch = branch * kept / (1 - self.drop)
+            branch = kept_at_random(branch, self.drop)
         return x + branch
 
 

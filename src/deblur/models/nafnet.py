@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from deblur.inference.tiling import SizeRule
 from deblur.models.channel_norm import ChannelNorm
 from deblur.models.network import Network
+from deblur.models.stochastic_depth import kept_at_random
 
 LEVELS = 4
 EPS = 1e-6
@@ -38,11 +39,16 @@ class GlobalMean(nn.Module):
 
 class NAFBlock(nn.Module):
     """Depthwise convolution, gate and channel attention, then gate and projection; each added to its input, scaled by
-    a weight that begins at 0. ``(B, C, H, W)`` -> the same shape."""
+    a weight that begins at 0. ``(B, C, H, W)`` -> the same shape.
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        channels: of the input.
+        drop: how often a sample skips the block while training, 0 to 1.
+    """
+
+    def __init__(self, channels: int, drop: float = 0.0) -> None:
         super().__init__()
-        wide = 2 * channels
+        self.drop, wide = drop, 2 * channels
         self.norm1, self.norm2 = ChannelNorm(channels, EPS), ChannelNorm(channels, EPS)
         self.conv1 = nn.Conv2d(channels, wide, 1)
         self.conv2 = nn.Conv2d(wide, wide, 3, padding=1, groups=wide)
@@ -56,8 +62,9 @@ class NAFBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gated = self.sg(self.conv2(self.conv1(self.norm1(x))))
-        x = x + self.beta * self.conv3(gated * self.sca(gated))
-        return x + self.gamma * self.conv5(self.sg(self.conv4(self.norm2(x))))
+        y = x + self.beta * self.conv3(gated * self.sca(gated))
+        y = y + self.gamma * self.conv5(self.sg(self.conv4(self.norm2(y))))
+        return x + kept_at_random(y - x, self.drop) if self.training and self.drop else y
 
 
 class NAFNet(Network):
@@ -68,6 +75,7 @@ class NAFNet(Network):
         encoder_blocks: Blocks on each of the four levels on the way down.
         middle_blocks: Blocks at the bottom.
         decoder_blocks: Blocks on each of the four levels on the way up, the lowest first.
+        drop: How often a block is skipped while training (stochastic depth), 0 to below 1; 0 as published for GoPro.
     """
 
     size_rule = SizeRule(multiple_of=2**LEVELS, min_side_px=2**LEVELS)
@@ -80,24 +88,27 @@ class NAFNet(Network):
         encoder_blocks: Sequence[int] = (1, 1, 1, 28),
         middle_blocks: int = 1,
         decoder_blocks: Sequence[int] = (1, 1, 1, 1),
+        drop: float = 0.0,
     ) -> None:
         super().__init__()
-        if width < 1 or not len(encoder_blocks) == len(decoder_blocks) == LEVELS:
+        if width < 1 or not len(encoder_blocks) == len(decoder_blocks) == LEVELS or not 0 <= drop < 1:
             raise ValueError(
-                f"width is {width}, encoder_blocks {list(encoder_blocks)} and decoder_blocks {list(decoder_blocks)}; "
-                f"width must be at least 1, and each of the others {LEVELS} numbers."
+                f"width is {width}, encoder_blocks {list(encoder_blocks)}, decoder_blocks {list(decoder_blocks)} and "
+                f"drop {drop:g}; they must be at least 1, twice {LEVELS} numbers, and from 0 to below 1."
             )
-        self.width, self.middle_blocks = width, middle_blocks
+        self.width, self.middle_blocks, self.drop = width, middle_blocks, drop
         self.encoder_blocks, self.decoder_blocks = tuple(encoder_blocks), tuple(decoder_blocks)
         channels = [width * 2**level for level in range(LEVELS + 1)]
         self.intro = nn.Conv2d(3, width, 3, padding=1)
-        self.encoders = nn.ModuleList(_blocks(c, n) for c, n in zip(channels, encoder_blocks, strict=False))
+        self.encoders = nn.ModuleList(_blocks(c, n, drop) for c, n in zip(channels, encoder_blocks, strict=False))
         self.downs = nn.ModuleList(nn.Conv2d(c, 2 * c, 2, stride=2) for c in channels[:-1])
-        self.middle_blks = _blocks(channels[-1], middle_blocks)
+        self.middle_blks = _blocks(channels[-1], middle_blocks, drop)
         self.ups = nn.ModuleList(
             nn.Sequential(nn.Conv2d(c, 2 * c, 1, bias=False), nn.PixelShuffle(2)) for c in channels[:0:-1]
         )
-        self.decoders = nn.ModuleList(_blocks(c, n) for c, n in zip(channels[-2::-1], decoder_blocks, strict=True))
+        self.decoders = nn.ModuleList(
+            _blocks(c, n, drop) for c, n in zip(channels[-2::-1], decoder_blocks, strict=True)
+        )
         self.ending = nn.Conv2d(width, 3, 3, padding=1)
 
     def forward(self, blurry: Tensor) -> Tensor:
@@ -113,5 +124,5 @@ class NAFNet(Network):
         return blurry + self.ending(x)
 
 
-def _blocks(channels: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(NAFBlock(channels) for _ in range(count)))
+def _blocks(channels: int, count: int, drop: float) -> nn.Sequential:
+    return nn.Sequential(*(NAFBlock(channels, drop) for _ in range(count)))

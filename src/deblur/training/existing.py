@@ -209,7 +209,7 @@ def _freezing(
         return "off", ()
     try:
         opened = open_sources(made.run.train_data, made.reading)
-        sources, _ = prepared(opened, None, made.run.skip_bad, crop_px=made.data.patch_size)
+        sources, _ = prepared(opened, None, made.run.skip_bad, crop_px=made.data.sizes.last_px)
         sources = sources if made.run.test_data else hold_back(sources).training
         return "auto", list(_crops(made, sources, check))
     except (DataError, PhotoError, SettingError) as error:
@@ -219,5 +219,5 @@ def _freezing(
 
 def _crops(made: TrainSettings, sources: Sequence[Source], check: Callable[[], None]) -> Iterator[Tensor]:
     """Training crops as the weights saw them, of other sources perhaps."""
-    samples = mixture(sources, made.data.patch_size, made.data.seed, made.ranges)
+    samples = mixture(sources, made.data.sizes.last_px, made.data.seed, made.ranges)
     return first_crops(samples, FREEZING_CROPS, made.blur.strength, check)

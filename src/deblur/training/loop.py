@@ -5,6 +5,7 @@ Wherever it ends, by its last epoch, a signal, a broken image or a kill, what is
 
 import itertools
 import signal
+import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -16,6 +17,7 @@ from deblur.errors import DataError, DeblurError, NonFiniteTraining, PhotoError,
 from deblur.models.checkpoint import Best, best_name, load_checkpoint, read_state, save_checkpoint, save_state
 from deblur.registry.record import EVENTS_FILE, RunRecord
 from deblur.training.energy import EnergyMeter
+from deblur.training.optimization import after_validation
 from deblur.training.processes import Processes
 from deblur.training.progress import Progress
 from deblur.training.state import Counters, StepResult, Timetable, TrainingState, require_finite
@@ -108,6 +110,8 @@ class Trainer:
             counters.next_epoch()
         counters.stopped_early, grown = self.processes.any(counters.stopped_early, counters.growths > growths)
         counters.growths = growths + grown
+        for group in self.state.optimizer.param_groups:
+            (group["lr"],) = struct.unpack("d", self.processes.told(struct.pack("d", group["lr"])))
 
     def _main_does(self, work: Callable[[], None]) -> None:
         """Only the main process works; the others wait, and end as it does."""
@@ -232,6 +236,7 @@ class Trainer:
             self._keep_best(epoch)
         if validated:
             counters.grow_if_stalled(epoch)
+            after_validation(self.state.schedule, metrics["psnr"])
         counters.next_epoch(early=validated and not is_last and epoch - counters.best_epoch >= timetable.patience)
         self.unsaved.append((epoch, metrics))
         if validated and not self._save():

@@ -2,22 +2,58 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
+import torch
 from torch.nn import Parameter
 from torch.optim import Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler
+from torch.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    LinearLR,
+    LRScheduler,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+)
 
 from deblur.errors import SettingError
 
 LEARNING_RATE_END = 1e-6
+CYCLES = 3
+"""Cycles of a schedule with restarts: each is twice as long as the one before, and the last ends with the run."""
+PLATEAU_FACTOR, PLATEAU_VALIDATIONS = 0.5, 5
+"""What a learning rate becomes after so many validations in a row without a better PSNR."""
+
+
+def _restarts(optimizer: Optimizer, steps: int) -> LRScheduler:
+    first = steps // (2**CYCLES - 1) + 1
+    return CosineAnnealingWarmRestarts(optimizer, first, 2, eta_min=LEARNING_RATE_END)
+
+
+def _one_cycle(optimizer: Optimizer, steps: int) -> LRScheduler:
+    peak = optimizer.param_groups[0]["lr"]
+    return OneCycleLR(optimizer, peak, total_steps=steps + 1)  # torch counts the rate after the last step, too
+
+
+def _plateau(optimizer: Optimizer, steps: int) -> LRScheduler:
+    rule = partial(ReduceLROnPlateau, mode="max", threshold=0.0, threshold_mode="abs", min_lr=LEARNING_RATE_END)
+    return rule(optimizer, factor=PLATEAU_FACTOR, patience=PLATEAU_VALIDATIONS - 1)
+
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adamw": AdamW, "adam": Adam}
 SCHEDULES: dict[str, Callable[[Optimizer, int], LRScheduler]] = {
     "cosine": lambda optimizer, steps: CosineAnnealingLR(optimizer, steps, eta_min=LEARNING_RATE_END),
+    "restarts": _restarts,
+    "onecycle": _one_cycle,
+    "plateau": _plateau,
     "constant": lambda optimizer, steps: ConstantLR(optimizer, factor=1.0, total_iters=0),
 }
-ANNEALING = ("cosine",)
+ANNEALING = ("cosine", "restarts", "onecycle")
 """The schedules that end with a small learning rate."""
+NOT_AFTER_WARMUP = ("onecycle", "plateau")
+"""The schedules that no warm-up can be put before: one has its own, one does not count steps."""
 
 
 @dataclass(frozen=True)
@@ -26,24 +62,33 @@ class Optimization:
 
     Args:
         optimizer: a name in ``OPTIMIZERS``.
-        learning_rate: at the start.
+        learning_rate: at the start, or at the peak of ``onecycle`` and of a warm-up.
         schedule: a name in ``SCHEDULES``: how the learning rate changes over the run's steps.
+        warmup: share of the steps in which the learning rate first rises to its value, 0 to below 1.
         weight_decay: of the optimizer.
         clip_norm: largest gradient norm of a step.
+        centralise: subtract from each filter's gradient its mean; see :func:`centralise`.
         ema_decay: of the average of the weights.
     """
 
     learning_rate: float
     optimizer: str = "adamw"
     schedule: str = "cosine"
+    warmup: float = 0.0
     weight_decay: float = 1e-4
     clip_norm: float = 1.0
+    centralise: bool = False
     ema_decay: float = 0.999
 
     def __post_init__(self) -> None:
         for name, value, known in (("optimizer", self.optimizer, OPTIMIZERS), ("schedule", self.schedule, SCHEDULES)):
             if value not in known:
                 raise SettingError(f"{name} is {value!r}; known are {', '.join(known)}.")
+        if self.warmup and self.schedule in NOT_AFTER_WARMUP:
+            raise SettingError(
+                f"warmup does not suit the schedule {self.schedule}: onecycle warms up by itself, and plateau does not "
+                "count steps. Leave warmup out, or take another schedule."
+            )
 
     @property
     def anneals(self) -> bool:
@@ -56,4 +101,33 @@ class Optimization:
 
     def schedule_of(self, optimizer: Optimizer, steps: int) -> LRScheduler:
         """The learning rate over a run of ``steps`` steps."""
-        return SCHEDULES[self.schedule](optimizer, steps)
+        rising = round(self.warmup * steps)
+        if not rising:
+            return SCHEDULES[self.schedule](optimizer, steps)
+        rise = LinearLR(optimizer, start_factor=1 / (rising + 1), total_iters=rising)
+        return SequentialLR(optimizer, [rise, SCHEDULES[self.schedule](optimizer, steps - rising)], [rising])
+
+
+def after_step(schedule: LRScheduler) -> None:
+    """Move the learning rate on by a step, where it depends on them."""
+    if not isinstance(schedule, ReduceLROnPlateau):
+        schedule.step()
+
+
+def after_validation(schedule: LRScheduler, psnr_db: float) -> None:
+    """Move the learning rate on by a validation, where it depends on them."""
+    if isinstance(schedule, ReduceLROnPlateau):
+        schedule.step(psnr_db)
+
+
+@torch.no_grad()
+def centralise(parameters: Iterable[Parameter]) -> None:
+    """Subtract from each filter's gradient its mean (Yong et al. 2020, "Gradient Centralization").
+
+    Weights of layers only: biases have no mean, and a scale of channels (NAFNet's, of shape ``(1, C, 1, 1)``) would
+    lose its common part.
+    """
+    for parameter in parameters:
+        gradient = parameter.grad
+        if gradient is not None and gradient.dim() > 1 and len(gradient) > 1:
+            gradient -= gradient.mean(dim=tuple(range(1, gradient.dim())), keepdim=True)

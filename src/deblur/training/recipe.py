@@ -238,7 +238,7 @@ def data_of(settings: TrainSettings, progress: Progress = Progress()) -> Data:
         settings.run.test_data,
         settings.reading,
         Synthesis(settings.ranges, settings.blur.strength, on_gpu or settings.blur.synthesis == "device"),
-        patch_px=settings.data.patch_size,
+        patch_px=settings.data.sizes.last_px,
         seed=settings.data.seed,
         epoch_images=settings.data.epoch_images,
         val_images=settings.data.val_images,
@@ -316,7 +316,12 @@ def _network(settings: TrainSettings) -> Network:
 
 
 def _order(settings: TrainSettings, data: Data, processes: Processes) -> RunOrder:
-    order = RunOrder(data.epoch_images, settings.schedule.batch_size, processes.rank, processes.count)
+    sizes, epochs = settings.data.sizes, settings.schedule.num_epochs
+
+    def side_at(step: int) -> int:
+        return sizes.at(step / (epochs * order.steps))
+
+    order = RunOrder(data.epoch_images, settings.schedule.batch_size, processes.rank, processes.count, side_at)
     if not order.steps:
         raise SettingError(
             f"An epoch has {order.epoch_images} crops, less than one batch of {order.batch_size}. "

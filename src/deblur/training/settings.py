@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_type_h
 import tyro
 
 from deblur import project
+from deblur.data.crops import CropSizes
 from deblur.data.sources import Reading, SourceName, check_trains
 from deblur.errors import SettingError
 from deblur.inference.tiling import SizeRule, Tiling
@@ -52,7 +53,10 @@ POSITIVE = Limit(lambda value: value > 0, "above 0")
 SHARE = Limit(lambda value: 0 <= value <= 1, "0 to 1")
 DECAY = Limit(lambda value: 0 <= value < 1, "at least 0 and below 1")
 ODD = Limit(lambda value: value >= 3 and value % 2 == 1, "an odd number, at least 3")
-CROP = Limit(lambda value: value >= 16 and value % 16 == 0, "a multiple of 16, at least 16")
+CROP = Limit(
+    lambda value: all(px >= 16 and px % 16 == 0 for _, px in CropSizes.parse(value).parts),
+    "a multiple of 16, at least 16",
+)
 NAME = Limit(is_name, ALLOWED_NAME)
 SEVERITY = Limit(lambda value: value in SEVERITIES or 0 <= float(value) <= 1, "mild, medium, strong, or 0 to 1")
 
@@ -114,8 +118,9 @@ class RunSettings:
 class DataSettings:
     """How crops and validation images are made of the data."""
 
-    patch_size: Annotated[int, CROP] = 256
-    """Side of a crop, px; a multiple of 16. Up to 160 px MS-SSIM uses fewer scales."""
+    patch_size: Annotated[int | tuple[str, ...], CROP] = 256
+    """Side of a crop, px; a multiple of 16. Up to 160 px MS-SSIM uses fewer scales. Or sides that grow: 128@0.5 192@0.8
+    256 has 128 px in the first half of the run, 192 up to 80 %, then 256."""
     epoch_images: Annotated[int | None, AT_LEAST_1] = None
     """Crops an epoch; by default the number of pairs and photos (1000 for leaves)."""
     val_images: Annotated[int | None, AT_LEAST_1] = None
@@ -126,6 +131,11 @@ class DataSettings:
     """Frames averaged into one blurry image, an odd number; by default 7."""
     seed: Annotated[int, NOT_NEGATIVE] = 0
     """Seed of weights, order, crops and blur."""
+
+    @property
+    def sizes(self) -> CropSizes:
+        """Of the crops, over the run."""
+        return CropSizes.parse(self.patch_size)
 
 
 @dataclass(frozen=True)
@@ -199,19 +209,25 @@ class ScheduleSettings:
     """Crops a step, of all processes and micro-batches together."""
     accumulate: Annotated[int, AT_LEAST_1] = 1
     """Micro-batches a step: the same gradients in a part of the memory (except for EcaUNet, which has batch
-    normalisation, and Msafn, which has stochastic depth)."""
+    normalisation, and Msafn and NAFNet with drop, which is stochastic depth)."""
     num_epochs: Annotated[int, AT_LEAST_1] = 200
     """Epochs; the learning-rate schedule ends with the last."""
     optimizer: OptimizerName = "adamw"
     """Which optimizer."""
     learning_rate: Annotated[float, POSITIVE] = 2e-4
-    """The optimizer's learning rate at the start."""
+    """The optimizer's learning rate at the start, or at its peak."""
     schedule: ScheduleName = "cosine"
-    """How the learning rate changes: cosine takes it to 1e-6 by the end."""
+    """How the learning rate changes: cosine takes it to 1e-6 by the end; restarts does so three times, each time more
+    slowly; onecycle first raises it (Smith and Topin 2019); plateau halves it after five validations without a better
+    PSNR."""
+    warmup: Annotated[float, DECAY] = 0.0
+    """Share of the run in which the learning rate first rises to its value."""
     weight_decay: Annotated[float, NOT_NEGATIVE] = 1e-4
     """The optimizer's weight decay."""
     clip_norm: Annotated[float, POSITIVE] = 1.0
     """Largest gradient norm of a step."""
+    centralise: Switch = False
+    """Centralise gradients: each filter's have the mean 0 (Yong et al. 2020)."""
     ema_decay: Annotated[float, DECAY] = 0.999
     """Decay of the average of the weights, which is what is validated and registered; 0 takes the last weights."""
     patience: Annotated[int, AT_LEAST_1] = 50

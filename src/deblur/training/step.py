@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deblur.data.batches import Batch, Loaded
+from deblur.training.optimization import after_step, centralise
 from deblur.training.processes import Processes
 from deblur.training.state import StepResult, TrainingState
 
@@ -65,6 +66,8 @@ def optimizer_step(
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0) + value.detach() / len(batches)
     state.scaler.unscale_(state.optimizer)
+    if state.optimization.centralise:
+        centralise(state.trained)
     norm = nn.utils.clip_grad_norm_(state.trained, state.optimization.clip_norm)
     figures = processes.mean(torch.stack([total, norm, *sums.values()])).tolist()  # the step's one wait for the device
     loss_value, norm_value = figures[:2]
@@ -79,7 +82,7 @@ def optimizer_step(
     state.scaler.update()
     with warnings.catch_warnings():  # torch warns where the very first step is skipped
         warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
-        state.schedule.step()
+        after_step(state.schedule)
     return StepResult(loss_value, dict(zip(sums, figures[2:], strict=True)), norm_value, finite, overflow)
 
 

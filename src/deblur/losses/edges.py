@@ -1,0 +1,34 @@
+"""Differences of edges."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deblur.data.batches import Batch
+from deblur.losses.pixels import charbonnier
+
+WINDOW = (0.05, 0.25, 0.4, 0.25, 0.05)
+
+
+class Edge(nn.Module):
+    """Charbonnier of what a Gaussian pyramid's step leaves over (Zamir et al. 2021, MPRNet)."""
+
+    def forward(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """``(B, 3, H, W)`` float32 -> a scalar."""
+        return charbonnier(laplacian(prediction), laplacian(batch.sharp))
+
+
+def laplacian(pixels: Tensor) -> Tensor:
+    """``(B, C, H, W)`` less its smoothed, halved and enlarged copy: about 0 where a picture is smooth.
+
+    Borders are reflected, where MPRNet repeats them, which lets brightness in.
+    """
+    enlarged = torch.zeros_like(pixels)
+    enlarged[:, :, ::2, ::2] = 4 * _smoothed(pixels)[:, :, ::2, ::2]
+    return pixels - _smoothed(enlarged)
+
+
+def _smoothed(pixels: Tensor) -> Tensor:
+    channels, line = pixels.shape[1], pixels.new_tensor(WINDOW)
+    window = torch.outer(line, line).expand(channels, 1, -1, -1)
+    return functional.conv2d(functional.pad(pixels, (2, 2, 2, 2), mode="reflect"), window, groups=channels)
