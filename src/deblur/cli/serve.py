@@ -2,7 +2,9 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
 
 from deblur.cli.console import say
 from deblur.cli.opening import Chosen, Opened, Opening, opener
@@ -12,7 +14,12 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 
-def serve(opening: Opened = Opening(), host: str = "127.0.0.1", port: int = 7071) -> int:
+def serve(
+    opening: Opened = Opening(),
+    host: str = "127.0.0.1",
+    port: int = 7071,
+    heif: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> int:
     """Serve the HTTP API: POST a photo to /api/deblur.
 
     Where the model is models:/NAME@ALIAS, the service follows the alias.
@@ -21,12 +28,16 @@ def serve(opening: Opened = Opening(), host: str = "127.0.0.1", port: int = 7071
         opening: Model and engine.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
+        heif: Read AVIF, too, and HEIC where pillow-heif is installed; DEBLUR_HEIF=1 does the same.
     """
+    from deblur.images import DecodeLimits
     from deblur.inference.model_folder import Model
     from deblur.library import locate_followed
     from deblur.serving.api import create_app
+    from deblur.serving.limits import Limits
     from deblur.serving.model_store import ModelStore
 
+    limits = Limits(decode=DecodeLimits(heif=True)) if heif else Limits()
     chosen, open_folder = Chosen(opening), opener(opening)
 
     def open_and_tell(folder: Path) -> Model:
@@ -35,7 +46,7 @@ def serve(opening: Opened = Opening(), host: str = "127.0.0.1", port: int = 7071
         return model
 
     with closing(ModelStore(chosen.locate, open_and_tell, lambda: locate_followed(opening.model))) as store:
-        return run(create_app(store), host, port, "serving on {url}  (POST /api/deblur, GET /api/health)")
+        return run(create_app(store, limits), host, port, "serving on {url}  (POST /api/deblur, GET /api/health)")
 
 
 def run(app: "Starlette", host: str, port: int, said: str) -> int:

@@ -14,6 +14,7 @@ from deblur.images import DecodeLimits
 
 RETRY_AFTER_S = 2
 TOLD_CHARS = 60
+YES = ("1", "true", "yes")
 
 
 def told(word: str) -> str:
@@ -26,7 +27,8 @@ class Limits:
     """Limits of the service."""
 
     body_mb: float = 20.0
-    decode: DecodeLimits = DecodeLimits()
+    decode: DecodeLimits = field(default_factory=lambda: DecodeLimits(heif=os.environ.get("DEBLUR_HEIF", "") in YES))
+    """``DEBLUR_HEIF`` says whether HEIC and AVIF are read, too: two decoders more that strangers can reach."""
     slots: int = 1
     """Photos at once. The engine uses every core for one, so a second only makes both wait."""
     waiting: int = field(default_factory=lambda: 2 * (os.cpu_count() or 1))
