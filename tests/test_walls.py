@@ -29,7 +29,7 @@ ORDER = (
     ("library",),
     ("training",),
     ("benchmarks",),
-    ("demo",),
+    ("demo", "staging"),
     ("cli",),
     ("__main__",),
 )

@@ -13,8 +13,8 @@ STARTS = {
 RAW = "A camera's RAW file is not restored. Develop it to JPEG, PNG or TIFF with 8 bits a channel first."
 
 
-def own_format(data: bytes, own: bool) -> str | None:
-    """Pillow's format for what is read only among one's ``own`` files: HEIF or AVIF. None: one of the usual formats.
+def heif_format(data: bytes, heif: bool) -> str | None:
+    """Pillow's format for what is read only where ``heif`` says so: HEIF or AVIF. None: one of the usual formats.
 
     Raises:
         UnsupportedPhoto: another kind, or one that is not read here.
@@ -22,14 +22,14 @@ def own_format(data: bytes, own: bool) -> str | None:
     kind = kind_of(data)
     if not kind:
         return None
-    if own and kind == "AVIF" and features.check("avif"):
+    if heif and kind == "AVIF" and features.check("avif"):
         return "AVIF"
-    if own and kind == "HEIC" and _reads_heic():
+    if heif and kind == "HEIC" and _reads_heic():
         return "HEIF"
     if kind == "RAW":
         raise UnsupportedPhoto(RAW)
     way_out = "Save it as JPEG, PNG, WebP or TIFF."
-    if own and kind == "HEIC":
+    if heif and kind == "HEIC":
         way_out = "Install what reads it (pip install pillow-heif), or save it as JPEG."
     raise UnsupportedPhoto(f"The image is {kind}, which is not read here. {way_out}")
 

@@ -23,7 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from deblur import colour, deep, jpeg_pixels, metadata, pages, png_chunks
 from deblur.errors import DeblurError, PhotoTooLarge, RequestError, UnreadablePhoto, UnsupportedPhoto
 from deblur.files import pasteable
-from deblur.image_kinds import RAW, own_format
+from deblur.image_kinds import RAW, heif_format
 
 Pixels = NDArray[np.float32]
 """``(H, W, 3)`` float32, sRGB, in ``[0, 1]``: what networks and metrics see."""
@@ -68,7 +68,7 @@ class DecodeLimits:
         decode_mb: that decoding takes.
         jpeg_scans: of a progressive JPEG.
         jpeg_scan_pixels: scans x pixels.
-        own: a file of the person at the keyboard: HEIC and AVIF are read, too.
+        heif: HEIC and AVIF are read, too, and become JPEG or PNG.
         in_memory: what decoding and restoring take must be available.
         first_of_many: of an animation or a file of several pages the first is taken; else such a file is refused.
         private: position, serial numbers, owner and comments are taken, too.
@@ -79,13 +79,13 @@ class DecodeLimits:
     decode_mb: float = 800
     jpeg_scans: float = 100
     jpeg_scan_pixels: float = 2e9
-    own: bool = False
+    heif: bool = False
     in_memory: bool = False
     first_of_many: bool = True
     private: bool = False
 
 
-OWN_FILES = DecodeLimits(inf, inf, inf, jpeg_scan_pixels=inf, own=True, in_memory=True)
+OWN_FILES = DecodeLimits(inf, inf, inf, jpeg_scan_pixels=inf, heif=True, in_memory=True)
 """Files of the person at the keyboard: what this machine can hold."""
 
 ANY_SIZE = replace(OWN_FILES, jpeg_scans=inf, in_memory=False)
@@ -145,10 +145,10 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
     """
     if not data:
         raise UnreadablePhoto("The image is empty (0 bytes). Send the bytes of a JPEG, PNG, WebP, TIFF, BMP or GIF.")
-    own = own_format(data, limits.own)
+    heif = heif_format(data, limits.heif)
     _check_scans_of_jpeg(data, limits)
     try:
-        with quiet(), Image.open(BytesIO(data), formats=(own,) if own else OPENED) as image:
+        with quiet(), Image.open(BytesIO(data), formats=(heif,) if heif else OPENED) as image:
             _check_header(image, data, limits)
             if image.format in ("JPEG", "MPO"):
                 rgb = jpeg_pixels.decoded(data, image.size, cmyk=image.mode == "CMYK")
@@ -171,8 +171,8 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
     except MemoryError as error:
         raise PhotoTooLarge("The image does not fit into memory. Scale it down.") from error
     except UnidentifiedImageError as error:
-        if own:
-            raise UnreadablePhoto(f"The {own} image is broken or cut short. Send it again.") from error
+        if heif:
+            raise UnreadablePhoto(f"The {heif} image is broken or cut short. Send it again.") from error
         raise UnreadablePhoto(
             "These bytes are not an image that can be read. Allowed are JPEG, PNG, WebP, TIFF, BMP and GIF."
         ) from error

@@ -20,6 +20,7 @@ from deblur.cli.doctor import doctor
 from deblur.cli.evaluate import evaluate
 from deblur.cli.export import export
 from deblur.cli.importing import import_onnx
+from deblur.cli.package import package
 from deblur.cli.pairs import pairs
 from deblur.cli.promote import promote
 from deblur.cli.register import register
@@ -92,6 +93,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "restore": restore,
     "compare": compare,
     "serve": serve,
+    "package": package,
     "evaluate": evaluate,
     "promote": promote,
     "card": card,

@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
 
 from deblur.cli.console import complain, say
 from deblur.cli.opening import Chosen, Ran, Running, opener
@@ -35,6 +37,7 @@ def serve(
     warm: bool = True,
     key_file: Path | None = None,
     cors: tuple[str, ...] = (),
+    heif: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
     """Serve the HTTP API: POST a photo to /api/deblur.
 
@@ -51,8 +54,11 @@ def serve(
         warm: Open the models and compute a tile before the first request.
         key_file: File with the key that photos need (Authorization: Bearer KEY); by default DEBLUR_KEY, else no key.
         cors: Origins of pages that may call the API from a browser, such as https://example.org.
+        heif: Read AVIF, too, and HEIC where pillow-heif is installed; DEBLUR_HEIF=1 does the same.
     """
+    from deblur.images import DecodeLimits
     from deblur.serving.api import create_app
+    from deblur.serving.limits import Limits
     from deblur.serving.standalone import Standalone
 
     key = _key(key_file)
@@ -65,7 +71,8 @@ def serve(
     with ExitStack() as closed:
         for store in stores.values():
             closed.enter_context(closing(store))
-        app = create_app(stores, standalone=standalone)
+        limits = Limits(decode=DecodeLimits(heif=True)) if heif else Limits()
+        app = create_app(stores, limits, standalone=standalone)
         return run(app, host, port, "serving on {url}  (POST /api/deblur, GET /api/health)")
 
 

@@ -44,7 +44,7 @@ from deblur.serving.wish import number
 from deblur.synthesis.frozen import degraded, frozen_kernels
 
 LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.IGNORECASE)
-UPLOADS = Limits(body_mb=40, decode=DecodeLimits(own=True))
+UPLOADS = Limits(body_mb=40, decode=DecodeLimits(heif=True))
 UPLOADS_KEPT, CACHED = 4, 8
 MOST_NOISE = 50
 DIFFERENCE_GAIN = 4

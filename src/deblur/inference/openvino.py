@@ -19,6 +19,9 @@ from deblur.inference.engine import Precision, Run, Tiles
 SHAPES_KEPT = 3
 """Each holds a copy of the weights and the tensors of a tile: 120 MB for DeblurUNet at 576x528 in bf16."""
 
+UNUSED = ("openvino_telemetry", "openvino.tools.ovc")
+"""Would report each import; would take a third of the import for a converter of models."""
+
 PRECISION = "deblur_precision"
 """A word in a file's metadata: a network that loses too much in bf16, or of which nobody knows, says it is f32."""
 
@@ -30,7 +33,8 @@ def _core() -> Any:
     Each core gives its thread a signal stack of its own, and when it goes, the one that was there when it came. Cores
     that go in another order than they came would leave a stack that is no more: the next signal would end the process.
     """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it would report each import
+    for module in UNUSED:
+        sys.modules.setdefault(module, None)  # type: ignore[arg-type]  # OpenVINO goes on without it
     import openvino
 
     return openvino.Core()

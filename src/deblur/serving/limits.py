@@ -15,6 +15,7 @@ Left = asyncio.Task[Exception]
 """Done once a request need not be answered any more; its result says why."""
 
 TOLD_CHARS = 60
+YES = ("1", "true", "yes")
 
 
 def told(word: str) -> str:
@@ -27,7 +28,8 @@ class Limits:
     """Limits of the service."""
 
     body_mb: float = 20.0
-    decode: DecodeLimits = DecodeLimits()
+    decode: DecodeLimits = field(default_factory=lambda: DecodeLimits(heif=os.environ.get("DEBLUR_HEIF", "") in YES))
+    """``DEBLUR_HEIF`` says whether HEIC and AVIF are read, too: two decoders more that strangers can reach."""
     slots: int = 1
     """Photos at once. The engine uses every core for one, so a second only makes both wait."""
     waiting: int = field(default_factory=lambda: 2 * (os.cpu_count() or 1))

@@ -1,0 +1,30 @@
+"""``deblur package``: the folder that is published to Azure Functions, or built into an image."""
+
+from pathlib import Path
+from typing import Literal
+
+from deblur.cli.console import say
+from deblur.files import pasteable
+
+
+def package(
+    model: str | None = None, out: Path = Path("build/azure"), engine: Literal["openvino", "onnxruntime"] = "openvino"
+) -> int:
+    """Stage the folder that is deployed: the app, the modules that it needs, a model, and its requirements.
+
+    Args:
+        model: A model folder, models:/NAME@champion, or bundled; by default what restores here.
+        out: Where to. What was staged there before is replaced.
+        engine: What runs the network there; openvino is faster on x86-64, onnxruntime runs everywhere.
+    """
+    from deblur import project
+    from deblur.cli.named import BUNDLED, bundled_folder
+    from deblur.library import locate
+    from deblur.staging import stage
+
+    folder = bundled_folder() if model == BUNDLED else locate(model)
+    staged = stage(project.root(), folder, out, engine)
+    say(f"{staged.modules} modules and what goes with them, {staged.code_bytes / 1e6:.1f} MB")
+    say(f"{staged.model.label}, {staged.model_bytes / 1e6:.1f} MB")
+    say(pasteable(out))
+    return 0
