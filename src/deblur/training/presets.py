@@ -1,6 +1,7 @@
-"""Presets: settings by name that go well together, a row each. What a row leaves out is as published.
+"""Presets: settings by name that go well together, a row each. What a row leaves out is as in the first.
 
-All keep the spine: a U-Net, MS-SSIM + Charbonnier, clipped gradients, the checkpoint with the best PSNR.
+The first four are the spine: a U-Net, MS-SSIM + Charbonnier, clipped gradients, the checkpoint with the best PSNR. The
+others are four more published systems (documentation/systems): a network, an objective, a source and a schedule each.
 """
 
 from typing import Any
@@ -17,4 +18,62 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 4e-3,
     },
     "fast": {"network": "FastUNet", "tile_size": 1024, "batch_size": 8, "learning_rate": 1e-3},
+    "nafnet": {
+        "network": "NAFNet",
+        "loss": ("charbonnier=1",),
+        "batch_size": 32,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.0,
+    },
+    "ecanet-kd": {
+        "network": "EcaUNet",
+        "loss": ("l1=0.3", "teacher:l1=0.7"),
+        "blur": "motion-jpeg",
+        "batch_size": 16,
+        "num_epochs": 100,
+        "learning_rate": 1e-3,
+        "schedule": "restarts",
+    },
+    "senet-kd": {
+        "network": "SeUNet",
+        "loss": ("l1=1", "teacher:l1=0.5", "teacher:features=0.1", "ssim=0.2"),
+        "batch_size": 16,
+        "accumulate": 2,
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "schedule": "restarts",
+        "eval_every": 5,
+    },
+    "msafn": {
+        "network": "Msafn",
+        "loss": ("l1=1", "ssim=0.2"),
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "schedule": "onecycle",
+    },
+    "light-msafn": {
+        "network": "LightMsafn",
+        "loss": ("l1=0.5", "teacher:l2=0.5", "teacher:features=0.1"),
+        "teacher_decay": "cosine",
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+        "schedule": "onecycle",
+        "centralise": True,
+    },
+    "nafnet-leaves": {
+        "network": "NAFNet",
+        "width": 16,
+        "train_data": ("leaves",),
+        "loss": ("charbonnier=1",),
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.0,
+    },
+    "stacked-leaves": {
+        "network": "StackedConv",
+        "train_data": ("leaves",),
+        "loss": ("l2=1",),
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+    },
 }
