@@ -65,6 +65,7 @@ async function run(photo) {
   const result = await attempt(photo, 1, () => again(photo));
   if (!result) return;
   change(photo, {state: "done", result});
+  if (photo.megapixels) known.seconds_per_megapixel = taken(result) / photo.megapixels;  // newer than what was told
   if (photo === chosen) show(photo, true);
 }
 
