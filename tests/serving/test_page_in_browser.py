@@ -86,6 +86,16 @@ class Visit:
         self.wait(f"#strip li:nth-child({len(files)}) .done")
         self.wait(".stage.both")
 
+    def drag(self, start: tuple[int, int], end: tuple[int, int]) -> None:
+        """With the mouse, from a point of the stage to another."""
+        box = self.page.locator("#stage").bounding_box()
+        assert box
+        self.page.mouse.move(box["x"] + start[0], box["y"] + start[1])
+        self.page.mouse.down()
+        self.page.mouse.move(box["x"] + end[0], box["y"] + end[1])
+        self.page.mouse.up()
+        self.drawn()
+
     def drawn(self) -> None:
         """Wait until what was asked for is on the canvas."""
         self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
@@ -201,14 +211,20 @@ def test_strength_is_blended_as_the_service_does(
     assert (name, data) == ("china.deblurred.png", served(address, pictures["china"], "?strength=0.4"))
 
 
-def test_zoom_loupe_and_pan(visit: Callable[..., Visit], address: str, pictures: dict[str, Path]) -> None:
+def test_drag_zoom_pan_and_loupe(visit: Callable[..., Visit], address: str, pictures: dict[str, Path]) -> None:
     tab = visit(address, viewport={"width": 700, "height": 600})
     tab.restored(pictures["china"])
+    tab.drag((300, 150), (400, 150))
+    divided = tab.page.input_value("#divide")
+    assert float(divided) > 55
     tab.page.click("text=200 %")
     tab.drawn()
     assert tab.page.get_attribute("[data-zoom='2']", "aria-pressed") == "true"
     assert tab.corner()[1] == 0, "the photo reaches over the stage"
     seen = tab.page.locator("#canvas").screenshot()
+    tab.drag((100, 100), (160, 130))
+    dragged = tab.page.locator("#canvas").screenshot()
+    assert tab.page.input_value("#divide") == divided
     tab.page.focus("#divide")
     tab.page.keyboard.press("Shift+ArrowDown")
     tab.drawn()
@@ -216,7 +232,7 @@ def test_zoom_loupe_and_pan(visit: Callable[..., Visit], address: str, pictures:
     tab.page.keyboard.press("l")
     tab.drawn()
     magnified = tab.page.locator("#canvas").screenshot()
-    assert len({seen, panned, magnified}) == 3
+    assert len({seen, dragged, panned, magnified}) == 4
     tab.page.keyboard.press("0")
     tab.drawn()
     assert tab.page.get_attribute("#fit", "aria-pressed") == "true"
