@@ -1,27 +1,33 @@
 """The page in a real browser, against the real service with the model that comes with the package."""
 
 import json
+import re
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
 from PIL import Image
 from starlette.applications import Starlette
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deblur.data.photos import SharpPhoto, shaken
+from deblur.inference.engine import Tiles
 from deblur.inference.locating import bundled_model
-from deblur.inference.model_folder import open_model
+from deblur.inference.model_folder import Model, open_model
+from deblur.inference.restorer import Restorer
+from deblur.inference.tiling import Tiling
 from deblur.serving.api import create_app
 from deblur.serving.model_store import ModelStore
-from deblur.serving.problems import problem
 from tests.listening import serving
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (dev.py installs it)")
@@ -35,10 +41,15 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium (on Debian:
 
 
 @pytest.fixture(scope="module")
-def app() -> Starlette:
+def model() -> Model:
     folder = bundled_model()
     assert folder
-    return create_app(ModelStore(lambda: folder, lambda _: open_model(folder)))
+    return open_model(folder)
+
+
+@pytest.fixture(scope="module")
+def app(model: Model) -> Starlette:
+    return create_app(ModelStore(Path, lambda _: model))
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +78,27 @@ class Visit:
     def add(self, *files: Path) -> None:
         self.page.set_input_files("#files", files)
 
-    def wait(self, selector: str) -> None:
-        self.page.wait_for_selector(selector, timeout=20_000)
+    def wait(self, selector: str, state: str = "visible") -> None:
+        self.page.wait_for_selector(selector, timeout=20_000, state=state)
 
     def restored(self, *files: Path) -> None:
         self.add(*files)
         self.wait(f"#strip li:nth-child({len(files)}) .done")
         self.wait(".stage.both")
+
+    def drag(self, start: tuple[int, int], end: tuple[int, int]) -> None:
+        """With the mouse, from a point of the stage to another."""
+        box = self.page.locator("#stage").bounding_box()
+        assert box
+        self.page.mouse.move(box["x"] + start[0], box["y"] + start[1])
+        self.page.mouse.down()
+        self.page.mouse.move(box["x"] + end[0], box["y"] + end[1])
+        self.page.mouse.up()
+        self.drawn()
+
+    def drawn(self) -> None:
+        """Wait until what was asked for is on the canvas."""
+        self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def download(self) -> tuple[str, bytes]:
         with self.page.expect_download() as waiting:
@@ -157,7 +182,7 @@ def test_a_photo_is_restored_compared_and_downloaded(
     for way, presses in (("ArrowLeft", 10), ("ArrowRight", 20)):
         for _ in range(presses):
             tab.page.keyboard.press(way)
-        tab.page.wait_for_timeout(60)
+        tab.drawn()
         shown[way] = tab.pixel(left + spot[1], top + spot[0])
     assert tab.page.input_value("#divide") == "60"
     assert shown["ArrowLeft"] == rgb(answer)[spot].tolist(), "right of the divider lies the restored photo"
@@ -172,7 +197,7 @@ def test_strength_is_blended_as_the_service_does(
     tab.page.focus("#divide")
     tab.page.keyboard.press("Home")
     tab.page.fill("#strength", "0.4")
-    tab.page.wait_for_timeout(60)
+    tab.drawn()
     assert len(tab.posts) == 1, "nobody was asked again"
     whole, wanted = (rgb(served(address, pictures["china"], query)) for query in ("", "?strength=0.4"))
     height, width = wanted.shape[:2]
@@ -186,23 +211,30 @@ def test_strength_is_blended_as_the_service_does(
     assert (name, data) == ("china.deblurred.png", served(address, pictures["china"], "?strength=0.4"))
 
 
-def test_zoom_loupe_and_pan(visit: Callable[..., Visit], address: str, pictures: dict[str, Path]) -> None:
+def test_drag_zoom_pan_and_loupe(visit: Callable[..., Visit], address: str, pictures: dict[str, Path]) -> None:
     tab = visit(address, viewport={"width": 700, "height": 600})
     tab.restored(pictures["china"])
+    tab.drag((300, 150), (400, 150))
+    divided = tab.page.input_value("#divide")
+    assert float(divided) > 55
     tab.page.click("text=200 %")
+    tab.drawn()
     assert tab.page.get_attribute("[data-zoom='2']", "aria-pressed") == "true"
     assert tab.corner()[1] == 0, "the photo reaches over the stage"
     seen = tab.page.locator("#canvas").screenshot()
+    tab.drag((100, 100), (160, 130))
+    dragged = tab.page.locator("#canvas").screenshot()
+    assert tab.page.input_value("#divide") == divided
     tab.page.focus("#divide")
     tab.page.keyboard.press("Shift+ArrowDown")
-    tab.page.wait_for_timeout(60)
+    tab.drawn()
     panned = tab.page.locator("#canvas").screenshot()
     tab.page.keyboard.press("l")
-    tab.page.wait_for_timeout(60)
+    tab.drawn()
     magnified = tab.page.locator("#canvas").screenshot()
-    assert len({seen, panned, magnified}) == 3
+    assert len({seen, dragged, panned, magnified}) == 4
     tab.page.keyboard.press("0")
-    tab.page.wait_for_timeout(60)
+    tab.drawn()
     assert tab.page.get_attribute("#fit", "aria-pressed") == "true"
 
 
@@ -231,6 +263,33 @@ def test_what_the_browser_cannot_show_is_restored_and_offered(
     assert tab.download() == ("chelsea.deblurred.tif", served(address, pictures["chelsea"]))
 
 
+def test_models_are_chosen_and_tiles_are_counted(
+    visit: Callable[..., Visit], model: Model, pictures: dict[str, Path]
+) -> None:
+    alone = pytest.importorskip("deblur.serving.standalone", reason="this service has one model and tells of no tiles")
+
+    def slow(tiles: Tiles) -> Tiles:
+        time.sleep(0.25)
+        return tiles
+
+    slowly = Model(model.info, Restorer(slow, Tiling(96, 16)))
+    stores = {"slow": ModelStore(Path, lambda _: slowly), "fast": ModelStore(Path, lambda _: model)}
+    with serving(create_app(stores, standalone=alone.Standalone())) as port:
+        tab = visit(f"http://127.0.0.1:{port}/")
+        tab.wait("#model option", state="attached")
+        assert tab.page.is_hidden("#key-panel"), "no key is needed"
+        watch = "new MutationObserver(() => steps.push(step.textContent)).observe(step, {childList: true})"
+        tab.page.evaluate(f"window.steps = []; {watch}")
+        tab.restored(pictures["china"])
+        told = [step for step in tab.page.evaluate("steps") if re.fullmatch(r"Restoring, \d+ of \d+ tiles", step)]
+        assert told == sorted(told)
+        assert len(set(told)) > 1
+        tab.page.select_option("#model", "fast")
+        tab.wait("#strip .waiting, #strip .sending, #strip .restoring")
+        tab.wait("#strip .done")
+        assert [parse_qs(urlsplit(url).query)["model"] for url in tab.posts] == [["slow"], ["fast"]]
+
+
 def test_dropped_and_pasted(visit: Callable[..., Visit], address: str, pictures: dict[str, Path]) -> None:
     tab = visit(address)
     script = """([bytes, name, kind]) => {
@@ -255,16 +314,14 @@ class Doorkeeper:
     busy: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope.get("headers", []))
         if scope["type"] == "http" and scope["path"] == "/api/deblur":
-            if self.key and headers.get(b"x-functions-key", b"").decode() != self.key:
-                return await problem(401, "key-required", "Send the key.")(scope, receive, send)
-            if self.key and headers.get(b"authorization") != f"Bearer {self.key}".encode():
-                return await problem(401, "key-required", "Send the key.")(scope, receive, send)
+            headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+            keys = {headers.get("authorization", "").removeprefix("Bearer "), headers.get("x-functions-key", "")}
+            if self.key and keys != {self.key}:
+                return await Response(status_code=401)(scope, receive, send)
             if self.busy:
                 self.busy -= 1
-                answer = problem(503, "busy", "All places are taken.", {"Retry-After": "1"})
-                return await answer(scope, receive, send)
+                return await Response(status_code=503, headers={"Retry-After": "1"})(scope, receive, send)
         return await self.app(scope, receive, send)
 
 
@@ -331,9 +388,8 @@ def test_axe_finds_nothing(visit: Callable[..., Visit], address: str, pictures: 
         assert not found, f"{state}: " + json.dumps([(each["id"], each["nodes"][0]["html"]) for each in found])
 
     check("welcome")
-    tab.page.click("#key-panel summary")
+    tab.page.evaluate("Object.assign(document.getElementById('key-panel'), {hidden: false, open: true})")
     check("key")
-    tab.page.click("#key-panel summary")
     tab.restored(pictures["coffee"])
     check("result")
     tab.add(pictures["broken"])

@@ -65,6 +65,7 @@ async function run(photo) {
   const result = await attempt(photo, 1, () => again(photo));
   if (!result) return;
   change(photo, {state: "done", result});
+  if (photo.megapixels) known.seconds_per_megapixel = taken(result) / photo.megapixels;  // newer than what was told
   if (photo === chosen) show(photo, true);
 }
 
@@ -107,7 +108,7 @@ async function ask(photo, strength, stop) {
   const sent = share => {
     if (stop.aborted || photo.state !== "sending") return;
     change(photo, {step: `Sending, ${percent(share)}`, share: SENDING * share});
-    if (share === 1) watch(photo, id);
+    if (share === 1) watch(photo, id, stop);
   };
   for (let tries = 1; ; tries++) {
     change(photo, {state: "sending", step: "Sending", share: 0, problem: null});
@@ -125,12 +126,13 @@ async function ask(photo, strength, stop) {
 }
 
 /** Until the answer comes: tiles where the service tells of them, else what such a photo took before. */
-async function watch(photo, id) {
-  const started = performance.now(), guess_s = known.seconds_per_megapixel * photo.megapixels;  // NaN: nobody knows
+async function watch(photo, id, stop) {
+  const started = performance.now(), guess_s = known.seconds_per_megapixel * photo.megapixels;  // 0, NaN: nobody knows
   change(photo, {state: "restoring", step: "Restoring", share: undefined});
-  for (let asks = id; photo.state === "restoring"; await pause(POLL_MS)) {
+  const over = () => photo.state !== "restoring" || stop.aborted;
+  for (let asks = id; !over(); await pause(POLL_MS)) {
     const tiles = asks && await service.progress(id);
-    if (photo.state !== "restoring") return;
+    if (over()) return;
     asks &&= tiles;  // a service that cannot tell is not asked again
     if (tiles?.total > 1) {
       const share = SENDING + (1 - SENDING) * tiles.done / tiles.total;
@@ -165,7 +167,7 @@ function choose(photo) {
   at("work").hidden = !photo;
   if (!photo) return void viewer.show(null, null);
   change(photo, {});
-  photo.row.scrollIntoView({block: "nearest"});
+  at("strip").scrollLeft = photo.row.offsetLeft - at("strip").offsetLeft - photo.row.offsetWidth;
   show(photo);
 }
 

@@ -16,7 +16,7 @@ export class Problem extends Error {
   }
 
   /** Whether the same photo may go through another time. */
-  get passes() { return [0, 401, 408].includes(this.status) || this.status >= 500; }
+  get passes() { return [0, 408].includes(this.status) || this.status >= 500; }
 }
 
 function login() {  // as `deblur serve` wants it, and as Azure does
