@@ -18,13 +18,14 @@ from deblur.data.doctor.files import look_at_all
 from deblur.data.doctor.registration import offset_of
 from deblur.data.doctor.splits import sequence_and_frame
 from deblur.data.frames import find_frames
-from deblur.data.pairs import find_pairs
-from deblur.data.photos import SharpPhoto, shaken
+from deblur.data.pairs import PairPixels, find_pairs
+from deblur.data.photos import SharpPhoto
 from deblur.data.sources import find_photos
 from deblur.errors import DataError
 from deblur.images import from_rgb8, to_rgb8
-from deblur.synthesis.kernels import shake_kernel
+from deblur.synthesis.kernels import recentred, shake_kernel
 from deblur.synthesis.light import to_linear
+from deblur.synthesis.uniform import blur
 from tests.conftest import SHARED
 
 NAMES = ("astronaut", "coffee", "chelsea", "china", "rocket", "grace_hopper")
@@ -48,6 +49,14 @@ def good(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, SharpPhoto]
 def folder(good: Path, tmp_path: Path) -> Path:
     """A copy to break."""
     return Path(shutil.copytree(good, tmp_path / "set"))
+
+
+def shaken(photo: SharpPhoto, rng: np.random.Generator, extent_px: float) -> PairPixels:
+    """A pair whose blur has its centre of mass in the middle, so that its only shift is the one a test makes."""
+    kernel = recentred(shake_kernel(rng, extent_px))
+    margin = len(kernel) // 2
+    blurry = to_rgb8(blur(from_rgb8(photo.pixels), kernel))
+    return PairPixels(photo.name, blurry, photo.pixels[margin:-margin, margin:-margin])
 
 
 def save(path: Path, rgb: np.ndarray) -> None:

@@ -15,6 +15,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 ADVICE = {
     "unpaired": "Give blurry and sharp the same name, or remove the one that is alone.",
     "assumed_partners": "Check that these belong together. Equal names leave nothing to assume.",
+    "older_synthesis": "Use it as it is, or save it anew: by law 1 the sharp picture is not the one at half time.",
     "unreadable": "Fetch or make the file again.",
     "truncated": "The file was cut short: fetch it again.",
     "unsupported": "Save it as a single image with 8 bits a channel.",
