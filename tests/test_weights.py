@@ -11,6 +11,7 @@ import pytest
 from deblur.data.pairs import find_pairs
 from deblur.data.photos import HELD_BACK, SharpPhoto, shaken
 from deblur.errors import SettingError
+from deblur.evaluation.alignment import align
 from deblur.evaluation.scores import EvaluationSet
 from deblur.images import from_rgb8, to_rgb8
 from deblur.inference.locating import bundled_model
@@ -29,11 +30,15 @@ def model() -> Model:
 
 
 def test_they_sharpen_photographs_they_never_saw(model: Model, photos: dict[str, SharpPhoto]) -> None:
+    """After the best shift of each: where a shake was at half time, the blurry photograph does not tell."""
     pairs = [shaken(photos[name], np.random.default_rng((5, i)), 12.0) for i, name in enumerate(HELD_BACK)]
-    scores = EvaluationSet(pairs).score(model.restorer)
-    gains = [score.psnr_db - score.psnr_input_db for score in scores.images]
-    assert min(gains) > 0.2
-    assert np.mean(gains) > 1
+    restored = [to_rgb8(model.restorer(from_rgb8(pair.blurry))) for pair in pairs]
+    gains = [
+        align(answer, pair.sharp).psnr_db - align(pair.blurry, pair.sharp).psnr_db
+        for answer, pair in zip(restored, pairs, strict=True)
+    ]
+    assert min(gains) > 0
+    assert np.mean(gains) > 0.9
 
 
 @pytest.mark.parametrize(("name", "at_least_db"), [("astronaut", 34), ("china", 38), ("moon", 44)])

@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from deblur.data.pairs import PairPixels, evenly_chosen, fingerprint
 from deblur.data.photos import HELD_BACK, SharpPhoto, installed_photos, photos_in, shaken
 from deblur.data.sources import Mixture
 from deblur.errors import DataError, ModelError
+from deblur.evaluation.alignment import align
 from deblur.evaluation.panels import side_by_side, stacked
 from deblur.evaluation.scores import EvaluationSet
 from deblur.evaluation.statistics import Interval, bootstrap
@@ -92,15 +94,15 @@ class Restored:
     pair: PairPixels
     answer: Rgb8
 
-    @property
+    @cached_property
     def psnr_input_db(self) -> float:
-        """The blurry photo's PSNR."""
-        return psnr_db(self.pair.blurry, self.pair.sharp)
+        """The blurry photo's PSNR after the best shift: a shake does not tell where it was at half time."""
+        return align(self.pair.blurry, self.pair.sharp).psnr_db
 
-    @property
+    @cached_property
     def psnr_db(self) -> float:
-        """The answer's PSNR."""
-        return psnr_db(self.answer, self.pair.sharp)
+        """The answer's PSNR after its own best shift."""
+        return align(self.answer, self.pair.sharp).psnr_db
 
 
 def run_demo(folder: Path | None, console: Console) -> Interval:
@@ -253,7 +255,13 @@ def draw(restored: Sequence[Restored]) -> Image.Image:
 
 def report(restored: Sequence[Restored], result: Result, picture: Path, console: Console) -> Interval:
     """The table, the gain, and what to try next."""
-    table = Table("held-back photo", "blurry dB", "restored dB", "gain dB", title="means over three shakes")
+    table = Table(
+        "held-back photo",
+        "blurry dB",
+        "restored dB",
+        "gain dB",
+        title="means over three shakes, PSNR after the best shift",
+    )
     names = list(dict.fromkeys(item.photo for item in restored))
     gains = []
     for name in names:

@@ -1,5 +1,6 @@
 """``deblur synth``: leaves, photos and frames as sets on disk, refused in sentences, killed and finished."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,12 +15,14 @@ from PIL import Image
 
 from deblur.cli import main
 from deblur.data.crops import Key
+from deblur.data.doctor import examine, examine_folder
 from deblur.data.pairs import find_pairs
 from deblur.data.photos import SharpPhoto
-from deblur.data.saved import verify_set
+from deblur.data.saved import law_of, verify_set
 from deblur.data.sources import Reading, SourceName, open_source
 from deblur.images import read_rgb8
 from deblur.synthesis.draw import BlurRanges
+from deblur.synthesis.kernels import SYNTHESIS
 from deblur.synthesis.leaves import dead_leaves
 from tests.data.test_saved import contents
 
@@ -176,3 +179,26 @@ def test_ctrl_c_and_sigterm_end_it_without_a_traceback(tmp_path: Path, number: s
         process.kill()
     assert process.returncode == code
     assert "Traceback" not in error
+
+
+def test_a_set_of_another_law_is_told_and_not_gone_on_with(
+    tmp_path: Path, photo_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A set saved before laws were written down is of the first."""
+    out, arguments = tmp_path / "s", "--count 2 --size 64 --workers 1"
+    assert synth(out, f"photos:{photo_folder}", arguments) == 0
+    assert law_of(out) == SYNTHESIS
+    assert not any(finding.kind == "older_synthesis" for finding in examine_folder(out).findings)
+    manifest = json.loads((out / "manifest.json").read_text())
+    del manifest["settings"]["synthesis"]
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    assert law_of(out) == 1
+    (told,) = (
+        finding for finding in examine(find_pairs(out), quick=True).findings if finding.kind == "older_synthesis"
+    )
+    assert "law 1" in told.text
+    capsys.readouterr()
+    assert synth(out, f"photos:{photo_folder}", arguments) == 1
+    assert f"synthesis not said there, {SYNTHESIS} asked for" in " ".join(capsys.readouterr().err.split())
+    assert synth(tmp_path / "sharp", f"photos:{photo_folder}", f"{arguments} --sharp-only") == 0
+    assert law_of(tmp_path / "sharp") is None

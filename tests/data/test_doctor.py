@@ -18,13 +18,14 @@ from deblur.data.doctor.files import look_at_all
 from deblur.data.doctor.registration import offset_of
 from deblur.data.doctor.splits import sequence_and_frame
 from deblur.data.frames import find_frames
-from deblur.data.pairs import find_pairs
-from deblur.data.photos import SharpPhoto, shaken
+from deblur.data.pairs import PairPixels, find_pairs
+from deblur.data.photos import SharpPhoto
 from deblur.data.sources import find_photos
 from deblur.errors import DataError
 from deblur.images import from_rgb8, to_rgb8
-from deblur.synthesis.kernels import shake_kernel
+from deblur.synthesis.kernels import recentred, shake_kernel
 from deblur.synthesis.light import to_linear
+from deblur.synthesis.uniform import blur
 from tests.conftest import SHARED
 
 NAMES = ("astronaut", "coffee", "chelsea", "china", "rocket", "grace_hopper")
@@ -50,6 +51,14 @@ def folder(good: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(good, tmp_path / "set"))
 
 
+def shaken(photo: SharpPhoto, rng: np.random.Generator, extent_px: float) -> PairPixels:
+    """A pair whose blur has its centre of mass in the middle, so that its only shift is the one a test makes."""
+    kernel = recentred(shake_kernel(rng, extent_px))
+    margin = len(kernel) // 2
+    blurry = to_rgb8(blur(from_rgb8(photo.pixels), kernel))
+    return PairPixels(photo.name, blurry, photo.pixels[margin:-margin, margin:-margin])
+
+
 def save(path: Path, rgb: np.ndarray) -> None:
     Image.fromarray(rgb).save(path, compress_level=1)
 
@@ -69,7 +78,7 @@ def kinds(report: Report, *severities: str) -> set[str]:
 def test_a_good_set_is_good(good: Path) -> None:
     report = examine_folder(good, patch_px=256)
     assert kinds(report, "error", "warning") == set()
-    assert kinds(report, "note") == {"light"}
+    assert kinds(report, "note") - {"off_middle"} == {"light"}
     assert "linear light" in report.findings[0].text
     assert len(report.measures) == len(NAMES)
 
@@ -327,7 +336,7 @@ def test_frames_averaged_in_two_ways_are_told_apart(folder: Path) -> None:
         save(sharp, load(sharp)[margin:-margin, margin:-margin])
     report = examine_folder(folder)
     assert kinds(report, "error", "warning") == set()
-    assert kinds(report, "note") - {"too_small"} == {"mixed_light"}
+    assert kinds(report, "note") - {"too_small", "off_middle"} == {"mixed_light"}
 
 
 def test_a_jpeg_that_lost_data_but_not_its_end_marker(photos: dict[str, SharpPhoto], tmp_path: Path) -> None:
@@ -453,3 +462,30 @@ def test_real_pairs_are_good() -> None:
     report = examine_folder(pairs / "gopro" / "train", pairs / "gopro" / "val", patch_px=256, quick=True)
     assert kinds(report, "error", "warning") == set()
     assert report.looked_at["headers"] == sum(len(find_pairs(pairs / "gopro" / side)) for side in ("train", "val"))
+
+
+@pytest.mark.parametrize(("frames", "pairs", "told"), [(9, 6, ""), (8, 6, "in 5 of 6 pairs"), (8, 3, "too few")])
+def test_a_sharp_frame_that_is_not_in_the_middle_is_told(
+    tmp_path: Path, photos: dict[str, SharpPhoto], frames: int, pairs: int, told: str
+) -> None:
+    """Means of frames that move on by 2.5 to 4 px to all sides; of eight, the fifth is half a frame late."""
+    rng = np.random.default_rng(0)
+    for kind in ("blur", "sharp"):
+        (tmp_path / kind).mkdir()
+    for name in NAMES[:pairs]:
+        rgb, angle = photos[name].pixels, rng.uniform(0, 2 * np.pi)
+        step = rng.uniform(2.5, 4) * np.array([np.sin(angle), np.cos(angle)])
+        places = [(18 + step * (i - frames // 2)).round().astype(int) for i in range(frames)]
+        seen = [rgb[y : y + 260, x : x + 400] for y, x in places]
+        save(tmp_path / "blur" / f"{name}.png", np.mean(seen, axis=0).round().astype(np.uint8))
+        save(tmp_path / "sharp" / f"{name}.png", seen[frames // 2])
+    found = [finding.text for finding in examine_folder(tmp_path).findings if finding.kind == "off_middle"]
+    assert len(found) == bool(told)
+    assert all(told in text for text in found)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="real pairs are not here (../shared)")
+def test_the_frames_of_gopro_val_are_half_a_frame_late_and_those_of_reds_are_not() -> None:
+    found = {name: kinds(examine_folder(SHARED / "pairs" / name), "note") for name in ("gopro/val", "reds/val")}
+    assert "off_middle" in found["gopro/val"]
+    assert "off_middle" not in found["reds/val"]

@@ -1,4 +1,5 @@
-"""Degradation: what the formulas say, from real pixels only, a function of the generator alone, never a shift."""
+"""Degradation: what the formulas say, from real pixels only, a function of the generator alone, and the
+picture where the path was."""
 
 import pickle
 from dataclasses import fields, replace
@@ -91,8 +92,11 @@ def test_strength_lowers_the_psnr_of_blurry(photos: dict[str, SharpPhoto]) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_blur_leaves_the_picture_where_it_is(kind: str, photos: dict[str, SharpPhoto]) -> None:
-    """The shift between the two, by least squares on their slopes (Lucas & Kanade), pixels being codes."""
+def test_blurry_lies_where_the_path_was_on_average(kind: str, photos: dict[str, SharpPhoto]) -> None:
+    """The shift between the two, by least squares on their slopes (Lucas & Kanade), pixels being codes.
+
+    Optics and lines leave the picture where it is.
+    """
     ranges = replace(only(kind), encoded_share=1.0, thing_share=0.0)
     shifts = []
     for seed in range(6):
@@ -101,9 +105,11 @@ def test_every_kind_of_blur_leaves_the_picture_where_it_is(kind: str, photos: di
         assert psnr_db(*pair) < 45
         blurry, sharp = (gaussian_filter(image.mean(axis=2), 8)[24:-24, 24:-24] for image in pair)
         slopes = np.stack([slope.ravel() for slope in np.gradient((blurry + sharp) / 2)], axis=1)
-        shifts.append(np.linalg.lstsq(slopes, (sharp - blurry).ravel(), rcond=None)[0])
+        moves = isinstance(degradation.blur, Motion)
+        there = degradation.blur.displacements(np.zeros((1, 2)))[0].mean(axis=0)[::-1] if moves else np.zeros(2)
+        shifts.append(np.linalg.lstsq(slopes, (sharp - blurry).ravel(), rcond=None)[0] - there)
     assert np.abs(np.mean(shifts, axis=0)).max() < 0.1  # px
-    assert np.abs(shifts).max() < 0.3
+    assert np.abs(shifts).max() < 0.4
 
 
 @pytest.mark.parametrize("curve", [ENCODED, SRGB, Curve(2.2, 0.4)])

@@ -66,13 +66,15 @@ def test_a_rolling_camera_equals_many_turned_and_shifted_pictures(photos: dict[s
     assert np.sqrt(np.mean((without - expected) ** 2)) > 5 / 255
 
 
-def test_kernels_are_centred_wherever_the_camera_rolls() -> None:
+def test_kernels_lie_where_the_path_is_on_average_wherever_the_camera_rolls() -> None:
     blur = moving(5, 12.0, 0.02, (300.0, 200.0))
-    kernels = blur.kernels(np.array([(x, y) for x in (-60, 0, 60) for y in (-45, 45)], float), 30)
+    places = np.array([(x, y) for x in (-60, 0, 60) for y in (-45, 45)], float)
+    kernels, paths = blur.kernels(places, 30), blur.displacements(places)
     offset = np.arange(61) - 30
     assert np.allclose(kernels.sum(axis=(1, 2)), 1, atol=1e-5)
-    assert np.abs((kernels.sum(axis=1) * offset).sum(axis=1)).max() < 1e-3
-    assert np.abs((kernels.sum(axis=2) * offset).sum(axis=1)).max() < 1e-3
+    centres = np.stack([(kernels.sum(axis=axis) * offset).sum(axis=1) for axis in (1, 2)], axis=1)
+    assert np.abs(centres - paths.mean(axis=1)).max() < 1e-3
+    assert np.abs(paths[:, 31:33].mean(axis=1)).max() < 1e-6, "at 0 at half time"
     assert np.abs(kernels[0] - kernels[-1]).max() > 0.01
 
 

@@ -52,11 +52,12 @@ def synth(
 
     from deblur.data.blurred import BlurredCrops
     from deblur.data.pairs import evenly_chosen
-    from deblur.data.saved import save_set
+    from deblur.data.saved import LAW, save_set
     from deblur.data.scenes import write_scenes
     from deblur.data.sources import Reading, SourceName, open_source
     from deblur.synthesis.degradations import ranges_of
     from deblur.synthesis.draw import strength_of
+    from deblur.synthesis.kernels import SYNTHESIS
 
     if size < 8 or seed < 0 or (count is not None and count < 1):
         raise SettingError(f"--size is {size}, --seed {seed}, --count {count}; they must be at least 8, 0 and 1.")
@@ -78,6 +79,7 @@ def synth(
         count = opened.images if count is None else count
         settings |= {"size_px": size, "seed": seed, "severity": strength}
         settings |= {} if blur == "camera" else {"blur": blur}
+        settings |= {} if sharp_only else {LAW: SYNTHESIS}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(escape(pasteable(out.name)), total=count)

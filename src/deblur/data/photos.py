@@ -68,7 +68,10 @@ def photos_in(folder: Path, at_most: int = 1000, side_px: int = 16_384) -> list[
 
 
 def shaken(photo: SharpPhoto, rng: np.random.Generator, extent_px: float) -> PairPixels:
-    """A whole photo and its blurred self, both cropped to where the blur saw only real pixels, rounded to 8 bit."""
+    """A whole photo and its blurred self, both cropped to where the blur saw only real pixels, rounded to 8 bit.
+
+    The sharp one is the picture at half time, so the two may lie pixels beside each other (``evaluation.alignment``).
+    """
     kernel = shake_kernel(rng, extent_px)
     margin = kernel.shape[0] // 2
     sharp = photo.pixels[margin:-margin, margin:-margin]

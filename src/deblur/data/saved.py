@@ -29,6 +29,8 @@ Make = Callable[[int], dict[str, Rgb8]]
 
 FORMAT = 1
 MANIFEST_FILE = "manifest.json"
+LAW = "synthesis"
+"""Setting of a set whose blur was drawn: by which law (``synthesis.kernels.SYNTHESIS``). The first was not written."""
 BLOCK_BYTES = 4096
 """What a file takes up is a multiple of this."""
 
@@ -119,6 +121,15 @@ def is_saved_set(folder: Path) -> bool:
         return False  # somebody else's manifest
 
 
+def law_of(folder: Path) -> int | None:
+    """By which law the blur of the set saved in ``folder`` was drawn; None where it holds no set with drawn blur."""
+    if not is_saved_set(folder):
+        return None
+    settings = read_manifest(folder)["settings"]
+    drawn = "severity" in settings and not settings.get("sharp_only")
+    return int(settings.get(LAW, 1)) if drawn else None
+
+
 @contextmanager
 def _sole_writer(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the system gives it back however this process ends."""
@@ -155,7 +166,7 @@ def _begun(folder: Path, make: Make, wanted: dict[str, Any]) -> dict[str, Any]:
     manifest = read_manifest(folder)
     there, here = ({"count": of["count"], **of["settings"]} for of in (manifest, wanted))
     other = [
-        f"{name} {there.get(name)} there, {here.get(name)} asked for"
+        f"{name} {there.get(name, 'not said')} there, {here.get(name, 'not said')} asked for"
         for name in {**there, **here}
         if there.get(name) != here.get(name)
     ]

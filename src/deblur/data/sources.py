@@ -36,6 +36,7 @@ from deblur.data.scenes import FEWEST, scenes_of, split_scenes
 from deblur.errors import DataError, SettingError
 from deblur.images import SUFFIXES
 from deblur.synthesis.draw import BlurRanges
+from deblur.synthesis.kernels import SYNTHESIS
 
 if TYPE_CHECKING:
     from deblur.data.film import FilmCrops
@@ -379,8 +380,9 @@ def _by_scene(source: Source) -> list[Source]:
 
 
 def fingerprint_of(sources: Sequence[Source], ranges: BlurRanges = BlurRanges()) -> str:
-    """16 hex digits that change with any image, with the weights, and with measured kernels."""
+    """16 hex digits that change with any image, with the weights, with measured kernels and the law of synthesis."""
     told = [f"{source.name.kind} {source.name.weight:g} {source.fingerprint}" for source in sources]
+    told += [f"synthesis {SYNTHESIS}"] * any(not source.pairs for source in sources)
     told += [hashlib.sha256(kernel.array.tobytes()).hexdigest() for kernel in ranges.measured]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 

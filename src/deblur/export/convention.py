@@ -18,7 +18,7 @@ from deblur.data.photos import installed_photos
 from deblur.errors import DataError, ModelError
 from deblur.images import from_rgb8
 from deblur.inference.engine import Tiles
-from deblur.synthesis.kernels import shake_kernel
+from deblur.synthesis.kernels import recentred, shake_kernel
 from deblur.synthesis.uniform import blur
 
 Range = Literal["unit", "signed", "byte"]
@@ -156,7 +156,7 @@ def photographs(side_px: int) -> tuple[Tiles, Tiles]:
         raise DataError("No photographs are installed to try the network on: pip install 'deblurkit[train]'.")
     pairs: list[Tiles] = []
     for number, photo in enumerate(photos):
-        kernel = shake_kernel(np.random.default_rng(number), SHAKE_PX)
+        kernel = recentred(shake_kernel(np.random.default_rng(number), SHAKE_PX))  # sharpness is asked, not place
         margin, sharp = kernel.shape[0] // 2, from_rgb8(photo.pixels)
         pair = np.stack([blur(sharp, kernel), sharp[margin:-margin, margin:-margin]]).transpose(0, 3, 1, 2)
         crops = _crops(pair, side_px)

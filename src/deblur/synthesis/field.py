@@ -43,7 +43,7 @@ class Spot:
 
 @dataclass(frozen=True)
 class Motion:
-    """A path of the camera, ``(steps, 3)``: x and y in px, roll in rad, mean 0; it rolls about ``centre``."""
+    """A path of the camera, ``(steps, 3)``: x and y in px, roll in rad, 0 at half time; it rolls about ``centre``."""
 
     path: FixedArray
     centre: tuple[float, float] = (0.0, 0.0)

@@ -1,14 +1,17 @@
-"""Kernels: where the light of one point lands. All are non-negative, odd-sized, sum to 1, and do not move the picture.
+"""Kernels: where the light of one point lands. All are non-negative, odd-sized and sum to 1.
 
-Motion is a path of the camera, sampled at equal times and shared out among pixels; a path has its mean at 0, which is
-what keeps blurry and sharp aligned. Two models:
+Blurry and sharp agree on time: motion is a path of the camera, sampled at equal times and shared out among pixels, and
+a path is at 0 at half time, as the sharp frame of GoPro, REDS and every averaged film is the one in the middle of the
+exposure. So a single kernel may move the picture (its centre of mass is elsewhere where speed changes); the mean over
+draws does not. Kernels without time (optics, measured ones) have their centre of mass in the middle. Two models:
 
 * :func:`shake_trajectory`, a hand: velocity with inertia, random pushes, rare jolts (Boracchi & Foi, "Modeling the
   performance of image restoration from motion blur", IEEE TIP 2012; the same family in Kupyn et al., DeblurGAN, CVPR
   2018). Inertia is uniform in 0.7 to 0.98: from a tremble that turns often to a nearly straight drift, as in the paths
   measured by Levin et al. (CVPR 2009; kernels of 13 to 27 px) and Köhler et al. (ECCV 2012).
 * :func:`swing_trajectory`, a short exposure or a few frames of a film (GoPro, Nah et al. 2017; REDS, Nah et al. 2019):
-  there is no time to turn back. The heading turns by N(0, 0.5 rad) in all, the speed changes by up to 80 %.
+  there is no time to turn back. The heading turns by N(0, 0.7 rad) in all, the speed changes by up to 140 %: at
+  strength 0.6 the centre of mass lies 0.9 px from the middle in time (median), as real pairs lie beside each other.
 """
 
 from collections.abc import Sequence
@@ -23,7 +26,9 @@ from deblur.images import SUFFIXES, image_files, read_rgb8
 
 STEPS = 64
 JOLT_PROBABILITY = 0.03
-TURN_RAD, SPEED_CHANGE = 0.5, 0.8
+TURN_RAD, SPEED_CHANGE = 0.7, 1.4
+SYNTHESIS = 2
+"""By which law blur is drawn: 1 put a path's centre of mass in the middle, 2 its middle in time."""
 KERNEL_SIDE_PX, KERNEL_FILE_MB, KERNELS_AT_MOST = 255, 4, 10_000
 
 
@@ -47,7 +52,7 @@ class FixedArray:
 
 
 def shake_trajectory(rng: np.random.Generator, extent_px: float) -> NDArray[np.float64]:
-    """A path of ``(STEPS, 2)`` positions (x, y) in px, centred on its mean, ``extent_px`` across at its widest."""
+    """A path of ``(STEPS, 2)`` positions (x, y) in px, at 0 at half time, ``extent_px`` across at its widest."""
     inertia = rng.uniform(0.7, 0.98)
     angle = rng.uniform(0, 2 * np.pi)
     velocity = np.array([np.cos(angle), np.sin(angle)])
@@ -60,21 +65,23 @@ def shake_trajectory(rng: np.random.Generator, extent_px: float) -> NDArray[np.f
         velocity = inertia * velocity + (1 - inertia) * push * 3
         position = position + velocity
         positions[step] = position
-    return _centred(positions, extent_px)
+    return _placed(positions, extent_px)
 
 
 def swing_trajectory(rng: np.random.Generator, extent_px: float, steps: int = STEPS) -> NDArray[np.float64]:
-    """A smooth, slightly curved path of ``(steps, 2)`` positions (x, y) in px, centred, ``extent_px`` at its widest."""
+    """A smooth, slightly curved path: ``(steps, 2)`` positions (x, y) in px, 0 at half time, ``extent_px`` wide."""
     angle, turn = rng.uniform(0, 2 * np.pi), rng.normal(0, TURN_RAD)
     change = rng.uniform(-SPEED_CHANGE, SPEED_CHANGE)
     time = np.linspace(-0.5, 0.5, steps)
     heading, speed = angle + turn * time, 1 + change * time
     velocity = np.stack([speed * np.cos(heading), speed * np.sin(heading)], axis=1)
-    return _centred(np.cumsum(velocity, axis=0), extent_px)
+    return _placed(np.cumsum(velocity, axis=0), extent_px)
 
 
-def _centred(positions: NDArray[np.float64], extent_px: float) -> NDArray[np.float64]:
-    positions = positions - positions.mean(axis=0)
+def _placed(positions: NDArray[np.float64], extent_px: float) -> NDArray[np.float64]:
+    """At 0 at half time: there is a position then where their number is odd, or else it is half way between two."""
+    last = len(positions) - 1
+    positions = positions - (positions[last // 2] + positions[last - last // 2]) / 2
     widest = np.linalg.norm(np.ptp(positions, axis=0))
     return positions * (extent_px / max(float(widest), 1e-9))
 
@@ -113,7 +120,7 @@ def kernel_from_trajectory(
 
 
 def shake_kernel(rng: np.random.Generator, extent_px: float) -> NDArray[np.float32]:
-    """A random camera-shake kernel, ``extent_px`` across: ``(k, k)``, k odd, sums to 1, centred."""
+    """A random camera-shake kernel, ``extent_px`` across: ``(k, k)``, k odd, sums to 1."""
     return kernel_from_trajectory(shake_trajectory(rng, extent_px))
 
 

@@ -36,7 +36,7 @@ CACHE_LINE_S = 5.0
 FINDINGS_TOLD, SCENES_TOLD = 5, 20
 BROKEN = ("unreadable", "truncated", "unsupported", "bit_depth", "size", "too_small")
 """What skip_bad leaves out. Of pairs that train, each ends the run when it is drawn."""
-TOLD_NOTES = ("assumed_partners",)
+TOLD_NOTES = ("assumed_partners", "older_synthesis")
 
 
 @dataclass(frozen=True)

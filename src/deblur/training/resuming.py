@@ -109,10 +109,13 @@ def _begin_or_go_on(
             "a new run from its weights (init)."
         )
     if not resume and (differences or new_data):
-        why = "; ".join(differences) or "other images; with resume it would have gone on all the same"
+        why = (
+            "; ".join(differences)
+            or "other images, or another law of synthesis; with resume it would have gone on all the same"
+        )
         lines = [f"a new run: the one in {folder} is set aside in earlier/ there ({why})"]
         return Opened(RunRecord.begin(folder, name, settings, tags), b"", lines)
-    lines = ["the images have changed since this run began"] if new_data else []
+    lines = ["the images, or how they are blurred, have changed since this run began"] if new_data else []
     return _reopen(record, settings, tags, lines)
 
 

@@ -18,10 +18,11 @@ from deblur.data.doctor import splits
 from deblur.data.doctor.colours import exchanged_channels, other_colours
 from deblur.data.doctor.files import FileLook, is_empty, look_at_all, look_at_header
 from deblur.data.doctor.findings import ADVICE, Finding, Measures, Report, Severity, by_severity
-from deblur.data.doctor.listing import Item, assumed_partners, items_of, listed
+from deblur.data.doctor.listing import Item, assumed_partners, items_of, listed, other_law
 from deblur.data.doctor.registration import LEAST_SIDE_PX
 from deblur.data.frames import FramePair
 from deblur.data.pairs import ImageFile, PairFiles, evenly_chosen
+from deblur.data.saved import law_of
 
 __all__ = ["ADVICE", "Finding", "Measures", "Report", "Severity", "examine", "examine_folder"]
 
@@ -114,7 +115,7 @@ def _examined(
         of_part = [look for look in looks if look.item in inside]
         findings += of_pairs.judged_together([look.measures for look in of_part if look.measures], which)
         findings += _grey_among_colour(of_part)
-        findings += assumed_partners(part)
+        findings += assumed_partners(part) + other_law(part)
         findings += splits.duplicates(part, keys) + splits.motionless(part)
         findings += _too_small(of_part, patch_px, trains=part is train)
     findings += splits.near_duplicates([item for item in train if not item.is_pair], keys, pictures)
@@ -167,6 +168,8 @@ def _look_at_all(item: Item) -> Look:
         return Look(item, files, findings=findings)
     measures = of_pairs.measured(item, blurry, sharp)
     judged = of_pairs.judged(measures)
+    if law_of(item.files[0].parent.parent):  # how far a path's mean is from its middle was drawn, too
+        judged = [finding for finding in judged if finding.kind != "misaligned"]
     if files[0].grey == files[1].grey and not any(finding.kind in EXPLAINS_COLOURS for finding in judged):
         judged += other_colours(item, blurry, sharp)
     return Look(item, files, measures, findings + judged)

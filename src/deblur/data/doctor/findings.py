@@ -15,6 +15,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 ADVICE = {
     "unpaired": "Give blurry and sharp the same name, or remove the one that is alone.",
     "assumed_partners": "Check that these belong together. Equal names leave nothing to assume.",
+    "older_synthesis": "Use it as it is, or save it anew: by law 1 the sharp picture is not the one at half time.",
     "unreadable": "Fetch or make the file again.",
     "truncated": "The file was cut short: fetch it again.",
     "unsupported": "Save it as a single image with 8 bits a channel.",
@@ -31,6 +32,7 @@ ADVICE = {
     "swapped": "Look at the sheet: blur/ and sharp/ seem to be exchanged.",
     "different_picture": "The two images do not show the same: check how the names were matched.",
     "misaligned": "Register the two images, or take the frame in the middle of the exposure as the sharp one.",
+    "off_middle": "Take the frame in the middle of the exposure, an odd number being averaged: others teach a shift.",
     "scale": "One image is enlarged against the other: scale them alike.",
     "brightness": "Match exposure: the network learns the difference as if it were blur.",
     "tone_curve": "One image is linear or has another gamma: encode both as sRGB.",
@@ -60,7 +62,8 @@ class Measures:
     """What was measured of a pair; see ``registration`` and ``tones`` for the meaning.
 
     ``gradient_ratio``: gradient energy of the blurry image over that of the sharp one, both at half size, where noise
-    counts less. ``peak_px``: a second opinion on the shift, only where the first is in doubt.
+    counts less. ``path_px``: how long the blur is; ``beside``: how far from its centre the sharp image lies along it,
+    as a share of that. ``peak_px``: a second opinion on the shift, only where the first is in doubt.
     """
 
     name: str
@@ -73,6 +76,8 @@ class Measures:
     peak_px: float
     zoom_px: float
     hold: float
+    path_px: float
+    beside: float
     likeness: float
     brightness_levels: float
     exponent: float

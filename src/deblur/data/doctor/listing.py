@@ -9,7 +9,9 @@ from deblur.data.folders import PASSED_OVER, images_below
 from deblur.data.frames import FramePair
 from deblur.data.layout import Sides, matched, shown_stem, sides_of
 from deblur.data.pairs import ImageFile, PairFiles, pair_name
+from deblur.data.saved import law_of
 from deblur.errors import DataError
+from deblur.synthesis.kernels import SYNTHESIS
 
 NOT_READ = (".gif", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".exr", ".dng", ".cr2", ".nef", ".arw", ".raw")
 
@@ -74,6 +76,17 @@ def assumed_partners(items: Sequence[Item]) -> list[Finding]:
     blurry, sharp = (path.name for path in differ[0].files)
     text = f"{len(differ)} pairs whose names differ, such as {blurry} and {sharp}"
     return [Finding("assumed_partners", "note", tuple(str(path) for path in differ[0].files), text)]
+
+
+def other_law(items: Sequence[Item]) -> list[Finding]:
+    """Saved sets whose blur was drawn by another law than today's."""
+    folders = {item.files[0].parent.parent for item in items if item.is_pair}
+    laws = {folder: law_of(folder) for folder in sorted(folders)}
+    return [
+        Finding("older_synthesis", "note", (str(folder),), f"its blur was drawn by law {law}; today's is {SYNTHESIS}")
+        for folder, law in laws.items()
+        if law not in (None, SYNTHESIS)
+    ]
 
 
 def _pairs_of(sides: Sides, top: Path) -> tuple[list[Item], list[Finding]]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from deblur.data.doctor.findings import Finding, Measures, Severity
 from deblur.data.doctor.listing import Item
-from deblur.data.doctor.registration import offset_of, peak_px
+from deblur.data.doctor.registration import offset_of, path_of, peak_px
 from deblur.data.doctor.tones import tones_of
 from deblur.images import Rgb8
 
@@ -22,6 +22,9 @@ phase correlation says decides: alone it says up to 5.1 px of a good pair, too."
 SET_ERROR_PX, SET_WARNING_PX = 3.0, 1.5
 """For the median over the pairs of a set: it is up to 0.9 px over four good pairs, 0.2 px over 53."""
 SET_PAIRS = 4
+LONG_PX, BESIDE, BESIDE_SHARE, SURE = 8.0, 0.045, 1 / 3, 0.02
+"""Half a frame of eight is 6 % of the blur's length. Where the sharp frame is in the middle, speed that changes alone
+puts up to a third of the pairs beyond 4.5 %. Shorter blur cannot tell."""
 LEAST_HOLD = 0.3
 ZOOM_ERROR_PX, ZOOM_WARNING_PX = 5.0, 3.0
 LEAST_LIKENESS = 0.7
@@ -37,6 +40,7 @@ def measured(item: Item, blurry: Rgb8, sharp: Rgb8) -> Measures:
     grey = [Image.fromarray(rgb).convert("L").convert("F") for rgb in (blurry, sharp)]
     energies = [_gradient_energy(image) for image in grey]
     offset = offset_of(*grey)
+    path_px, along_x, along_y = path_of(*grey)
     reach = max(8, min(grey[0].size) // 4)
     x, y = (round(value) if abs(value) < reach else 0 for value in (offset.x_px, offset.y_px))
     width, height = grey[0].size
@@ -55,6 +59,8 @@ def measured(item: Item, blurry: Rgb8, sharp: Rgb8) -> Measures:
         peak_px=peak_px(*grey) if SHIFT_WARNING_PX <= offset.length_px < SHIFT_ERROR_PX else math.nan,
         zoom_px=offset.zoom_px,
         hold=offset.hold,
+        path_px=path_px,
+        beside=abs(offset.x_px * along_x + offset.y_px * along_y) / max(path_px, 1.0),
         likeness=offset.likeness,
         brightness_levels=tones.brightness_levels,
         exponent=tones.exponent,
@@ -96,7 +102,7 @@ def judged_together(measures: Sequence[Measures], which: str) -> list[Finding]:
         which: the set's name in sentences.
     """
     alike = [m for m in measures if m.likeness >= LEAST_LIKENESS]
-    return _swapped(alike) + _shifted(alike, which) + _light(alike, which)
+    return _swapped(alike) + (_shifted(alike, which) or _off_middle(alike, which)) + _light(alike, which)
 
 
 def _swapped(measures: Sequence[Measures]) -> list[Finding]:
@@ -128,6 +134,28 @@ def _shifted(measures: Sequence[Measures], which: str) -> list[Finding]:
     threshold = SET_ERROR_PX if severity == "error" else SET_WARNING_PX
     text = f"{which}, median of {len(certain)} pairs: blurry lies {x:+.1f} px to the right, {y:+.1f} px down"
     return [Finding("misaligned", severity, tuple(str(m.blurry) for m in certain), text, length, threshold)]
+
+
+def _off_middle(measures: Sequence[Measures], which: str) -> list[Finding]:
+    """Whether the sharp frames are not in the middle of the exposure: more pairs lie beside it than speed explains."""
+    certain = [m for m in measures if m.hold > LEAST_HOLD and m.path_px >= LONG_PX]
+    n, beside = len(certain), [m for m in certain if m.beside > BESIDE]
+    if not _exceeds(n, n):
+        text = f"{which}: {n} pairs with {LONG_PX:g} px of blur or more: too few to tell whether sharp is in its middle"
+        return [Finding("off_middle", "note", (), text)] if measures else []
+    if not _exceeds(len(beside), n):
+        return []
+    median = float(np.median([m.beside for m in certain]))
+    text = (
+        f"{which}: sharp lies beside the blur's middle in {len(beside)} of {n} pairs; median {median:.1%} of its length"
+    )
+    return [Finding("off_middle", "note", tuple(str(m.blurry) for m in beside), text, median, BESIDE)]
+
+
+def _exceeds(found: int, pairs: int) -> bool:
+    """Whether so many pairs lie beside the middle that chance has less than ``SURE`` of it (binomial)."""
+    p = BESIDE_SHARE
+    return sum(math.comb(pairs, k) * p**k * (1 - p) ** (pairs - k) for k in range(found, pairs + 1)) < SURE
 
 
 def _light(measures: Sequence[Measures], which: str) -> list[Finding]:

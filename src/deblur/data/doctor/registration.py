@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.fft import irfft2, rfft2
+from scipy.fft import fftfreq, irfft2, rfft2, rfftfreq
 from scipy.ndimage import affine_transform, gaussian_filter
 
 Plane = NDArray[np.float32]
@@ -25,6 +25,8 @@ SMOOTHING = 1.5
 STEPS = 6
 CLOSE_PX = 0.02
 FAINT_LEVELS = 2.0
+REDUCED, SLOW = 4, 0.04
+"""Cycles per px below which a spectrum tells how long its blur is; a quarter of the size holds them."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,29 @@ def offset_of(blurry: Image.Image, sharp: Image.Image) -> Offset:
         found, hold, likeness = _refined(moving, still, found / factor)
         found = found * factor
     return Offset(float(found[1]), float(found[0]), float(found[2]), hold, likeness)
+
+
+def path_of(blurry: Image.Image, sharp: Image.Image) -> tuple[float, float, float]:
+    """The blur as a straight path at constant speed: its length in px and its direction (x, y), of length 1.
+
+    A kernel's spectrum begins as ``exp(-w' C w / 2)`` with C its covariance, which the ratio of the spectra tells
+    whatever the shift, and a path of length L has L^2 / 12 along its direction. 0 px where the images are too small.
+    """
+    factor = REDUCED if min(sharp.size) >= WORKING_PX else 1
+    planes = [np.asarray(image.reduce(factor), np.float32) for image in (blurry, sharp)]
+    fade = np.hanning(planes[0].shape[0])[:, None] * np.hanning(planes[0].shape[1])
+    powers = [np.abs(rfft2((plane - plane.mean()) * fade)) ** 2 + 1e-9 for plane in planes]
+    y, x = np.meshgrid(fftfreq(fade.shape[0]), rfftfreq(fade.shape[1]), indexing="ij")
+    slow = (np.hypot(y, x) > 2 / min(fade.shape)) & (np.hypot(y, x) < SLOW * factor)
+    if slow.sum() < 16:
+        return 0.0, 1.0, 0.0
+    own, other = (power[slow] for power in powers)
+    weights = (own * other) ** 0.25  # of the square root of each squared residual
+    y, x = 2 * np.pi * y[slow], 2 * np.pi * x[slow]
+    terms = np.stack([-x * x, -2 * x * y, -y * y, np.ones_like(x)]) * weights
+    xx, xy, yy, _ = np.linalg.lstsq(terms.T, weights * np.log(own / other), rcond=None)[0]
+    variances, axes = np.linalg.eigh(np.array([[xx, xy], [xy, yy]]))
+    return factor * float(np.sqrt(12 * max(variances[1], 0.0))), float(axes[0, 1]), float(axes[1, 1])
 
 
 def peak_px(blurry: Image.Image, sharp: Image.Image) -> float:
