@@ -101,6 +101,13 @@ def test_it_restores_a_photo_as_this_checkout_does(ask: Ask, photos: dict[str, S
     assert np.abs(np.asarray(Image.open(BytesIO(photo.body)), np.float32) - expected).max() <= 1
 
 
+def test_its_page_comes_with_it(ask: Ask, staged: Path) -> None:
+    if not (staged / "deblur" / "serving" / "page").is_dir():
+        pytest.skip("the service has no page yet")
+    (page,) = ask([Asked("about", "GET", "/")])
+    assert (page.status, page.headers["content-type"].partition(";")[0]) == (200, "text/html")
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data is not beside this clone")
 def test_bad_files_are_answered_with_a_word(ask: Ask) -> None:
     """No crash, and no answer of 500."""
