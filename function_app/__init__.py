@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import azure.functions as func
+from starlette.applications import Starlette
 
 ROOT = Path(__file__).resolve().parents[1]
 if importlib.util.find_spec("deblur") is None:  # a checkout that is not installed; a deployed app has deblur/ beside it
@@ -57,3 +58,8 @@ async def deblur(req: func.HttpRequest, context: func.Context) -> func.HttpRespo
 async def about(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """The page, health, models and OpenAPI document; an app that takes no photos. AzureWebJobsDisableHomepage=true."""
     return await anonymous.handle_async(req, context)
+
+
+def service() -> Starlette:
+    """The same API for any other server: ``uvicorn --factory function_app:service`` (infra/Dockerfile)."""
+    return create_app(store)

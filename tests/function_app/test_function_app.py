@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 pytest.importorskip("azure_functions_runtime", reason="azure-functions-runtime is not installed (dev.py installs it)")
 
@@ -129,6 +130,16 @@ def test_it_is_found_in_a_checkout_that_is_not_installed() -> None:
     )
     done = subprocess.run([sys.executable, "-S", "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "None", done.stderr
+
+
+def test_another_server_gets_the_same_api(
+    fresh_store: None, model_folder: Path, photos: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import function_app
+
+    monkeypatch.setenv("DEBLUR_MODEL", str(model_folder))
+    answer = TestClient(function_app.service()).post("/api/deblur", content=jpeg(photos))
+    assert (answer.status_code, answer.headers["x-deblur-model"]) == (200, "tiny")
 
 
 def test_host_settings_leave_no_prefix() -> None:
