@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -17,17 +17,20 @@ from deblur.data.batches import first_crops
 from deblur.data.crops import RunOrder
 from deblur.data.loading import feed_of
 from deblur.data.sources import SourceName
+from deblur.data.teaching import SavedAnswers, holds_answers, read_answers
 from deblur.errors import SettingError
 from deblur.evaluation.scores import Scores
 from deblur.export.verified import Exported, export_verified
 from deblur.models import build, parameter_count
 from deblur.models.checkpoint import load_checkpoint, network_from, network_of
+from deblur.models.features import feature_channels
 from deblur.models.network import Network
 from deblur.registry.record import FINISHED, RunRecord
 from deblur.training.data import Data, Synthesis, open_data
 from deblur.training.device import pick_device, pick_precision
 from deblur.training.ending import closing
 from deblur.training.loop import Trainer
+from deblur.training.optimization import Decay
 from deblur.training.processes import Processes, joined
 from deblur.training.progress import Progress
 from deblur.training.registering import LAST_SHIPMENT_S, describe_model, register_record
@@ -35,9 +38,13 @@ from deblur.training.resuming import DATA, Opened, earlier_network, open_run, so
 from deblur.training.settings import TrainSettings
 from deblur.training.shipping import Shipping, shipper
 from deblur.training.state import Counters, TrainingState
+from deblur.training.step import AUTOCAST
 from deblur.training.stopping import StopRequest, stop_signals
+from deblur.training.teacher import Teacher, find_teacher
 from deblur.training.validation import Validation, verified_metrics
 
+Asked: TypeAlias = Teacher | SavedAnswers
+TEACHER = "teacher_sha256"
 FREEZING_CROPS = 128
 """Twice as many changed the PSNR by less than 0.001 dB (residual) to 0.12 dB (plain, hardly trained)."""
 
@@ -70,16 +77,19 @@ def run(settings: TrainSettings, data: Data | None = None, progress: Progress = 
     with joined(pick_device(settings.run.device)) as processes:
         if processes.is_main:
             with sole_trainer(settings.run.output_dir):
-                return _lead(settings, data or data_of(settings, progress), processes, progress)
+                teacher = _teacher(settings)
+                return _lead(settings, data or data_of(settings, progress), teacher, processes, progress)
         _follow(settings, data or data_of(settings.but(doctor="off")), processes)
     return None
 
 
-def _lead(settings: TrainSettings, data: Data, processes: Processes, progress: Progress) -> Result:
+def _lead(
+    settings: TrainSettings, data: Data, teacher: Asked | None, processes: Processes, progress: Progress
+) -> Result:
     # Begin a run in the output folder, or go on with the one that is there. A tracker, if there is one, is fed from
     # the record on disk by a thread of its own.
     ship = shipper(settings.run.tracking)
-    network, opened = _begun(settings, data, processes)
+    network, opened = _begun(settings, data, teacher, processes)
     record = opened.record
     for line in opened.lines:
         progress.on_line(line)
@@ -92,7 +102,7 @@ def _lead(settings: TrainSettings, data: Data, processes: Processes, progress: P
     if not opened.finished:
         with closing(record, shipping) as stop:
             told = replace(progress, on_epoch=shipping.wake)
-            outcome = _train(settings, data, network, processes, opened, stop, told)
+            outcome = _train(settings, data, network, teacher, processes, opened, stop, told)
             exported = _export(settings, data, record, outcome, shipping.run_id, processes, stop, progress)
             assert exported.scores is not None
             record.log_epoch(outcome.best_epoch, verified_metrics(exported.scores))
@@ -121,10 +131,10 @@ def _follow(settings: TrainSettings, data: Data, processes: Processes) -> None:
     with stop_signals() as stop:
         opened = Opened(RunRecord(settings.run.output_dir), told)
         network = build(load_checkpoint(told)["architecture"]) if told else _network(settings)
-        _train(settings, data, network, processes, opened, stop, Progress())
+        _train(settings, data, network, _teacher(settings), processes, opened, stop, Progress())
 
 
-def _begun(settings: TrainSettings, data: Data, processes: Processes) -> tuple[Network, Opened]:
+def _begun(settings: TrainSettings, data: Data, teacher: Asked | None, processes: Processes) -> tuple[Network, Opened]:
     """The network, from scratch or from earlier weights, and the run that is begun or gone on with."""
     where, fresh = settings.run.output_dir, settings.run.fresh
     unfilled = None if fresh else earlier_network(RunRecord(where), settings.network.init)
@@ -134,9 +144,9 @@ def _begun(settings: TrainSettings, data: Data, processes: Processes) -> tuple[N
     opened = open_run(
         where,
         settings.run.registered_model_name or _run_name(settings, network),
-        settings_of(settings, data, network, processes.device),
+        settings_of(settings, data, network, processes.device) | {TEACHER: teacher.sha256 if teacher else None},
         _tags(data, processes),
-        TrainSettings().but(network=network.architecture["name"]).decisive(),
+        TrainSettings().but(network=network.architecture["name"]).decisive() | {TEACHER: None},
         resume=settings.run.resume,
         fresh=fresh,
         left_out=data.left_out,
@@ -152,6 +162,7 @@ def _train(
     settings: TrainSettings,
     data: Data,
     network: Network,
+    teacher: Asked | None,
     processes: Processes,
     opened: Opened,
     stop: StopRequest,
@@ -168,14 +179,21 @@ def _train(
         seed=settings.data.seed,
     )
     # The state: everything that the next step depends on, fresh or as it was saved.
-    timetable = settings.timetable
+    timetable, device = settings.timetable, processes.device
+    precision = pick_precision(settings.schedule.precision, device)
+    channels, answers = None, None
+    if isinstance(teacher, Teacher):
+        answers = teacher.answers(device, AUTOCAST[precision], settings.data.sizes.last_px)
+        channels = (feature_channels(network), feature_channels(teacher.network)) if teacher.network else None
     state = TrainingState(
         network,
-        settings.new_objective,
+        settings.new_objective(channels),
         settings.optimization,
         timetable.num_epochs * order.steps,
-        processes.device,
-        pick_precision(settings.schedule.precision, processes.device),
+        device,
+        precision,
+        answers,
+        Decay.parse(settings.objective.teacher_decay),
     )
     if opened.state:
         state.load_state_dict(load_checkpoint(opened.state))
@@ -234,6 +252,7 @@ def data_of(settings: TrainSettings, progress: Progress = Progress()) -> Data:
         cache=settings.run.cache,
         skip_bad=settings.run.skip_bad,
         examined=settings.run.doctor == "on",
+        answers=_saved_answers(settings),
         progress=progress,
     )
 
@@ -302,6 +321,22 @@ def _network(settings: TrainSettings) -> Network:
 
         return network_from(fetch(init))
     return network_from(Path(init))
+
+
+def _teacher(settings: TrainSettings) -> Asked | None:
+    """Who is asked, or what it answered; a loss that needs more of it is refused."""
+    name = settings.run.teacher
+    teacher = name and (_saved_answers(settings) or find_teacher(name))
+    if not teacher:
+        return None
+    if isinstance(teacher, SavedAnswers) or teacher.network is None:
+        settings.new_objective()
+    return teacher
+
+
+def _saved_answers(settings: TrainSettings) -> SavedAnswers | None:
+    folder = Path(settings.run.teacher or "")
+    return read_answers(folder) if settings.run.teacher and holds_answers(folder) else None
 
 
 def _order(settings: TrainSettings, data: Data, processes: Processes) -> RunOrder:

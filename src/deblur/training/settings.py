@@ -24,7 +24,7 @@ from deblur.models.network import Network
 from deblur.registry.names import ALLOWED_NAME, is_name
 from deblur.synthesis.draw import NOISE_ONLY, SEVERITIES, BlurRanges, strength_of
 from deblur.synthesis.kernels import load_kernels
-from deblur.training.optimization import OPTIMIZERS, SCHEDULES, Optimization
+from deblur.training.optimization import OPTIMIZERS, SCHEDULES, Decay, Optimization
 from deblur.training.presets import PRESETS
 from deblur.training.state import Timetable
 
@@ -92,6 +92,9 @@ class RunSettings:
     """Leave out up to this many pairs and photos that are broken, after looking at all; they are listed in the run."""
     cache: Path | None = None
     """Decode every image once into this folder and read crops from there; it can be shared by runs and deleted."""
+    teacher: str | None = None
+    """A model whose answers the loss's terms teacher:TERM compare with: a model folder, models:/NAME@ALIAS, a
+    checkpoint, official weights, or the folder that 'deblur teach' saved its answers in."""
     kernels: Path | None = None
     """Folder of measured blur kernels (images or .npy) that synthetic blur draws from, too."""
     device: str = "auto"
@@ -196,7 +199,12 @@ class ObjectiveSettings:
     """What is minimised."""
 
     loss: tuple[str, ...] = ("ms-ssim=0.84", "charbonnier=0.16")
-    """Terms of the loss with their weights."""
+    """Terms of the loss with their weights. Each compares with the sharp picture, or, as in teacher:l1=0.5, with what
+    the teacher makes of the blurry one; documentation/distillation.md lists them."""
+    teacher_decay: str = "none"
+    """How the teacher's terms fade over the run: none, linear or cosine, perhaps done at a share of it: cosine@0.8."""
+    vgg: Path | None = None
+    """File with weights of VGG-19, for the term perceptual."""
 
 
 @dataclass(frozen=True)
@@ -324,10 +332,13 @@ class TrainSettings:
         reach_px = max(ranges.reach_px, *(kernel.shape[0] // 2 for kernel in kernels))
         return replace(ranges, measured=kernels, reach_px=reach_px)
 
-    @property
-    def new_objective(self) -> Objective:
-        """What is minimised, with fresh parameters where it has some."""
-        return Objective(parse_terms(self.objective.loss))
+    def new_objective(self, channels: tuple[int, int] | None = None) -> Objective:
+        """What is minimised, with fresh parameters where it has some.
+
+        Args:
+            channels: of the features of student and teacher, where both are known.
+        """
+        return Objective(parse_terms(self.objective.loss), self.objective.vgg, channels)
 
     @property
     def optimization(self) -> Optimization:
@@ -351,7 +362,6 @@ class TrainSettings:
         for name in trained:
             check_trains(name)
         cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        init = self.network.init
         return self.but(
             num_workers=min(max(cores, 1), 8) if run.num_workers is None else run.num_workers,
             train_data=tuple(map(str, trained)),
@@ -361,7 +371,9 @@ class TrainSettings:
             cache=_absolute(run.cache),
             kernels=_absolute(run.kernels),
             output_dir=Path(os.path.abspath(run.output_dir)),
-            init=os.path.abspath(init) if init and not init.startswith("models:/") else init,
+            init=_absolute_model(self.network.init),
+            teacher=_absolute_model(run.teacher),
+            vgg=_absolute(self.objective.vgg),
         )
 
     def _check(self) -> None:
@@ -371,7 +383,12 @@ class TrainSettings:
         run, schedule = self.run, self.schedule
         Tiling(self.network.tile_size, self.network.tile_overlap, SizeRule(multiple_of=16, min_side_px=16))
         build(self.network.architecture, weights=False)
-        _ = self.new_objective
+        Decay.parse(self.objective.teacher_decay)
+        if self.new_objective(channels=(1, 1)).asks_teacher != bool(run.teacher):
+            raise SettingError(
+                "A teacher needs a term of the loss that asks it, such as teacher:l1=0.5, and such a term needs a "
+                f"teacher. The loss is {' '.join(self.objective.loss)}, the teacher {run.teacher or 'nobody'}."
+            )
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         if schedule.batch_size % (schedule.accumulate * processes):
             raise SettingError(
@@ -407,6 +424,10 @@ def _unpacked(value: Any, hint: Any) -> Any:
     if isinstance(value, list):
         return tuple(value)
     return Path(value) if value is not None and hint in (Path, Path | None) else value
+
+
+def _absolute_model(name: str | None) -> str | None:
+    return os.path.abspath(name) if name and not name.startswith("models:/") else name
 
 
 def _absolute(path: Path | None) -> Path | None:
