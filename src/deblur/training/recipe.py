@@ -5,6 +5,8 @@ Settings stop here: everything below takes plain arguments.
 
 import shlex
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +28,7 @@ from deblur.models.checkpoint import load_checkpoint, network_from, network_of
 from deblur.models.features import feature_channels
 from deblur.models.network import Network
 from deblur.registry.record import FINISHED, RunRecord
+from deblur.training.budget import MEASURING_SHARE, epochs_within, measured
 from deblur.training.data import Data, Synthesis, open_data
 from deblur.training.device import pick_device, pick_precision
 from deblur.training.ending import closing
@@ -34,7 +37,7 @@ from deblur.training.optimization import Decay
 from deblur.training.processes import Processes, joined
 from deblur.training.progress import Progress
 from deblur.training.registering import LAST_SHIPMENT_S, describe_model, register_record
-from deblur.training.resuming import DATA, Opened, earlier_network, open_run, sole_trainer
+from deblur.training.resuming import DATA, Opened, earlier_network, goes_on, open_run, sole_trainer
 from deblur.training.settings import TrainSettings
 from deblur.training.shipping import Shipping, shipper
 from deblur.training.state import Counters, TrainingState
@@ -89,6 +92,7 @@ def _lead(
     # Begin a run in the output folder, or go on with the one that is there. A tracker, if there is one, is fed from
     # the record on disk by a thread of its own.
     ship = shipper(settings.run.tracking)
+    settings, data = _budgeted(settings, data, teacher, processes, progress)
     network, opened = _begun(settings, data, teacher, processes)
     record = opened.record
     for line in opened.lines:
@@ -102,7 +106,7 @@ def _lead(
     if not opened.finished:
         with closing(record, shipping) as stop:
             told = replace(progress, on_epoch=shipping.wake)
-            outcome = _train(settings, data, network, teacher, processes, opened, stop, told)
+            outcome = _trainer(settings, data, network, teacher, processes, opened, stop, told).fit()
             exported = _export(settings, data, record, outcome, shipping.run_id, processes, stop, progress)
             assert exported.scores is not None
             record.log_epoch(outcome.best_epoch, verified_metrics(exported.scores))
@@ -131,7 +135,7 @@ def _follow(settings: TrainSettings, data: Data, processes: Processes) -> None:
     with stop_signals() as stop:
         opened = Opened(RunRecord(settings.run.output_dir), told)
         network = build(load_checkpoint(told)["architecture"]) if told else _network(settings)
-        _train(settings, data, network, _teacher(settings), processes, opened, stop, Progress())
+        _trainer(settings, data, network, _teacher(settings), processes, opened, stop, Progress()).fit()
 
 
 def _begun(settings: TrainSettings, data: Data, teacher: Asked | None, processes: Processes) -> tuple[Network, Opened]:
@@ -144,9 +148,7 @@ def _begun(settings: TrainSettings, data: Data, teacher: Asked | None, processes
     opened = open_run(
         where,
         settings.run.registered_model_name or _run_name(settings, network),
-        settings_of(settings, data, network, processes.device) | {TEACHER: teacher.sha256 if teacher else None},
-        _tags(data, processes),
-        TrainSettings().but(network=network.architecture["name"]).decisive() | {TEACHER: None},
+        *_identity(settings, data, network, teacher, processes),
         resume=settings.run.resume,
         fresh=fresh,
         left_out=data.left_out,
@@ -158,7 +160,58 @@ def _begun(settings: TrainSettings, data: Data, teacher: Asked | None, processes
     return network, opened
 
 
-def _train(
+def _identity(
+    settings: TrainSettings, data: Data, network: Network, teacher: Asked | None, processes: Processes
+) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
+    """A run's settings, its tags, and the settings that must be the same for it to go on, with their defaults."""
+    resolved = settings_of(settings, data, network, processes.device)
+    decisive = TrainSettings().but(network=network.architecture["name"]).decisive()
+    digest = {TEACHER: teacher.sha256 if teacher else None}
+    return resolved | digest, _tags(data, processes), decisive | {TEACHER: None}
+
+
+def _budgeted(
+    settings: TrainSettings, data: Data, teacher: Asked | None, processes: Processes, progress: Progress
+) -> tuple[TrainSettings, Data]:
+    """Minutes as epochs and crops an epoch: those of the run that goes on, else measured now."""
+    minutes = settings.schedule.minutes
+    if minutes is None:
+        return settings, data
+
+    def of(epochs: int, images: int) -> tuple[TrainSettings, Data]:
+        return settings.but(num_epochs=epochs, epoch_images=images), replace(data, epoch_images=images)
+
+    record = RunRecord(settings.run.output_dir)
+    then = record.run["settings"] if record.exists and not settings.run.fresh else {}
+    if then.get("minutes") == minutes:
+        known = of(then["num_epochs"], then["epoch_images"])
+        network = earlier_network(record, settings.network.init) or _network(settings)
+        if settings.run.resume or goes_on(record, *_identity(*known, network, teacher, processes)):
+            return known
+    started, batch_size = time.monotonic(), settings.schedule.batch_size
+    with tempfile.TemporaryDirectory() as folder, stop_signals() as stop:
+        scratch = Opened(RunRecord.begin(Path(folder), "measured", {}, {}))
+        endless = replace(data, epoch_images=batch_size * 10**6)
+        trainer = _trainer(settings, endless, _network(settings), teacher, processes, scratch, stop, Progress())
+        pace = measured(
+            trainer.state,
+            trainer.feed,
+            trainer.validation,
+            settings.data.sizes,
+            60 * minutes * MEASURING_SHARE,
+            scratch.record.folder,
+            stop.check,
+        )
+    left_s = 60 * minutes - (time.monotonic() - started)
+    epochs, images = epochs_within(left_s, pace, data.epoch_images, batch_size)
+    progress.on_line(
+        f"{minutes:g} minutes: {1 / pace.image_s:.1f} crops/s, {pace.epoch_s:.1f} s for a validation and a save: "
+        f"{epochs} epochs of {images} crops"
+    )
+    return of(epochs, images)
+
+
+def _trainer(
     settings: TrainSettings,
     data: Data,
     network: Network,
@@ -167,7 +220,7 @@ def _train(
     opened: Opened,
     stop: StopRequest,
     progress: Progress,
-) -> Counters:
+) -> Trainer:
     # The feed: which samples each step takes, and the processes that load them.
     order = _order(settings, data, processes)
     feed = feed_of(
@@ -203,10 +256,7 @@ def _train(
         network.compile()  # the average, which is validated, was copied before
     # The loop.
     validation = Validation(state, data.validation, settings.network.tiling(network), opened.record)
-    trainer = Trainer(
-        state, feed, validation, timetable, opened.record, processes=processes, stop=stop, progress=progress
-    )
-    return trainer.fit()
+    return Trainer(state, feed, validation, timetable, opened.record, processes=processes, stop=stop, progress=progress)
 
 
 def _export(
@@ -281,7 +331,8 @@ def resolve(settings: TrainSettings) -> dict[str, Any]:
     quickly = settings.but(doctor="off", cache=None, skip_bad=0)
     network = _network(settings)
     settings.network.tiling(network)
-    return settings_of(settings, data_of(quickly), network, device)
+    measured_later = {"num_epochs": "measured", "epoch_images": "measured"} if settings.schedule.minutes else {}
+    return settings_of(settings, data_of(quickly), network, device) | measured_later
 
 
 def closing_lines(

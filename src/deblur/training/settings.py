@@ -218,6 +218,9 @@ class ScheduleSettings:
     normalisation, and Msafn and NAFNet with drop, which is stochastic depth)."""
     num_epochs: Annotated[int, AT_LEAST_1] = 200
     """Epochs; the learning-rate schedule ends with the last."""
+    minutes: Annotated[float | None, POSITIVE] = None
+    """Instead of num_epochs: train for about so long. Speed is measured first; the run records what came of it as
+    num_epochs and epoch_images."""
     optimizer: OptimizerName = "adamw"
     """Which optimizer."""
     learning_rate: Annotated[float, POSITIVE] = 2e-4
@@ -395,6 +398,8 @@ class TrainSettings:
                 f"batch_size is {schedule.batch_size}; it must divide into {schedule.accumulate} micro-batches for "
                 f"each of {processes} processes."
             )
+        if schedule.minutes and processes > 1:
+            raise SettingError("minutes is measured by one process. Give num_epochs where several train together.")
         if run.kernels and self.blur.blur == "noise":
             raise SettingError("kernels are for blur, and blur is noise: give one of them.")
         if run.resume and run.fresh:
