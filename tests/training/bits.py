@@ -17,6 +17,7 @@ def bits_of(folder: Path) -> dict[str, Tensor]:
         for key, value in values.items()
     }
     weights = {f"{part} {k}": v for part in ("model_state_dict", "ema_state_dict") for k, v in state[part].items()}
+    weights |= {f"objective {name}": value for name, value in state["objective_state_dict"].items()}
     return weights | moments | {"lr": torch.tensor(state["scheduler_state_dict"]["_last_lr"])}
 
 

@@ -176,7 +176,7 @@ def _network(width: int) -> DeblurUNet:
 
 
 def _objective() -> Objective:
-    return TrainSettings().new_objective
+    return TrainSettings().new_objective()
 
 
 def _plain(width: int, batch: Batch, device: torch.device) -> tuple[Callable[[], None], int]:

@@ -30,6 +30,7 @@ from deblur.cli.serve import serve
 from deblur.cli.ship import ship
 from deblur.cli.sweep import sweep
 from deblur.cli.synth import synth
+from deblur.cli.teach import teach
 from deblur.cli.train import train
 from deblur.errors import DeblurError
 from deblur.files import pasteable
@@ -103,6 +104,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "ship": ship,
     "samples": samples,
     "synth": synth,
+    "teach": teach,
     "pairs": pairs,
     "bench": _bench,
     "doctor": doctor,

@@ -6,11 +6,11 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from deblur.data.crops import Sample, augment, pass_order, random_corner, side_of, to_tensor
-from deblur.data.pairs import Pair, check_holds_crop
+from deblur.data.pairs import Pair, TaughtPair, check_holds_crop
 
 
 class PairCrops(Dataset[Sample]):
-    """Random crops of pairs: the same crop, flips and quarter turns for both images of a pair.
+    """Random crops of pairs: the same crop, flips and quarter turns for both images of a pair, and a teacher's answer.
 
     Sample ``key`` is a function of (seed, key) alone. Pairs are dealt in a fresh order each pass over them.
     """
@@ -32,8 +32,10 @@ class PairCrops(Dataset[Sample]):
         check_holds_crop(pair.name, sharp.shape, side_px)
         top, left = random_corner(rng, sharp.shape, side_px)
         window = np.s_[top : top + side_px, left : left + side_px]
-        blurry, sharp = augment(rng, blurry[window], sharp[window])
-        return Sample(to_tensor(blurry), to_tensor(sharp), int(key))
+        answer = [pair.answer.load()] if isinstance(pair, TaughtPair) else []
+        crops = augment(rng, *(image[window] for image in (blurry, sharp, *answer)))
+        blurry_crop, sharp_crop, *taught = map(to_tensor, crops)
+        return Sample(blurry_crop, sharp_crop, int(key), taught=taught[0] if taught else None)
 
     def name_of(self, key: int) -> str:
         """The pair that sample ``key`` is cut from."""

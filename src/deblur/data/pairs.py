@@ -116,6 +116,28 @@ class PairFiles:
 
 
 @dataclass(frozen=True)
+class TaughtPair:
+    """A pair beside which a teacher's answer to the blurry image lies."""
+
+    pair: FilePair
+    answer: FileImage
+
+    @property
+    def name(self) -> str:
+        """The pair's."""
+        return self.pair.name
+
+    @property
+    def images(self) -> tuple[FileImage, FileImage]:
+        """The pair's."""
+        return self.pair.images
+
+    def load(self) -> tuple[Rgb8, Rgb8]:
+        """The pair's."""
+        return self.pair.load()
+
+
+@dataclass(frozen=True)
 class PairPixels:
     """A pair in memory."""
 

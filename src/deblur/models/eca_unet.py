@@ -41,6 +41,7 @@ class EcaUNet(Network):
     """
 
     size_rule = SIZE_RULE
+    feature_layer = "body.bottleneck"
     reach_px = None
     has_statistics = True
 

@@ -94,6 +94,7 @@ class Msafn(Network):
     """
 
     size_rule = SizeRule(multiple_of=4, min_side_px=4)
+    feature_layer = "fuse"
     reach_px = None
     has_statistics = True
 

@@ -79,6 +79,7 @@ class NAFNet(Network):
     """
 
     size_rule = SizeRule(multiple_of=2**LEVELS, min_side_px=2**LEVELS)
+    feature_layer = "middle_blks"
     reach_px = None
     has_statistics = True
 

@@ -20,6 +20,8 @@ class Network(nn.Module):
     """Which sides it takes."""
     reach_px: int | None
     """How far away a pixel can lie and still change the result here, px; None: as far as the input goes."""
+    feature_layer: str = "bottleneck"
+    """Name of the module whose output is taken where features are distilled."""
     has_statistics: bool = False
     """Whether it computes statistics over its whole input, so that a pixel's result depends on the tile it lies in."""
 

@@ -96,6 +96,7 @@ class Restormer(Network):
     """
 
     size_rule = SizeRule(multiple_of=2 ** (LEVELS - 1), min_side_px=2 ** (LEVELS - 1))
+    feature_layer = "latent"
     reach_px = None
     has_statistics = True
 

@@ -33,6 +33,7 @@ class SeUNet(Network):
     """
 
     size_rule = SIZE_RULE
+    feature_layer = "body.bottleneck"
     reach_px = None
     has_statistics = True
 

@@ -20,6 +20,7 @@ class StackedConv(Network):
     """
 
     size_rule = SizeRule()
+    feature_layer = "layers"
 
     def __init__(self, width: int = 64, depth: int = 17) -> None:
         super().__init__()

@@ -26,6 +26,7 @@ from deblur.data.sources import (
     prepared,
     validation_pairs,
 )
+from deblur.data.teaching import SavedAnswers, with_answers
 from deblur.errors import DataError, SettingError
 from deblur.evaluation.scores import EvaluationSet
 from deblur.registry.record import unicode_text
@@ -78,6 +79,7 @@ def open_data(
     cache: Path | None = None,
     skip_bad: int = 0,
     examined: bool = True,
+    answers: SavedAnswers | None = None,
     progress: Progress = Progress(),
 ) -> Data:
     """Open what the sources name, look it over, decode it into the cache, mix it.
@@ -95,6 +97,7 @@ def open_data(
         cache: folder of the decoded cache.
         skip_bad: how many broken images may be left out.
         examined: whether the doctor looks first.
+        answers: a teacher's, to the blurry images that train.
         progress: told what was found.
 
     Raises:
@@ -125,6 +128,8 @@ def open_data(
     for source in parts.promotion:
         progress.on_line(_split_line(source))
     validation = validation_pairs(parts.validation, val_images, synthesis.strength, synthesis.ranges)
+    if answers:
+        parts = parts._replace(training=with_answers(parts.training, answers, cache))
     crops = mixture(parts.training, patch_px, seed, synthesis.ranges, synthesis.on_device)
     images = sum(source.images for source in parts.training)
     both = f"{fingerprint_of(parts.training, synthesis.ranges)}-{fingerprint(validation)}"

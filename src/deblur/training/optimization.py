@@ -1,5 +1,6 @@
 """How weights are moved: an optimizer and a learning-rate schedule, each by name, as a value."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -106,6 +107,44 @@ class Optimization:
             return SCHEDULES[self.schedule](optimizer, steps)
         rise = LinearLR(optimizer, start_factor=1 / (rising + 1), total_iters=rising)
         return SequentialLR(optimizer, [rise, SCHEDULES[self.schedule](optimizer, steps - rising)], [rising])
+
+
+@dataclass(frozen=True)
+class Decay:
+    """How much a teacher's terms count over a run: from 1 down to 0, or always 1.
+
+    Args:
+        kind: ``none``, ``linear`` or ``cosine``.
+        until: share of the run's steps after which they count no more, above 0, at most 1.
+    """
+
+    kind: str = "none"
+    until: float = 1.0
+
+    @classmethod
+    def parse(cls, text: str) -> "Decay":
+        """``none``, ``linear``, ``cosine``, or with a share: ``cosine@0.8``.
+
+        Raises:
+            SettingError: nothing of the kind.
+        """
+        kind, at, until = text.partition("@")
+        try:
+            decay = cls(kind, float(until) if at else 1.0)
+        except ValueError:
+            decay = cls("")
+        if decay.kind not in ("none", "linear", "cosine") or not 0 < decay.until <= 1:
+            raise SettingError(
+                f"teacher_decay is {text}. Write none, linear or cosine, perhaps with a share: cosine@0.8."
+            )
+        return decay
+
+    def at(self, share: float) -> float:
+        """When that share of the run's steps is done."""
+        if self.kind == "none":
+            return 1.0
+        done = min(share / self.until, 1.0)
+        return 1 - done if self.kind == "linear" else (1 + math.cos(math.pi * done)) / 2
 
 
 def after_step(schedule: LRScheduler) -> None:

@@ -60,9 +60,11 @@ class Processes:
         distributed.broadcast(payload, 0)
         return payload.cpu().numpy().tobytes()
 
-    def averaging(self, module: nn.Module) -> nn.Module:
-        """The same module, its gradients averaged over processes."""
-        return module if self.count == 1 else nn.parallel.DistributedDataParallel(module)
+    def averaging(self, module: nn.Module, changing: bool = False) -> nn.Module:
+        """The same module, its gradients averaged over processes; ``changing``: not all parameters have one always."""
+        return (
+            module if self.count == 1 else nn.parallel.DistributedDataParallel(module, find_unused_parameters=changing)
+        )
 
 
 @contextmanager

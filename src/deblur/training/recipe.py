@@ -5,11 +5,13 @@ Settings stop here: everything below takes plain arguments.
 
 import shlex
 import sys
+import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -18,27 +20,35 @@ from deblur.data.batches import first_crops
 from deblur.data.crops import RunOrder
 from deblur.data.loading import feed_of
 from deblur.data.sources import SourceName
+from deblur.data.teaching import SavedAnswers, holds_answers, read_answers
 from deblur.errors import SettingError
 from deblur.evaluation.scores import Scores
 from deblur.export.verified import Exported, export_verified
 from deblur.models import build, parameter_count
 from deblur.models.checkpoint import load_checkpoint, network_from, network_of
+from deblur.models.features import feature_channels
 from deblur.models.network import Network
 from deblur.registry.record import FINISHED, RunRecord
+from deblur.training.budget import MEASURING_SHARE, epochs_within, measured
 from deblur.training.data import Data, Synthesis, open_data
 from deblur.training.device import pick_device, pick_precision
 from deblur.training.ending import closing
 from deblur.training.loop import Trainer
+from deblur.training.optimization import Decay
 from deblur.training.processes import Processes, joined
 from deblur.training.progress import Progress
 from deblur.training.registering import LAST_SHIPMENT_S, describe_model, register_record
-from deblur.training.resuming import DATA, Opened, earlier_network, open_run, sole_trainer
+from deblur.training.resuming import DATA, Opened, earlier_network, goes_on, open_run, sole_trainer
 from deblur.training.settings import TrainSettings
 from deblur.training.shipping import Shipping, shipper
 from deblur.training.state import Counters, TrainingState
+from deblur.training.step import AUTOCAST
 from deblur.training.stopping import StopRequest, stop_signals
+from deblur.training.teacher import Teacher, find_teacher
 from deblur.training.validation import Validation, verified_metrics
 
+Asked: TypeAlias = Teacher | SavedAnswers
+TEACHER = "teacher_sha256"
 FREEZING_CROPS = 128
 """Twice as many changed the PSNR by less than 0.001 dB (residual) to 0.12 dB (plain, hardly trained)."""
 
@@ -77,18 +87,25 @@ def run(
     with joined(pick_device(settings.run.device)) as processes:
         if processes.is_main:
             with sole_trainer(settings.run.output_dir):
-                return _lead(settings, data or data_of(settings, progress), processes, progress, tags)
+                teacher = _teacher(settings)
+                return _lead(settings, data or data_of(settings, progress), teacher, processes, progress, tags)
         _follow(settings, data or data_of(settings.but(doctor="off")), processes)
     return None
 
 
 def _lead(
-    settings: TrainSettings, data: Data, processes: Processes, progress: Progress, tags: Mapping[str, str]
+    settings: TrainSettings,
+    data: Data,
+    teacher: Asked | None,
+    processes: Processes,
+    progress: Progress,
+    tags: Mapping[str, str],
 ) -> Result:
     # Begin a run in the output folder, or go on with the one that is there. A tracker, if there is one, is fed from
     # the record on disk by a thread of its own.
     ship = shipper(settings.run.tracking)
-    network, opened = _begun(settings, data, processes, tags)
+    settings, data = _budgeted(settings, data, teacher, processes, progress)
+    network, opened = _begun(settings, data, teacher, processes, tags)
     record = opened.record
     for line in opened.lines:
         progress.on_line(line)
@@ -101,7 +118,7 @@ def _lead(
     if not opened.finished:
         with closing(record, shipping) as stop:
             told = replace(progress, on_epoch=shipping.wake)
-            outcome = _train(settings, data, network, processes, opened, stop, told)
+            outcome = _trainer(settings, data, network, teacher, processes, opened, stop, told).fit()
             exported = _export(settings, data, record, outcome, shipping.run_id, processes, stop, progress)
             assert exported.scores is not None
             record.log_epoch(outcome.best_epoch, verified_metrics(exported.scores))
@@ -130,11 +147,11 @@ def _follow(settings: TrainSettings, data: Data, processes: Processes) -> None:
     with stop_signals() as stop:
         opened = Opened(RunRecord(settings.run.output_dir), told)
         network = build(load_checkpoint(told)["architecture"]) if told else _network(settings)
-        _train(settings, data, network, processes, opened, stop, Progress())
+        _trainer(settings, data, network, _teacher(settings), processes, opened, stop, Progress()).fit()
 
 
 def _begun(
-    settings: TrainSettings, data: Data, processes: Processes, tags: Mapping[str, str]
+    settings: TrainSettings, data: Data, teacher: Asked | None, processes: Processes, tags: Mapping[str, str]
 ) -> tuple[Network, Opened]:
     """The network, from scratch or from earlier weights, and the run that is begun or gone on with."""
     where, fresh = settings.run.output_dir, settings.run.fresh
@@ -142,12 +159,13 @@ def _begun(
     network = unfilled or _network(settings)
     settings.network.tiling(network)  # what cannot work is refused before an earlier run is set aside
     _order(settings, data, processes)
+    resolved, own_tags, decisive = _identity(settings, data, network, teacher, processes)
     opened = open_run(
         where,
         settings.run.registered_model_name or _run_name(settings, network),
-        settings_of(settings, data, network, processes.device),
-        _tags(data, processes) | dict(tags),
-        TrainSettings().but(network=network.architecture["name"]).decisive(),
+        resolved,
+        {**own_tags, **tags},
+        decisive,
         resume=settings.run.resume,
         fresh=fresh,
         left_out=data.left_out,
@@ -159,15 +177,67 @@ def _begun(
     return network, opened
 
 
-def _train(
+def _identity(
+    settings: TrainSettings, data: Data, network: Network, teacher: Asked | None, processes: Processes
+) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
+    """A run's settings, its tags, and the settings that must be the same for it to go on, with their defaults."""
+    resolved = settings_of(settings, data, network, processes.device)
+    decisive = TrainSettings().but(network=network.architecture["name"]).decisive()
+    digest = {TEACHER: teacher.sha256 if teacher else None}
+    return resolved | digest, _tags(data, processes), decisive | {TEACHER: None}
+
+
+def _budgeted(
+    settings: TrainSettings, data: Data, teacher: Asked | None, processes: Processes, progress: Progress
+) -> tuple[TrainSettings, Data]:
+    """Minutes as epochs and crops an epoch: those of the run that goes on, else measured now."""
+    minutes = settings.schedule.minutes
+    if minutes is None:
+        return settings, data
+
+    def of(epochs: int, images: int) -> tuple[TrainSettings, Data]:
+        return settings.but(num_epochs=epochs, epoch_images=images), replace(data, epoch_images=images)
+
+    record = RunRecord(settings.run.output_dir)
+    then = record.run["settings"] if record.exists and not settings.run.fresh else {}
+    if then.get("minutes") == minutes:
+        known = of(then["num_epochs"], then["epoch_images"])
+        network = earlier_network(record, settings.network.init) or _network(settings)
+        if settings.run.resume or goes_on(record, *_identity(*known, network, teacher, processes)):
+            return known
+    started, batch_size = time.monotonic(), settings.schedule.batch_size
+    with tempfile.TemporaryDirectory() as folder, stop_signals() as stop:
+        scratch = Opened(RunRecord.begin(Path(folder), "measured", {}, {}))
+        endless = replace(data, epoch_images=batch_size * 10**6)
+        trainer = _trainer(settings, endless, _network(settings), teacher, processes, scratch, stop, Progress())
+        pace = measured(
+            trainer.state,
+            trainer.feed,
+            trainer.validation,
+            settings.data.sizes,
+            60 * minutes * MEASURING_SHARE,
+            scratch.record.folder,
+            stop.check,
+        )
+    left_s = 60 * minutes - (time.monotonic() - started)
+    epochs, images = epochs_within(left_s, pace, data.epoch_images, batch_size)
+    progress.on_line(
+        f"{minutes:g} minutes: {1 / pace.image_s:.1f} crops/s, {pace.epoch_s:.1f} s for a validation and a save: "
+        f"{epochs} epochs of {images} crops"
+    )
+    return of(epochs, images)
+
+
+def _trainer(
     settings: TrainSettings,
     data: Data,
     network: Network,
+    teacher: Asked | None,
     processes: Processes,
     opened: Opened,
     stop: StopRequest,
     progress: Progress,
-) -> Counters:
+) -> Trainer:
     # The feed: which samples each step takes, and the processes that load them.
     order = _order(settings, data, processes)
     feed = feed_of(
@@ -179,14 +249,21 @@ def _train(
         seed=settings.data.seed,
     )
     # The state: everything that the next step depends on, fresh or as it was saved.
-    timetable = settings.timetable
+    timetable, device = settings.timetable, processes.device
+    precision = pick_precision(settings.schedule.precision, device)
+    channels, answers = None, None
+    if isinstance(teacher, Teacher):
+        answers = teacher.answers(device, AUTOCAST[precision], settings.data.sizes.last_px)
+        channels = (feature_channels(network), feature_channels(teacher.network)) if teacher.network else None
     state = TrainingState(
         network,
-        settings.new_objective,
+        settings.new_objective(channels),
         settings.optimization,
         timetable.num_epochs * order.steps,
-        processes.device,
-        pick_precision(settings.schedule.precision, processes.device),
+        device,
+        precision,
+        answers,
+        Decay.parse(settings.objective.teacher_decay),
     )
     if opened.state:
         state.load_state_dict(load_checkpoint(opened.state))
@@ -196,10 +273,7 @@ def _train(
         network.compile()  # the average, which is validated, was copied before
     # The loop.
     validation = Validation(state, data.validation, settings.network.tiling(network), opened.record)
-    trainer = Trainer(
-        state, feed, validation, timetable, opened.record, processes=processes, stop=stop, progress=progress
-    )
-    return trainer.fit()
+    return Trainer(state, feed, validation, timetable, opened.record, processes=processes, stop=stop, progress=progress)
 
 
 def _export(
@@ -245,6 +319,7 @@ def data_of(settings: TrainSettings, progress: Progress = Progress()) -> Data:
         cache=settings.run.cache,
         skip_bad=settings.run.skip_bad,
         examined=settings.run.doctor == "on",
+        answers=_saved_answers(settings),
         progress=progress,
     )
 
@@ -273,7 +348,8 @@ def resolve(settings: TrainSettings) -> dict[str, Any]:
     quickly = settings.but(doctor="off", cache=None, skip_bad=0)
     network = _network(settings)
     settings.network.tiling(network)
-    return settings_of(settings, data_of(quickly), network, device)
+    measured_later = {"num_epochs": "measured", "epoch_images": "measured"} if settings.schedule.minutes else {}
+    return settings_of(settings, data_of(quickly), network, device) | measured_later
 
 
 def closing_lines(
@@ -313,6 +389,22 @@ def _network(settings: TrainSettings) -> Network:
 
         return network_from(fetch(init))
     return network_from(Path(init))
+
+
+def _teacher(settings: TrainSettings) -> Asked | None:
+    """Who is asked, or what it answered; a loss that needs more of it is refused."""
+    name = settings.run.teacher
+    teacher = name and (_saved_answers(settings) or find_teacher(name))
+    if not teacher:
+        return None
+    if isinstance(teacher, SavedAnswers) or teacher.network is None:
+        settings.new_objective()
+    return teacher
+
+
+def _saved_answers(settings: TrainSettings) -> SavedAnswers | None:
+    folder = Path(settings.run.teacher or "")
+    return read_answers(folder) if settings.run.teacher and holds_answers(folder) else None
 
 
 def _order(settings: TrainSettings, data: Data, processes: Processes) -> RunOrder:

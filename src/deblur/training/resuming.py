@@ -86,6 +86,17 @@ def open_run(
     return replace(opened, lines=[*(f"left out: {reason}" for reason in left_out), *opened.lines])
 
 
+def goes_on(
+    record: RunRecord, settings: Mapping[str, Any], tags: Mapping[str, str], decisive: Mapping[str, Any]
+) -> bool:
+    """Whether :func:`open_run` would go on with an earlier run, where nothing is demanded."""
+    return not _differences(record, settings, decisive) and record.run["tags"].get(DATA) == tags.get(DATA)
+
+
+def _differences(record: RunRecord, settings: Mapping[str, Any], decisive: Mapping[str, Any]) -> list[str]:
+    return changed({key: record.run["settings"].get(key, default) for key, default in decisive.items()}, settings)
+
+
 def _begin_or_go_on(
     folder: Path,
     name: str,
@@ -100,8 +111,7 @@ def _begin_or_go_on(
         if resume:
             raise SettingError(f"{folder} holds no run to resume. Leave resume out to begin one.")
         return Opened(RunRecord.begin(folder, name, settings, tags))
-    before = {key: record.run["settings"].get(key, default) for key, default in decisive.items()}
-    differences = changed(before, settings)
+    differences = _differences(record, settings, decisive)
     new_data = record.run["tags"].get(DATA) != tags.get(DATA)
     if resume and differences:
         raise SettingError(

@@ -25,7 +25,7 @@ from deblur.registry.names import ALLOWED_NAME, is_name
 from deblur.synthesis.degradations import ranges_of
 from deblur.synthesis.draw import SEVERITIES, BlurRanges, strength_of
 from deblur.synthesis.kernels import load_kernels
-from deblur.training.optimization import OPTIMIZERS, SCHEDULES, Optimization
+from deblur.training.optimization import OPTIMIZERS, SCHEDULES, Decay, Optimization
 from deblur.training.presets import PRESETS
 from deblur.training.state import Timetable
 
@@ -93,6 +93,9 @@ class RunSettings:
     """Leave out up to this many pairs and photos that are broken, after looking at all; they are listed in the run."""
     cache: Path | None = None
     """Decode every image once into this folder and read crops from there; it can be shared by runs and deleted."""
+    teacher: str | None = None
+    """A model whose answers the loss's terms teacher:TERM compare with: a model folder, models:/NAME@ALIAS, a
+    checkpoint, official weights, or the folder that 'deblur teach' saved its answers in."""
     kernels: Path | None = None
     """Folder of measured blur kernels (images or .npy) that synthetic blur draws from, too."""
     device: str = "auto"
@@ -198,7 +201,12 @@ class ObjectiveSettings:
     """What is minimised."""
 
     loss: tuple[str, ...] = ("ms-ssim=0.84", "charbonnier=0.16")
-    """Terms of the loss with their weights."""
+    """Terms of the loss with their weights. Each compares with the sharp picture, or, as in teacher:l1=0.5, with what
+    the teacher makes of the blurry one; documentation/distillation.md lists them."""
+    teacher_decay: str = "none"
+    """How the teacher's terms fade over the run: none, linear or cosine, perhaps done at a share of it: cosine@0.8."""
+    vgg: Path | None = None
+    """File with weights of VGG-19, for the term perceptual."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +220,9 @@ class ScheduleSettings:
     normalisation, and Msafn and NAFNet with drop, which is stochastic depth)."""
     num_epochs: Annotated[int, AT_LEAST_1] = 200
     """Epochs; the learning-rate schedule ends with the last."""
+    minutes: Annotated[float | None, POSITIVE] = None
+    """Instead of num_epochs: train for about so long. Speed is measured first; the run records what came of it as
+    num_epochs and epoch_images."""
     optimizer: OptimizerName = "adamw"
     """Which optimizer."""
     learning_rate: Annotated[float, POSITIVE] = 2e-4
@@ -326,10 +337,13 @@ class TrainSettings:
         reach_px = max(ranges.reach_px, *(kernel.shape[0] // 2 for kernel in kernels))
         return replace(ranges, measured=kernels, reach_px=reach_px)
 
-    @property
-    def new_objective(self) -> Objective:
-        """What is minimised, with fresh parameters where it has some."""
-        return Objective(parse_terms(self.objective.loss))
+    def new_objective(self, channels: tuple[int, int] | None = None) -> Objective:
+        """What is minimised, with fresh parameters where it has some.
+
+        Args:
+            channels: of the features of student and teacher, where both are known.
+        """
+        return Objective(parse_terms(self.objective.loss), self.objective.vgg, channels)
 
     @property
     def optimization(self) -> Optimization:
@@ -353,7 +367,6 @@ class TrainSettings:
         for name in trained:
             check_trains(name)
         cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        init = self.network.init
         return self.but(
             num_workers=min(max(cores, 1), 8) if run.num_workers is None else run.num_workers,
             train_data=tuple(map(str, trained)),
@@ -363,7 +376,9 @@ class TrainSettings:
             cache=_absolute(run.cache),
             kernels=_absolute(run.kernels),
             output_dir=Path(os.path.abspath(run.output_dir)),
-            init=os.path.abspath(init) if init and not init.startswith("models:/") else init,
+            init=_absolute_model(self.network.init),
+            teacher=_absolute_model(run.teacher),
+            vgg=_absolute(self.objective.vgg),
         )
 
     def _check(self) -> None:
@@ -373,13 +388,20 @@ class TrainSettings:
         run, schedule = self.run, self.schedule
         Tiling(self.network.tile_size, self.network.tile_overlap, SizeRule(multiple_of=16, min_side_px=16))
         build(self.network.architecture, weights=False)
-        _ = self.new_objective
+        Decay.parse(self.objective.teacher_decay)
+        if self.new_objective(channels=(1, 1)).asks_teacher != bool(run.teacher):
+            raise SettingError(
+                "A teacher needs a term of the loss that asks it, such as teacher:l1=0.5, and such a term needs a "
+                f"teacher. The loss is {' '.join(self.objective.loss)}, the teacher {run.teacher or 'nobody'}."
+            )
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         if schedule.batch_size % (schedule.accumulate * processes):
             raise SettingError(
                 f"batch_size is {schedule.batch_size}; it must divide into {schedule.accumulate} micro-batches for "
                 f"each of {processes} processes."
             )
+        if schedule.minutes and processes > 1:
+            raise SettingError("minutes is measured by one process. Give num_epochs where several train together.")
         if not ranges_of(self.blur.blur).measured_share and run.kernels:
             raise SettingError(f"kernels are for a camera's blur, and blur is {self.blur.blur}: give one of them.")
         if run.resume and run.fresh:
@@ -409,6 +431,10 @@ def _unpacked(value: Any, hint: Any) -> Any:
     if isinstance(value, list):
         return tuple(value)
     return Path(value) if value is not None and hint in (Path, Path | None) else value
+
+
+def _absolute_model(name: str | None) -> str | None:
+    return os.path.abspath(name) if name and not name.startswith("models:/") else name
 
 
 def _absolute(path: Path | None) -> Path | None:

@@ -11,7 +11,8 @@ from deblur.errors import NonFiniteTraining
 from deblur.losses.objective import Objective
 from deblur.models.checkpoint import Best
 from deblur.models.network import Network
-from deblur.training.optimization import Optimization
+from deblur.training.optimization import Decay, Optimization
+from deblur.training.teacher import Answers
 
 STALL_EPOCHS, SEVERITY_STEPS = 5, 4
 """With ``plateau``, blur begins at a quarter of its strength and grows by one after every so many epochs without a
@@ -68,7 +69,7 @@ class StepResult:
 class EpochSums:
     """What an epoch's means are made of, so that an epoch may end in another process than it began in.
 
-    ``terms`` stay empty in an epoch whose first steps did not record them, as a version before did not.
+    ``terms`` hold those that every step had: not a teacher's in the epoch in which they come to count no more.
     """
 
     steps: int = 0
@@ -89,8 +90,7 @@ class EpochSums:
                 self.terms = dict.fromkeys(result.terms, 0.0)
             self.steps += 1
             self.loss += result.loss
-            for name in self.terms:
-                self.terms[name] += result.terms[name]
+            self.terms = {name: self.terms[name] + result.terms[name] for name in self.terms if name in result.terms}
             self.grad_norm += result.grad_norm
 
 
@@ -157,6 +157,8 @@ class TrainingState:
         steps: of the whole run; the learning-rate schedule ends with the last.
         device: where to train.
         precision: ``f32``, ``bf16`` or ``fp16``: what autocast computes convolutions in. Weights stay float32.
+        teacher: answers crops, where the objective asks it and batches do not bring its answers.
+        decay: how the weights of its terms go down.
     """
 
     def __init__(
@@ -167,7 +169,10 @@ class TrainingState:
         steps: int,
         device: torch.device,
         precision: str = "f32",
+        teacher: Answers | None = None,
+        decay: Decay = Decay(),
     ) -> None:
+        self.steps, self.teacher, self.decay = steps, teacher, decay
         self.device, self.precision, self.optimization = device, precision, optimization
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = objective.to(device)
@@ -185,6 +190,11 @@ class TrainingState:
         network = self.average.module
         assert isinstance(network, Network)
         return network
+
+    @property
+    def guidance(self) -> float:
+        """What the weights of the teacher's terms are multiplied by in the next step."""
+        return self.decay.at(self.counters.step / self.steps)
 
     def state_dict(self) -> dict[str, Any]:
         """All of it, with the published keys.

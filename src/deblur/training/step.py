@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deblur.data.batches import Batch, Loaded
+from deblur.models.features import Watched
 from deblur.training.optimization import after_step, centralise
 from deblur.training.processes import Processes
 from deblur.training.state import StepResult, TrainingState
@@ -22,16 +23,25 @@ class Lesson(nn.Module):
     def __init__(self, state: TrainingState) -> None:
         super().__init__()
         self.network, self.objective, self.dtype = state.network, state.objective, AUTOCAST[state.precision]
+        self.teacher = state.teacher
+        self.watched = Watched(state.network) if state.objective.asks_features else None
 
-    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of a batch on the network's device, in float32."""
+    def forward(self, batch: Batch, guidance: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of a batch on the network's device, in float32; the teacher's terms by ``guidance``, at 0 without them."""
         batch = batch._replace(
             blurry=batch.blurry.contiguous(memory_format=torch.channels_last),
             sharp=batch.sharp.contiguous(memory_format=torch.channels_last),
         )
         with torch.autocast(batch.blurry.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             prediction = self.network(batch.blurry)
-        loss, terms = self.objective(prediction, batch)
+        if not guidance:
+            batch = batch._replace(taught=None)
+        elif self.teacher:
+            taught, features = self.teacher(batch.blurry)
+            both = (self.watched.features, features) if self.watched and features is not None else None
+            batch = batch._replace(taught=taught, features=both)
+        assert batch.taught is not None or not (guidance and self.objective.asks_teacher), "who answers?"
+        loss, terms = self.objective(prediction, batch, guidance)
         return loss, terms
 
 
@@ -59,7 +69,7 @@ def optimizer_step(
     total, sums = torch.zeros((), device=state.device), dict[str, Tensor]()
     for i, batch in enumerate(batches):
         with _unless_last(lesson, i, len(batches)):
-            loss, terms = lesson(batch.on(state.device))
+            loss, terms = lesson(batch.on(state.device), state.guidance)
             loss = loss / len(batches)
             state.scaler.scale(loss).backward()
             total += loss.detach()

@@ -1,5 +1,6 @@
 """Validation: whole images restored as users get them, scored, with panels of a few; and how that is told."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -86,16 +87,18 @@ class Validation:
             raise NonFiniteTraining(f"Validation after epoch {epoch}: {error} {REMEDY}") from error
 
     def _loss(self, scored: Scored) -> dict[str, float]:
-        """The objective of the output, clamped but not rounded, and its terms."""
-        owned = next(self.state.objective.parameters(), None)
+        """The objective of the output, clamped but not rounded, and its terms; without a teacher, whom nobody asks."""
+        objective = self.state.objective
+        owned = next(itertools.chain(objective.parameters(), objective.buffers()), None)
         device = "cpu" if owned is None else owned.device  # a whole image's MS-SSIM takes gigabytes beside a training
         restored, blurry, sharp = (
             torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()).to(device)
             for pixels in (scored.output, from_rgb8(scored.blurry), from_rgb8(scored.sharp))
         )
         with torch.inference_mode():
-            total, terms = self.state.objective(restored, Batch(blurry, sharp))
-        return {"val_loss": float(total)} | {f"val_{name}": float(value) for name, value in terms.items()}
+            total, terms = objective(restored, Batch(blurry, sharp))
+        told = {f"val_{name}": float(value) for name, value in terms.items()}
+        return {"val_loss": float(total)} | told if terms else {}
 
     def _keep_panel(self, scored: Scored, epoch: int) -> None:
         """The photo's centre at full resolution."""
@@ -135,8 +138,9 @@ def describe(epoch: int, epochs: int, metrics: dict[str, float], improved: bool)
         line += f"  train {metrics['train_loss']:.4f}"
     line += f"  lr {metrics['lr']:.1e}"
     if "psnr" in metrics:
+        line += f"  val {metrics['val_loss']:.4f}" if "val_loss" in metrics else ""
         line += (
-            f"  val {metrics['val_loss']:.4f}  PSNR {metrics['psnr']:.2f} dB (input {metrics['baseline_psnr']:.2f}, "
+            f"  PSNR {metrics['psnr']:.2f} dB (input {metrics['baseline_psnr']:.2f}, "
             f"{metrics['psnr_gain']:+.2f})  SSIM {metrics['ssim']:.4f} (input {metrics['baseline_ssim']:.4f})"
         )
     if "left_out_pairs" in metrics:

@@ -1,0 +1,70 @@
+"""``deblur teach SOURCES OUT --teacher T``: a teacher's answers to pairs, saved, so that training needs no teacher."""
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from deblur.cli.console import console, say
+from deblur.errors import SettingError
+from deblur.files import pasteable
+
+LINE_S = 60.0
+
+
+def teach(
+    places: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SOURCE [SOURCE ...] OUT")],
+    teacher: str,
+    device: str = "auto",
+) -> int:
+    """Let a teacher restore the blurry images of pairs, whole, and save what it makes of them; train with --teacher OUT
+    then. The same command goes on after a kill, and makes what is missing after pairs were added or changed.
+
+    Args:
+        places: Folders of pairs, as in a training's train_data (also frames:FOLDER); and last the folder for the
+            answers, a new or empty one, or one that this command began.
+        teacher: A model folder, models:/NAME@ALIAS, a training's output folder, a checkpoint, or official weights.
+        device: cpu, cuda, cuda:1, mps, or auto: a GPU if there is one.
+    """
+    from deblur.data.sources import open_sources
+    from deblur.data.teaching import check_teachable, teach
+    from deblur.training.device import pick_device
+    from deblur.training.teacher import find_teacher
+
+    if len(places) < 2:
+        raise SettingError("Give folders of pairs, and last the folder for the answers.")
+    *sources, last = places
+    out, opened = Path(last), open_sources(sources)
+    for source in opened:
+        check_teachable(source)
+        if source.name.path and Path(os.path.abspath(out)).is_relative_to(source.name.path):
+            raise SettingError(f"{out} lies in {source.name.path}, and would become a part of it. Give another place.")
+    found = find_teacher(teacher)
+    restorer = found.restorer(pick_device(device))
+    paths = [source.name.path for source in opened]
+    names = [f"{path.name if path else i}" for i, path in enumerate(paths)]
+    sets = {name if names.count(name) == 1 else f"{name}-{i}": opened[i].pairs for i, name in enumerate(names)}
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    began, told = list[float](), time.monotonic()
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal, speed_estimate_period=600
+    ) as progress:
+        task = progress.add_task("", total=None)
+
+        def on_done(done: int, count: int, px: int, total_px: int) -> None:
+            nonlocal told
+            if not began:
+                began.extend((px, time.monotonic()))
+            progress.update(task, description=f"{done} of {count} answers", completed=px, total=total_px)
+            if not console.is_terminal and time.monotonic() - told > LINE_S and px > began[0]:
+                told = time.monotonic()
+                left_min = (total_px - px) * (told - began[1]) / (px - began[0]) / 60
+                say(f"{done} of {count} answers, about {left_min:.0f} min left")
+
+        made = teach(sets, out, restorer, found.sha256, on_done)
+    count = sum(len(pairs) for pairs in sets.values())
+    say(f"{count} answers, {made} of them made now. Train with --teacher {pasteable(out)}")
+    return 0

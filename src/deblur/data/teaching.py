@@ -1,0 +1,211 @@
+"""A teacher's answers to the blurry images of pairs, made beforehand: training needs no teacher in memory then.
+
+    taught.json     how the teacher answered, and of every answer the digests of the blurry image and of the file
+    SET/NAME.png    the answer to the pair NAME of the folder SET, whole, in 8 bit
+
+An answer is found by the blurry image's own digest, so pairs may move, and a pair that was changed has none. The record
+is written after every answer: what a kill left is finished by making what is missing.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from deblur.data.cache import cached_photos
+from deblur.data.pairs import FileImage, FilePair, ImageFile, TaughtPair
+from deblur.data.parallel import in_parallel
+from deblur.data.sources import Source
+from deblur.errors import DataError
+from deblur.files import sha256_of, sole_user, whole_file, write_json
+from deblur.images import OPENED, Photo, encode, quiet
+from deblur.inference.restorer import Restorer
+from deblur.inference.tiling import plan_tiles
+
+RECORD_FILE = "taught.json"
+FORMAT = 1
+OnDone = Callable[[int, int, int, int], None]
+"""Told (images done, images, pixels computed, pixels to compute), in all."""
+
+
+@dataclass(frozen=True)
+class SavedAnswers:
+    """Answers in a folder, by the digest of the blurry image; ``sha256`` is of all and of how they were made."""
+
+    folder: Path
+    files: Mapping[str, Path]
+    sha256: str
+
+
+def teach(
+    sets: Mapping[str, Sequence[FilePair]],
+    folder: Path,
+    restorer: Restorer,
+    teacher_sha256: str,
+    on_done: OnDone = lambda done, count, px, total_px: None,
+) -> int:
+    """Save the answers to all blurry images that have none yet; returns how many were made.
+
+    Args:
+        sets: pairs by the name of the folder that their answers go into.
+        folder: a new or empty one, or one with this teacher's answers.
+        restorer: the teacher's.
+        teacher_sha256: tells the teacher.
+        on_done: told how far it is, after every tile.
+
+    Raises:
+        DataError: the folder holds something else, or answers of another teacher or with other tiles; or a pair cannot
+            be read.
+        DiskFull: no room; what is there is whole, and the same call goes on.
+        FolderInUse: another process teaches there.
+    """
+    tiling = restorer.tiling
+    how = {"teacher_sha256": teacher_sha256, "tile_px": tiling.tile_px, "overlap_px": tiling.overlap_px}
+    folder.mkdir(parents=True, exist_ok=True)
+    with sole_user(folder, f"Another process teaches into {folder}. Wait for it, or stop it."):
+        answers = _begun(folder, how)
+        wanted = {_file(name, pair): pair.images[0] for name, pairs in sets.items() for pair in pairs}
+        digests = _digests(wanted.values())
+        costs = {file: _computed_px(image, restorer) for file, image in wanted.items()}
+        missing = [
+            file
+            for file, image in wanted.items()
+            if answers.get(file, {}).get("blurry") != digests[image] or not _is_whole(folder / file, answers[file])
+        ]
+        done, total_px = len(wanted) - len(missing), sum(costs.values())
+        done_px = total_px - sum(costs[file] for file in missing)
+        on_done(done, len(wanted), done_px, total_px)
+        for file in missing:
+            rgb = wanted[file].load().copy()
+
+            def on_tile(tile: int, tiles: int, done: int = done, px: int = done_px, cost: int = costs[file]) -> None:
+                on_done(done, len(wanted), px + cost * tile // tiles, total_px)
+
+            restorer.in_place(rgb, on_tile=on_tile)
+            data = encode(Photo(rgb))
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(folder / file) as stream:
+                stream.write(data)
+            answers[file] = {"blurry": digests[wanted[file]], "sha256": hashlib.sha256(data).hexdigest()}
+            write_json(folder / RECORD_FILE, {"format": FORMAT, **how, "answers": answers})
+            done, done_px = done + 1, done_px + costs[file]
+            on_done(done, len(wanted), done_px, total_px)
+    return len(missing)
+
+
+def holds_answers(folder: Path) -> bool:
+    """Whether :func:`teach` wrote there."""
+    return (folder / RECORD_FILE).is_file()
+
+
+def read_answers(folder: Path) -> SavedAnswers:
+    """What was saved in ``folder``.
+
+    Raises:
+        DataError: there is no record, or it cannot be read.
+    """
+    record = _record(folder)
+    files = {entry["blurry"]: folder / file for file, entry in record["answers"].items()}
+    return SavedAnswers(folder, files, hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest())
+
+
+def with_answers(sources: Sequence[Source], answers: SavedAnswers, cache: Path | None) -> list[Source]:
+    """The sources with their answers, decoded into ``cache`` if there is one.
+
+    Raises:
+        DataError: a pair has no answer, or a source has no pairs that could have one.
+    """
+    return [replace(source, pairs=list(_with_answers(source, answers, cache))) for source in sources]
+
+
+def check_teachable(source: Source) -> None:
+    """Refuse what has no blurry images of its own.
+
+    Raises:
+        DataError: the source's blur is drawn anew for every crop.
+    """
+    if source.name.kind in ("pairs", "frames"):
+        return
+    raise DataError(
+        f"{source.name}: blur is drawn anew for every crop, so no answer can be made beforehand. Save a set first "
+        "('deblur synth SET SOURCE') and teach and train with that; or let the teacher answer while the student trains."
+    )
+
+
+def _with_answers(source: Source, answers: SavedAnswers, cache: Path | None) -> Iterator[FilePair]:
+    check_teachable(source)
+    digests = _digests([pair.images[0] for pair in source.pairs])
+    lacking = [pair.name for pair in source.pairs if digests[pair.images[0]] not in answers.files]
+    if lacking:
+        raise DataError(
+            f"{source.name.path}: {len(lacking)} of {len(source.pairs)} pairs have no answer in {answers.folder} "
+            f"({', '.join(lacking[:3])}{' ...' if len(lacking) > 3 else ''}). 'deblur teach' makes what is missing."
+        )
+    images: Sequence[FileImage] = [
+        ImageFile(pair.name, answers.files[digests[pair.images[0]]]) for pair in source.pairs
+    ]
+    if cache:
+        images, _ = cached_photos(images, cache)
+    yield from map(TaughtPair, source.pairs, images)
+
+
+def _begun(folder: Path, how: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The answers that are there."""
+    if not holds_answers(folder):
+        others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        if others:
+            raise DataError(f"{folder} holds other files ({', '.join(others[:3])}). Give a new or empty folder.")
+        write_json(folder / RECORD_FILE, {"format": FORMAT, **how, "answers": {}})
+    record = _record(folder)
+    other = [
+        f"{name} {record.get(name)} there, {value} now" for name, value in how.items() if record.get(name) != value
+    ]
+    if other:
+        raise DataError(f"{folder} holds answers that were made otherwise: {'; '.join(other)}. Give another folder.")
+    answers: dict[str, dict[str, str]] = record["answers"]
+    return answers
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD_FILE
+    try:
+        record: dict[str, Any] = json.loads(path.read_bytes())
+        if record["format"] != FORMAT:
+            raise DataError(f"{path} has format {record['format']}; this version reads {FORMAT}.")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} cannot be read ({type(error).__name__}).") from error
+    return record
+
+
+def _digests(images: Iterable[FileImage]) -> dict[FileImage, str]:
+    """Of what each image is made of."""
+    distinct = list(dict.fromkeys(images))
+
+    def digest(image: FileImage) -> str:
+        try:
+            return hashlib.sha256("\n".join([image.made, *map(sha256_of, image.files)]).encode()).hexdigest()
+        except OSError as error:
+            raise DataError(f"{error.filename} cannot be read ({error.strerror}).") from error
+
+    return {image: future.result() for image, future in in_parallel(digest, distinct)}
+
+
+def _file(name: str, pair: FilePair) -> str:
+    return f"{name}/{pair.name}" + ("" if pair.name.endswith(".png") else ".png")
+
+
+def _is_whole(path: Path, entry: Mapping[str, str]) -> bool:
+    return path.is_file() and sha256_of(path) == entry["sha256"]
+
+
+def _computed_px(image: FileImage, restorer: Restorer) -> int:
+    """What the teacher computes for it, told by its header; 1 where that cannot be read, which decoding will say."""
+    try:
+        with quiet(), Image.open(image.files[0], formats=OPENED) as opened:
+            return plan_tiles(opened.height, opened.width, restorer.tiling).computed_px
+    except Exception:  # as many kinds as there are decoders
+        return 1

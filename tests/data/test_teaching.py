@@ -1,0 +1,117 @@
+"""A teacher's answers on disk: found by the blurry image, finished after a kill, cut like the pair."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deblur.cli import main
+from deblur.data.pair_crops import PairCrops
+from deblur.data.pairs import find_pairs
+from deblur.data.sources import Source, open_sources
+from deblur.data.teaching import read_answers, teach, with_answers
+from deblur.errors import DataError
+from deblur.images import read_rgb8
+from deblur.inference.engine import Tiles
+from deblur.inference.restorer import Restorer
+from deblur.inference.tiling import SizeRule, Tiling
+
+
+class Teacher:
+    """Darkens by a quarter, and counts its tiles."""
+
+    calls = 0
+
+    def __call__(self, batch: Tiles, /) -> Tiles:
+        self.calls += 1
+        return batch * np.float32(0.75)
+
+
+TILING = Tiling(96, 16, SizeRule(8, 8))
+
+
+def run(source: Source, out: Path, teacher: Teacher, **how: object) -> int:
+    return teach({"set": source.pairs}, out, Restorer(teacher, TILING), "a1", **how)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def source(tmp_path: Path, pair_folder: Path) -> Source:
+    for side in ("blur", "sharp"):
+        shutil.copytree(pair_folder / side, tmp_path / "pairs" / side)
+    return open_sources([str(tmp_path / "pairs")])[0]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def test_answers_are_the_teachers_of_whole_images(source: Source, tmp_path: Path) -> None:
+    teacher, told = Teacher(), list[tuple[int, ...]]()
+    assert run(source, tmp_path / "out", teacher, on_done=lambda *figures: told.append(figures)) == 6
+    for pair in source.pairs:
+        answer = read_rgb8(tmp_path / "out" / "set" / pair.name)
+        assert np.abs(answer - 0.75 * pair.load()[0]).max() <= 0.5 + 1e-3
+    assert told[0] == (0, 6, 0, told[-1][3])
+    assert told[-1][:3] == (6, 6, told[-1][3])
+    assert [figures[2] for figures in told] == sorted(figures[2] for figures in told)
+    assert len({figures[2] for figures in told}) == teacher.calls + 1, "it moves on with every tile"
+
+
+def test_what_a_kill_left_is_finished_and_comes_out_the_same(source: Source, tmp_path: Path) -> None:
+    run(source, tmp_path / "whole", Teacher())
+
+    def kill(done: int, count: int, px: int, total_px: int) -> None:
+        if done == 2 and px < total_px:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(source, tmp_path / "out", Teacher(), on_done=kill)
+    (tmp_path / "out" / "set" / source.pairs[0].name).write_bytes(b"damaged")
+    again = Teacher()
+    assert run(source, tmp_path / "out", again) == 5
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert run(source, tmp_path / "out", idle := Teacher()) == 0
+    assert idle.calls == 0
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_crops_of_the_answer_are_those_of_the_pair(source: Source, tmp_path: Path, cached: bool) -> None:
+    run(source, tmp_path / "out", Teacher())
+    moved = tmp_path / "moved"
+    shutil.move(tmp_path / "pairs", moved)
+    answers = read_answers(tmp_path / "out")
+    (taught,) = with_answers(open_sources([str(moved)]), answers, tmp_path / "cache" if cached else None)
+    crops, plain = PairCrops(taught.pairs, 64, 0), PairCrops(find_pairs(moved), 64, 0)
+    for key in range(12):
+        sample, same = crops[key], plain[key]
+        assert all((a == b).all() for a, b in zip(sample[:2], same[:2], strict=True))
+        assert sample.taught is not None
+        assert float((sample.taught - 0.75 * sample.blurry).abs().max()) <= 0.5 + 1e-3
+
+
+def test_a_pair_without_its_answer_is_named_and_taught_anew(source: Source, tmp_path: Path) -> None:
+    run(source, tmp_path / "out", Teacher())
+    before = read_answers(tmp_path / "out").sha256
+    first, second = source.pairs[:2]
+    shutil.copy(second.images[0].files[0], first.images[0].files[0])  # another blurry image under its name
+    shutil.copy(second.images[1].files[0], first.images[1].files[0])
+    assert run(source, tmp_path / "out", Teacher()) == 1
+    assert read_answers(tmp_path / "out").sha256 != before
+    (tmp_path / "pairs" / "blur" / source.pairs[2].name).write_bytes(first.images[0].files[0].read_bytes() + b" ")
+    with pytest.raises(DataError, match=f"1 of 6 pairs have no answer.*{source.pairs[2].name}"):
+        with_answers([source], read_answers(tmp_path / "out"), None)
+
+
+def test_what_cannot_be_taught_is_said(source: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(source, tmp_path / "out", Teacher())
+    with pytest.raises(DataError, match="made otherwise: teacher_sha256 a1 there, b2 now"):
+        teach({"set": source.pairs}, tmp_path / "out", Restorer(Teacher(), TILING), "b2")
+    (tmp_path / "out" / "taught.json").write_text(json.dumps({"format": 99}))
+    with pytest.raises(DataError, match="format 99"):
+        read_answers(tmp_path / "out")
+    with pytest.raises(DataError, match="holds other files"):
+        teach({"set": source.pairs}, tmp_path / "pairs", Restorer(Teacher(), TILING), "a1")
+    assert main(["teach", "leaves", str(tmp_path / "leaves"), "--teacher", "anything"]) == 1
+    assert "deblur synth" in capsys.readouterr().err
