@@ -13,7 +13,8 @@ const at = id => document.getElementById(id);
 const pause = ms => new Promise(done => setTimeout(done, ms));
 const bitmap = blob => blob ? createImageBitmap(blob).catch(() => null) : null;  // null: the browser cannot show it
 const percent = share => `${Math.round(100 * share)} %`;
-const seconds = value => value < 1 ? `${Math.round(1000 * value)} ms` : `${value.toFixed(value < 10 ? 2 : 0)} s`;
+const seconds = value =>
+  value < 1 ? `${Math.round(1000 * value)}\u00a0ms` : `${value.toFixed(value < 10 ? 2 : 0)}\u00a0s`;
 const ending = blob => ENDINGS[blob.type] ?? blob.type.split("/")[1];
 
 const photos = [];
