@@ -166,7 +166,7 @@ function choose(photo) {
   if (before) change(before, {});
   at("welcome").hidden = Boolean(photo);
   at("work").hidden = !photo;
-  if (!photo) return void viewer.show(null, null);
+  if (!photo) return void (decoding++, viewer.show(null, null));
   change(photo, {});
   at("strip").scrollLeft = photo.row.offsetLeft - at("strip").offsetLeft - photo.row.offsetWidth;
   show(photo);
