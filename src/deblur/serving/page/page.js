@@ -13,7 +13,8 @@ const at = id => document.getElementById(id);
 const pause = ms => new Promise(done => setTimeout(done, ms));
 const bitmap = blob => blob ? createImageBitmap(blob).catch(() => null) : null;  // null: the browser cannot show it
 const percent = share => `${Math.round(100 * share)} %`;
-const seconds = value => value < 1 ? `${Math.round(1000 * value)} ms` : `${value.toFixed(value < 10 ? 2 : 0)} s`;
+const seconds = value =>
+  value < 1 ? `${Math.round(1000 * value)}\u00a0ms` : `${value.toFixed(value < 10 ? 2 : 0)}\u00a0s`;
 const ending = blob => ENDINGS[blob.type] ?? blob.type.split("/")[1];
 
 const photos = [];
@@ -165,7 +166,7 @@ function choose(photo) {
   if (before) change(before, {});
   at("welcome").hidden = Boolean(photo);
   at("work").hidden = !photo;
-  if (!photo) return void viewer.show(null, null);
+  if (!photo) return void (decoding++, viewer.show(null, null));
   change(photo, {});
   at("strip").scrollLeft = photo.row.offsetLeft - at("strip").offsetLeft - photo.row.offsetWidth;
   show(photo);

@@ -153,7 +153,7 @@ export class Viewer {
     this.#fingers.set(event.pointerId, point);
     const divides = this.#after && (this.#zoom === null || Math.abs(point.x - now.cut) < NEAR_PX);
     this.#drags = divides && !this.loupe ? "divider" : "photo";
-    this.#move(event);
+    if (event.pointerType === "mouse") this.#move(event);  // the first finger of two must move nothing
   }
 
   #move(event) {
