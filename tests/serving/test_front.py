@@ -225,7 +225,8 @@ def test_who_is_told_to_stop_refuses_what_still_runs(model_folder: Path) -> None
     with TestClient(app) as client, ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(client.post, "/api/deblur", content=png()) for _ in range(2)]
         assert computing.wait(20)
-        app.state.stop()
+        assert client.portal is not None
+        client.portal.call(app.state.stop)
         threading.Timer(0.3, go.set).start()  # this engine cannot be cancelled
         for answer in answers:
             problem = answer.result(20)

@@ -32,6 +32,7 @@ def serve(
     running: Ran = Running(),
     host: str = "127.0.0.1",
     port: int = 7071,
+    waiting: int | None = None,
     warm: bool = True,
     key_file: Path | None = None,
     cors: tuple[str, ...] = (),
@@ -48,11 +49,13 @@ def serve(
         running: How they run.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
+        waiting: Photos that may wait while one computes; by default two a core. The next is told to come back.
         warm: Open the models and compute a tile before the first request.
         key_file: File with the key that photos need (Authorization: Bearer KEY); by default DEBLUR_KEY, else no key.
         cors: Origins of pages that may call the API from a browser, such as https://example.org.
     """
     from deblur.serving.api import create_app
+    from deblur.serving.limits import Limits
     from deblur.serving.standalone import Standalone
 
     key = _key(key_file)
@@ -65,7 +68,8 @@ def serve(
     with ExitStack() as closed:
         for store in stores.values():
             closed.enter_context(closing(store))
-        app = create_app(stores, standalone=standalone)
+        limits = Limits() if waiting is None else Limits(waiting=waiting)
+        app = create_app(stores, limits, standalone=standalone)
         return run(app, host, port, "serving on {url}  (POST /api/deblur, GET /api/health)")
 
 

@@ -35,6 +35,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from deblur import errors, images
+from deblur.inference.model_folder import Model
 from deblur.inference.photo import Outcome, restore_photo
 from deblur.inference.restorer import ignore
 from deblur.serving import conditional, hook
@@ -49,9 +50,10 @@ from deblur.serving.progress import Progress
 from deblur.serving.standalone import Standalone
 from deblur.serving.wish import Wish, wish_of
 
-WATCH_EVERY_S = 0.05
 HOOK_MB = 0.1
-OUR_HEADERS = ("ETag", "Retry-After", "Server-Timing", "X-Deblur-Frames", "X-Deblur-Left-Out", "X-Deblur-Model")
+STOPPING = "The service is stopping. Send the photo again in a moment."
+SHOWN = ("Frames", "Guard", "Left-Out", "Model", "Tiles")
+OUR_HEADERS = ("ETag", "Retry-After", "Server-Timing", *(f"X-Deblur-{name}" for name in SHOWN))
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -153,11 +155,14 @@ class _Api:
     def __init__(self, models: Models, limits: Limits, standalone: Standalone | None, about: About) -> None:
         self._models, self._limits, self._standalone, self._about = models, limits, standalone, about
         self._bodies, self._gate = Places(limits.reading), Gate(limits.slots, limits.waiting)
-        self._progress, self.counts, self._stopping = Progress(), Metrics(), False
+        self._progress, self.counts = Progress(), Metrics()
+        self._inside, self._stopping = set[Left](), False
 
     def stop(self) -> None:
-        """End what runs: who waits for a photo is told to come back."""
+        """End what runs, and take no more: who waits for a photo is told to come back. In the event loop."""
         self._stopping = True
+        for left in self._inside:
+            _end(left, errors.ServiceBusy(STOPPING))
 
     async def deblur(self, request: Request) -> Response:
         if not self._admits(request):
@@ -174,8 +179,7 @@ class _Api:
         with self._gate.places:
             async with self._left(request) as left:
                 try:
-                    served = await run_in_threadpool(self._models.named, wish.model)
-                    tag = conditional.tag_of(sent.image, served.model, wish, as_json=sent.as_json)
+                    served, tag = await run_in_threadpool(self._chosen, sent, wish)
                     if conditional.has(request, tag):
                         return Response(status_code=304, headers={"ETag": tag})
                     restore = partial(restore_photo, served.model, on_tile=on_tile, check=partial(_stop_if, left))
@@ -191,22 +195,31 @@ class _Api:
         self, data: bytes, wish: Wish, restore: Callable[..., tuple[images.Photo, Outcome]], served: Served, left: Left
     ) -> _Answer:
         """Decoded before the network is free and encoded after it is free again, each in a worker thread."""
-        taken = {"first_of_many": wish.frames == "first", "private": wish.metadata == "keep"}
         started = time.perf_counter()
         async with self._gate.in_memory(left):
-            began = time.perf_counter()
-            photo = await run_in_threadpool(images.decode, data, replace(self._limits.decode, **taken))
-            decoded = time.perf_counter()
-            await run_in_threadpool(served.model.restorer.prepare, photo.rgb)
+            photo, decode_s = await run_in_threadpool(self._decoded, data, wish, served.model)
             async with self._gate.slot(left):
-                waited_s = time.perf_counter() - decoded + began - started
+                wait_s = time.perf_counter() - started - decode_s
                 photo, outcome = await run_in_threadpool(restore, photo, wish.strength)
             restored = time.perf_counter()
             encoded = await run_in_threadpool(images.encode, photo, wish.output_format, wish.quality)
-        seconds = {"wait": waited_s, "decode": decoded - began, **outcome.seconds}
-        seconds["encode"] = time.perf_counter() - restored
+        encode_s = time.perf_counter() - restored
+        seconds = {"wait": wait_s, "decode": decode_s, **outcome.seconds, "encode": encode_s}
         photo_format = images.OUTPUT_FORMATS[wish.output_format] if wish.output_format else photo.format
         return _Answer(encoded, photo_format, photo, replace(outcome, seconds=seconds))
+
+    def _chosen(self, sent: Sent, wish: Wish) -> tuple[Served, str]:
+        served = self._models.named(wish.model)
+        return served, conditional.tag_of(sent.image, served.model, wish, sent.as_json)
+
+    def _decoded(self, data: bytes, wish: Wish, model: Model) -> tuple[images.Photo, float]:
+        """And the network compiled for its tiles; the seconds are decoding's."""
+        taken = {"first_of_many": wish.frames == "first", "private": wish.metadata == "keep"}
+        started = time.perf_counter()
+        photo = images.decode(data, replace(self._limits.decode, **taken))
+        seconds = time.perf_counter() - started
+        model.restorer.prepare(photo.rgb)
+        return photo, seconds
 
     async def progress(self, request: Request) -> Response:
         found = self._progress.of(request.path_params["id"])
@@ -246,20 +259,28 @@ class _Api:
 
     @asynccontextmanager
     async def _left(self, request: Request) -> AsyncIterator[Left]:
-        """A task that is done once there is nobody to answer, or no time. For requests whose body was read."""
+        """Done once there is nobody to answer, or no time. For requests whose body was read."""
+        left: Left = asyncio.get_running_loop().create_future()
 
-        async def watch() -> Exception:
-            while not await request.is_disconnected():
-                if self._stopping:
-                    return errors.ServiceBusy("The service is stopping. Send the photo again in a moment.")
-                await asyncio.sleep(WATCH_EVERY_S)
-            return ClientDisconnect()
+        async def watch() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            _end(left, ClientDisconnect())
 
         watcher = asyncio.create_task(watch())
+        self._inside.add(left)
+        if self._stopping:
+            _end(left, errors.ServiceBusy(STOPPING))
         try:
-            yield watcher
+            yield left
         finally:
             watcher.cancel()
+            self._inside.discard(left)
+
+
+def _end(left: Left, why: Exception) -> None:
+    if not left.done():
+        left.set_result(why)
 
 
 def _response(sent: Sent, answer: _Answer, tag: str) -> Response:
