@@ -22,12 +22,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -42,10 +40,10 @@ from deblur.serving import conditional, hook
 from deblur.serving.about import About
 from deblur.serving.body import Sent, body_within, read_body
 from deblur.serving.limits import Gate, Left, Limits, Places
-from deblur.serving.metrics import Counted, Metrics
+from deblur.serving.metrics import Metrics
 from deblur.serving.model_store import ModelStore, Served
 from deblur.serving.models import Models
-from deblur.serving.problems import Problem, on_any_exception, on_client_gone, on_deblur_error, on_http_exception
+from deblur.serving.problems import HANDLERS, Problem, problem_of
 from deblur.serving.progress import Progress
 from deblur.serving.standalone import Standalone
 from deblur.serving.wish import Wish, wish_of
@@ -74,7 +72,7 @@ def create_app(
         standalone: what an app needs that is its own host; None in a function app.
     """
     limits, models = limits or Limits(), Models(stores)
-    about = About(models, limits, standalone, keyed=not with_post or bool(standalone and standalone.key))
+    about = About(models, limits, keyed=not with_post or bool(standalone and standalone.key))
     api = _Api(models, limits, standalone, about)
     table: dict[str, dict[str, Endpoint]] = {
         "/api/health": {"GET": about.health},
@@ -99,44 +97,41 @@ def create_app(
 
     app = Starlette(
         lifespan=lifespan,
-        routes=[_route(*each) for each in table.items()],
-        exception_handlers={
-            errors.DeblurError: on_deblur_error,
-            HTTPException: on_http_exception,
-            ClientDisconnect: on_client_gone,
-            Exception: on_any_exception,
-        },
-        middleware=_middleware(standalone, api.counts, table),
+        routes=[_route(path, endpoints, api.counts) for path, endpoints in table.items()],
+        exception_handlers=HANDLERS,
+        middleware=_for_pages(standalone.origins if standalone else ()),
     )
     app.router.redirect_slashes = False  # a path is served or it is not
     app.state.stop = api.stop
     return app
 
 
-def _middleware(standalone: Standalone | None, counts: Metrics, paths: Mapping[str, Any]) -> list[Middleware]:
-    if not standalone:
-        return []
-    found = [Middleware(Counted, metrics=counts, paths=paths)]
-    if standalone.origins:
-        cors = Middleware(
-            CORSMiddleware,
-            allow_origins=standalone.origins,
-            allow_methods=("GET", "POST"),
-            allow_headers=("Authorization", "Content-Type", "If-None-Match"),
-            expose_headers=OUR_HEADERS,
-        )
-        found.append(cors)
-    return found
+def _for_pages(origins: tuple[str, ...]) -> list[Middleware]:
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("Authorization", "Content-Type", "If-None-Match"),
+        expose_headers=OUR_HEADERS,
+    )
+    return [cors] if origins else []
 
 
-def _route(path: str, endpoints: dict[str, Endpoint]) -> Route:
-    """GET brings HEAD with it, and OPTIONS says what there is."""
+def _route(path: str, endpoints: dict[str, Endpoint], counts: Metrics) -> Route:
+    """GET brings HEAD with it, and OPTIONS says what there is. Every answer is counted."""
     methods = sorted({*endpoints, "OPTIONS", *(["HEAD"] if "GET" in endpoints else [])})
 
     async def endpoint(request: Request) -> Response:
         if request.method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": ", ".join(methods)})
-        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+        try:
+            answer = await endpoints["GET" if request.method == "HEAD" else request.method](request)
+        except Exception as error:
+            answer = await problem_of(request, error)
+        counts.add(
+            "deblur_requests_total", path=path, status=str(answer.status_code), code=getattr(answer, "code", "none")
+        )
+        return answer
 
     return Route(path, endpoint, methods=methods)
 
@@ -178,16 +173,11 @@ class _Api:
         wish = wish_of(asked + sent.options)
         with self._gate.places:
             async with self._left(request) as left:
-                try:
-                    served, tag = await run_in_threadpool(self._chosen, sent, wish)
-                    if conditional.has(request, tag):
-                        return Response(status_code=304, headers={"ETag": tag})
-                    restore = partial(restore_photo, served.model, on_tile=on_tile, check=partial(_stop_if, left))
-                    answer = await self._answer(sent.image, wish, restore, served, left)
-                except (errors.DeblurError, ClientDisconnect):
-                    raise
-                except Exception as error:  # answered here: Starlette raises on after its answer, which Azure forwards
-                    return await on_any_exception(request, error)
+                served, tag = await run_in_threadpool(self._chosen, sent, wish)
+                if conditional.has(request, tag):
+                    return Response(status_code=304, headers={"ETag": tag})
+                restore = partial(restore_photo, served.model, on_tile=on_tile, check=partial(_stop_if, left))
+                answer = await self._answer(sent.image, wish, restore, served, left)
         self._count(served, answer)
         return _response(sent, answer, tag)
 
