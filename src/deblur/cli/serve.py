@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,7 @@ def serve(
     running: Ran = Running(),
     host: str = "127.0.0.1",
     port: int = 7071,
+    waiting: int | None = None,
     warm: bool = True,
     key_file: Path | None = None,
     cors: tuple[str, ...] = (),
@@ -51,12 +53,12 @@ def serve(
         running: How they run.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
+        waiting: Photos that may wait while one computes; by default two a core. The next is told to come back.
         warm: Open the models and compute a tile before the first request.
         key_file: File with the key that photos need (Authorization: Bearer KEY); by default DEBLUR_KEY, else no key.
         cors: Origins of pages that may call the API from a browser, such as https://example.org.
         heif: Read AVIF, too, and HEIC where pillow-heif is installed; DEBLUR_HEIF=1 does the same.
     """
-    from deblur.images import DecodeLimits
     from deblur.serving.api import create_app
     from deblur.serving.limits import Limits
     from deblur.serving.standalone import Standalone
@@ -71,7 +73,11 @@ def serve(
     with ExitStack() as closed:
         for store in stores.values():
             closed.enter_context(closing(store))
-        limits = Limits(decode=DecodeLimits(heif=True)) if heif else Limits()
+        limits = Limits()
+        if heif:
+            limits = replace(limits, decode=replace(limits.decode, heif=True))
+        if waiting is not None:
+            limits = replace(limits, waiting=waiting)
         app = create_app(stores, limits, standalone=standalone)
         return run(app, host, port, "serving on {url}  (POST /api/deblur, GET /api/health)")
 

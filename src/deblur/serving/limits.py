@@ -11,7 +11,7 @@ from deblur.errors import ServiceBusy
 from deblur.images import DecodeLimits
 
 RETRY_AFTER_S = 2
-Left = asyncio.Task[Exception]
+Left = asyncio.Future[Exception]
 """Done once a request need not be answered any more; its result says why."""
 
 TOLD_CHARS = 60
