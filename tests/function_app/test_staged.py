@@ -50,7 +50,7 @@ Ask = Callable[[list[Asked]], list[Answered]]
 @pytest.fixture(scope="module")
 def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("staged") / "azure"
-    stage(ROOT, bundled_model() or Path(), folder)
+    stage(ROOT, {"": bundled_model() or Path()}, folder)
     return folder
 
 

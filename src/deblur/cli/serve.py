@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from deblur.cli.console import complain, say
+from deblur.cli.named import by_name
 from deblur.cli.opening import Chosen, Ran, Running, opener
 from deblur.errors import SettingError
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 GRACE_S, STOP_BEFORE_S = 20, 3
 """What photos may take once the service is told to stop; so long before, those that run are told to come back."""
-NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*)=(.+)", re.DOTALL)
 KEY = re.compile(r"[!-~]{16,}")
 
 
@@ -69,7 +69,7 @@ def serve(
             f"WARNING: {host} can be reached from elsewhere, and no key is set: anybody may send photos. Give one."
         )
     standalone = Standalone(key, cors, os.environ.get("DEBLUR_HOOK_SECRET", ""))
-    stores = {name: _store(named, running, warm) for name, named in _by_name(model).items()}
+    stores = {name: _store(named, running, warm) for name, named in by_name(model).items()}
     with ExitStack() as closed:
         for store in stores.values():
             closed.enter_context(closing(store))
@@ -80,17 +80,6 @@ def serve(
             limits = replace(limits, waiting=waiting)
         app = create_app(stores, limits, standalone=standalone)
         return run(app, host, port, "serving on {url}  (POST /api/deblur, GET /api/health)")
-
-
-def _by_name(models: tuple[str, ...]) -> dict[str, str | None]:
-    """``a=FOLDER`` -> what is served as ``a``; a single model needs no name."""
-    if not models:
-        return {"": None}
-    named = [(found[1], found[2]) if (found := NAMED.fullmatch(each)) else ("", each) for each in models]
-    by_name: dict[str, str | None] = dict(named)
-    if len(by_name) < len(models) or (len(models) > 1 and "" in by_name):
-        raise SettingError(f"--model is {' '.join(models)}; give each of several a name of its own: a=FOLDER b=FOLDER.")
-    return by_name
 
 
 def _store(named: str | None, running: Running, warm: bool) -> "ModelStore":
