@@ -104,6 +104,7 @@ def test_who_keeps_to_this_machine_is_not(
         (["--model", "/a", "/b"], "a name of its own"),
         (["--model", "a=/a", "/b"], "a name of its own"),
         (["--model", "a=/a", "a=/b"], "a name of its own"),
+        (["--waiting", "-1"], "--waiting is -1"),
         (["--key-file", "/nowhere"], "key file /nowhere cannot be read"),
         (["--key-file", "/dev/null"], "16 or more"),
     ],

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from deblur import images
 from deblur.inference.model_folder import Model, open_model, read_info
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.restorer import Restorer
@@ -229,6 +230,32 @@ def test_who_is_told_to_stop_refuses_what_still_runs(model_folder: Path) -> None
             assert (problem.status_code, problem.json()["code"]) == (503, "service-busy")
             assert "stopping" in problem.json()["detail"]
             assert problem.headers["retry-after"]
+
+
+def test_one_photo_more_than_computes_is_decoded_meanwhile_and_no_further(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded, go = [], threading.Event()
+
+    def decode(data: bytes, limits: images.DecodeLimits) -> images.Photo:
+        decoded.append(1)
+        return real(data, limits)
+
+    def engine(batch: np.ndarray) -> np.ndarray:
+        assert go.wait(20)
+        return batch
+
+    real = images.decode
+    monkeypatch.setattr(images, "decode", decode)
+    model = Model(read_info(model_folder), Restorer(engine, Tiling(128, 32)))
+    app = create_app(ModelStore(Path, lambda folder: model), Limits(slots=1, waiting=4), standalone=Standalone())
+    with TestClient(app) as client, ThreadPoolExecutor(5) as pool:
+        answers = [pool.submit(client.post, "/api/deblur", content=png()) for _ in range(5)]
+        until(lambda: "deblur_photos_inside 5" in client.get("/api/metrics").text and len(decoded) >= 2)
+        time.sleep(0.1)
+        assert len(decoded) == 2
+        go.set()
+        assert {answer.result(20).status_code for answer in answers} == {200}
 
 
 def test_head_and_options_say_what_there_is(opened: Model) -> None:

@@ -63,10 +63,13 @@ def serve(
     from deblur.serving.limits import Limits
     from deblur.serving.standalone import Standalone
 
+    if waiting is not None and waiting < 0:
+        raise SettingError(f"--waiting is {waiting}; allowed are whole numbers from 0.")
     key = _key(key_file)
     if not key and not _is_loopback(host):
         complain(
-            f"WARNING: {host} can be reached from elsewhere, and no key is set: anybody may send photos. Give one."
+            f"WARNING: {host} can be reached from elsewhere and no key is set, so anybody may send photos. Set one "
+            "with --key-file or DEBLUR_KEY."
         )
     standalone = Standalone(key, cors, os.environ.get("DEBLUR_HOOK_SECRET", ""))
     stores = {name: _store(named, running, warm) for name, named in by_name(model).items()}

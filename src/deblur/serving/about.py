@@ -52,8 +52,9 @@ class About:
 
     async def models(self, request: Request) -> Response:
         """What a page or a program must know before it sends a photo."""
-        decode, served = self._limits.decode, self._models.default.loaded
+        decode = self._limits.decode
         told = await run_in_threadpool(_choice, self._models.stores, decode.side_px)
+        served = self._models.default.loaded
         limits = {
             "body_mb": self._limits.body_mb,
             "megapixels": decode.megapixels,
