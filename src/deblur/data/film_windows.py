@@ -75,12 +75,21 @@ class Window:
     motion_px: float
     own_blur_px: float
 
+    @property
+    def number(self) -> int:
+        """Of the sharp frame."""
+        return self.numbers[self.centre]
+
 
 @dataclass(frozen=True)
 class Choice:
-    """The windows of a film, and how many of its frames were left out for which reason."""
+    """The windows of a film, and how many of its frames were left out for which reason.
+
+    ``second``: by the number of a window's sharp frame, what its stretch offers where the flow rejects that window.
+    """
 
     windows: tuple[Window, ...]
+    second: dict[int, Window]
     left_out: dict[str, int]
     frames: int
     scenes: int
@@ -112,7 +121,7 @@ def look_through(frames: Iterable[tuple[float, Rgb8]]) -> tuple[list[Look], int]
 
 def choose(looks: Sequence[Look], count: int) -> Choice:
     """The windows of a film: of each stretch the crispest frame with good gaps on both sides; few that are still."""
-    best, left_out = list[tuple[float, Window]](), Counter[str]()
+    best, second, left_out = list[tuple[float, Window]](), dict[int, Window](), Counter[str]()
     stretches = max(1, min(WINDOWS, len(looks) // STRETCH_FRAMES))
     for part in np.array_split(np.arange(len(looks)), stretches):
         scored = list[tuple[float, Window]]()
@@ -123,14 +132,18 @@ def choose(looks: Sequence[Look], count: int) -> Choice:
             else:
                 window = _window(looks, i)
                 scored.append((looks[i].crisp * (1 + 0.05 * min(window.motion_px, 10)), window))
-        best += [max(scored, key=lambda each: each[0])] if scored else []
+        scored.sort(key=lambda each: -each[0])
+        best += scored[:1]
+        number = scored[0][1].number if scored else 0
+        apart = [window for _, window in scored if abs(window.number - number) > 1]  # that share no gap at its sides
+        second |= {number: apart[0]} if apart else {}
     moving = [window for _, window in best if window.motion_px >= STILL_PX]
     still = sorted((each for each in best if each[1].motion_px < STILL_PX), key=lambda each: -each[0])
     kept = still[: max(1, round(STILL_SHARE * len(best)))] if still else []
     left_out["nothing moves"] += len(still) - len(kept)
     windows = sorted([*moving, *(window for _, window in kept)], key=lambda window: window.numbers)
     scenes = 1 + sum(look.trouble == "a cut" for look in looks)
-    return Choice(tuple(windows), dict(+left_out), count, scenes, count - len(looks))
+    return Choice(tuple(windows), second, dict(+left_out), count, scenes, count - len(looks))
 
 
 def _reason(looks: Sequence[Look], i: int) -> str:
