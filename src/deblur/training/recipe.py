@@ -20,6 +20,7 @@ from deblur.data.sources import SourceName
 from deblur.errors import SettingError
 from deblur.evaluation.scores import Scores
 from deblur.export.verified import Exported, export_verified
+from deblur.inference.locating import BUNDLED, bundled_folder
 from deblur.models import build, parameter_count
 from deblur.models.checkpoint import load_checkpoint, network_from, network_of
 from deblur.models.network import Network
@@ -301,7 +302,7 @@ def _network(settings: TrainSettings) -> Network:
         from deblur.registry.versions import fetch
 
         return network_from(fetch(init))
-    return network_from(Path(init))
+    return network_from(bundled_folder() if init == BUNDLED else Path(init))
 
 
 def _order(settings: TrainSettings, data: Data, processes: Processes) -> RunOrder:

@@ -16,6 +16,7 @@ import tyro
 from deblur import project
 from deblur.data.sources import Reading, SourceName, check_trains
 from deblur.errors import SettingError
+from deblur.inference.locating import BUNDLED
 from deblur.inference.tiling import SizeRule, Tiling
 from deblur.losses.objective import Objective, parse_terms
 from deblur.models import ARCHITECTURES, build, options_of
@@ -159,8 +160,8 @@ class NetworkSettings:
     """The network's own arguments; the command line has each under its own name."""
     init: str | None = None
     """Start from these weights: a checkpoint (or official weights of NAFNet or Restormer), the output folder of a
-    training, a model folder or models:/NAME@ALIAS. A model that was exported frozen trains on without GroupNorm, a
-    checkpoint with it."""
+    training, a model folder, models:/NAME@ALIAS, or bundled. A model that was exported frozen trains on without
+    GroupNorm, a checkpoint with it."""
     tile_size: int = 512
     """Tile side in validation and in the exported model, px."""
     tile_overlap: int = 32
@@ -345,7 +346,7 @@ class TrainSettings:
             cache=_absolute(run.cache),
             kernels=_absolute(run.kernels),
             output_dir=Path(os.path.abspath(run.output_dir)),
-            init=os.path.abspath(init) if init and not init.startswith("models:/") else init,
+            init=init if init in (None, BUNDLED) or init.startswith("models:/") else os.path.abspath(init),
         )
 
     def _check(self) -> None:
