@@ -29,7 +29,7 @@ UNEXPLAINED = 0.45
 """What flow leaves of a picture's contrast where it is cut."""
 FASTEST_PX, LONGEST_S = 60.0, 0.15
 OWN_BLUR_PX = 2.5
-DISSOLVE_LEVELS, DISSOLVE_LINEAR, DISSOLVE_UNEXPLAINED = 2.0, 0.5, 0.5
+DISSOLVE_LEVELS, DISSOLVE_LINEAR, DISSOLVE_UNEXPLAINED = 2.0, 0.36, 0.5
 FINER = np.array([1.0, 0.991, 0.932, 0.839, 0.744, 0.621, 0.559, 0.489])
 BLURRED_PX = np.array([0, 1, 2, 3, 4, 6, 8, 12])
 """How fine detail is along a motion, compared with across it, where it is blurred by so much: the medians over the
