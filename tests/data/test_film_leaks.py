@@ -88,3 +88,22 @@ def test_what_evaluates_takes_the_films_from_a_trainings_cache(place: Path) -> N
     assert list(found.films) == [film.content]
     assert (place / "films" / film.folder.name).is_dir()
     assert len(found.pairs) == len(open_sources([f"film:{film.path}"], Reading(films=place / "kept"))[0].pairs)
+
+
+def test_a_film_that_trained_does_not_decide_a_promotion_under_another_name(place: Path) -> None:
+    from deblur.data.report_sets import open_report_sets
+    from deblur.errors import SettingError
+    from deblur.inference.locating import bundled_model
+    from deblur.registry.promotion import check_sets
+
+    if not (bundled := bundled_model()):
+        pytest.skip("no model comes with this installation")
+    (trained,) = open_sources([f"film:{place / 'a.mp4'}"], Reading(films=place / "kept"))
+    told = json.loads((bundled / "model.json").read_text())
+    films = [film.content for film in trained.films]
+    told["trained"]["datasets"] = [{"context": "training", "digest": "-", "source": "-", "films": films}]
+    (place / "model").mkdir()
+    (place / "model" / "model.json").write_text(json.dumps(told))
+    sets = open_report_sets([f"film:{place / 'copy.mp4'}"], cache=place)
+    with pytest.raises(SettingError, match="trained a contestant"):
+        check_sets("mine", [place / "model"], sets, new_sets=False)
