@@ -5,28 +5,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deblur.errors import ModelError, SettingError
+from deblur.errors import SettingError
+from deblur.inference.locating import BUNDLED, bundled_folder
 
 if TYPE_CHECKING:
     from deblur.inference.model_folder import Model
 
-BUNDLED = "bundled"
 CHECKPOINT = ".pth"
 NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*)=(.+)", re.DOTALL)
-
-
-def bundled_folder() -> Path:
-    """Of the model that comes with the package.
-
-    Raises:
-        ModelError: none does.
-    """
-    from deblur.inference.locating import bundled_model
-
-    folder = bundled_model()
-    if folder is None:
-        raise ModelError("No model comes with this installation. Name a model folder or models:/NAME@champion.")
-    return folder
 
 
 def open_named(text: str | None) -> "Model":

@@ -21,7 +21,8 @@ def package(
         engine: What runs the network there; openvino is faster on x86-64, onnxruntime runs everywhere.
     """
     from deblur import project
-    from deblur.cli.named import BUNDLED, bundled_folder, by_name
+    from deblur.cli.named import by_name
+    from deblur.inference.locating import BUNDLED, bundled_folder
     from deblur.library import locate
     from deblur.staging import stage
 

@@ -39,7 +39,7 @@ from deblur.synthesis.draw import BlurRanges
 from deblur.synthesis.kernels import SYNTHESIS
 
 if TYPE_CHECKING:
-    from deblur.data.film import FilmCrops
+    from deblur.data.film import Film, FilmCrops
 
 KINDS = ("pairs", "frames", "photos", "leaves", "film")
 CROPS_A_WINDOW = 32
@@ -151,6 +151,15 @@ class Source:
     def files(self) -> set[Path]:
         """All that it reads."""
         return {file for image in self.file_images for file in image.files}
+
+    @property
+    def films(self) -> "list[Film]":
+        """Those that its pairs are made of."""
+        if self.name.kind != "film":
+            return []
+        from deblur.data.film import films_of
+
+        return films_of(self.pairs)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -24,6 +24,7 @@ from deblur.data.teaching import SavedAnswers, holds_answers, read_answers
 from deblur.errors import SettingError
 from deblur.evaluation.scores import Scores
 from deblur.export.verified import Exported, export_verified
+from deblur.inference.locating import BUNDLED, bundled_folder
 from deblur.models import build, parameter_count
 from deblur.models.checkpoint import load_checkpoint, network_from, network_of
 from deblur.models.features import feature_channels
@@ -388,7 +389,7 @@ def _network(settings: TrainSettings) -> Network:
         from deblur.registry.versions import fetch
 
         return network_from(fetch(init))
-    return network_from(Path(init))
+    return network_from(bundled_folder() if init == BUNDLED else Path(init))
 
 
 def _teacher(settings: TrainSettings) -> Asked | None:
