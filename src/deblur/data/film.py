@@ -188,6 +188,15 @@ class FilmCrops(Dataset[Sample]):
         blurry, sharp = augment(rng, blurry, sharp)
         return Sample(to_tensor(blurry), to_tensor(sharp), int(key), key.strength)
 
+    def placed(self, key: Key, shapes: object) -> Sample:
+        """As it is: a device holds no film."""
+        return self[key]
+
+    @property
+    def images(self) -> Sequence[FilmImage]:
+        """None that a device can hold."""
+        return ()
+
     def name_of(self, key: int) -> str:
         """The window that sample ``key`` is cut from."""
         return self._window(key).name

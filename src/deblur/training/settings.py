@@ -133,6 +133,8 @@ class DataSettings:
     """Pairs: use GoPro's blur_gamma/ (averaged in linear light) instead of blur/; frames: average in linear light."""
     average: Annotated[int | None, ODD] = None
     """Frames averaged into one blurry image, an odd number; by default 7."""
+    data_on_device: Switch = False
+    """Keep decoded photos and pairs in the device's memory: crops are cut, zoomed, turned and blurred there."""
     seed: Annotated[int, NOT_NEGATIVE] = 0
     """Seed of weights, order, crops and blur."""
 
