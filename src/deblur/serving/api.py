@@ -1,7 +1,7 @@
 """The HTTP API: POST a photo, get it back restored.
 
 POST /api/deblur        image bytes, multipart field ``image``, or JSON {"image": base64} -> the restored image;
-                        strength, format, quality, frames and metadata in the query, or beside the image
+                        strength, format, quality, frames, metadata and guard in the query, or beside it
 GET  /api/health        whether a photo would be restored
 GET  /api/model         what ``model.json`` says
 GET  /api/openapi.json  this, for programs
@@ -101,6 +101,7 @@ class _Api:
         headers = {
             "X-Deblur-Model": quote(answer.outcome.model, safe="/@ "),  # headers are latin-1
             "X-Deblur-Tiles": str(answer.outcome.tiles),
+            "X-Deblur-Guard": answer.outcome.guard if wish.guard == "on" else "off",
             "Server-Timing": answer.timing,
         }
         if answer.frames > 1:
@@ -135,7 +136,8 @@ class _Api:
         """Runs in a worker thread: bytes in, bytes out. What ``check`` raises ends it, inside a tile too."""
         taken = {"first_of_many": wish.frames == "first", "private": wish.metadata == "keep"}
         limits = replace(self._limits.decode, **taken)
-        photo, outcome = restore_photo(self._store.get(), data, wish.strength, limits=limits, check=check)
+        model, guarded = self._store.get(), wish.guard == "on"
+        photo, outcome = restore_photo(model, data, wish.strength, guarded=guarded, limits=limits, check=check)
         started = time.perf_counter()
         encoded = images.encode(photo, wish.output_format, wish.quality)
         photo_format = images.OUTPUT_FORMATS[wish.output_format] if wish.output_format else photo.format
