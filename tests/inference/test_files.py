@@ -175,4 +175,4 @@ def test_of_several_pages_the_first_is_restored_at_its_depth_with_a_word(
 
 def test_what_the_model_broke_stays_with_a_word(photo: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert np.array_equal(read(files.restore_file(MODEL, photo)), RGB)
-    assert "my photo.png: the model broke 100 % of it" in caplog.text
+    assert "my photo.png': the model broke 100 % of it" in caplog.text

@@ -17,6 +17,8 @@ from deblur.inference.engine import Planes
 
 CELL_PX = 32
 HALF_PX = CELL_PX // 2
+SHARES = (np.arange(CELL_PX, dtype=np.float32) + np.float32(0.5)) / np.float32(CELL_PX)
+"""Of pixels on their way from one cell's centre to the next one's."""
 LAGS_PX = (1, 2, 4)
 STATISTICS = 2 * len(LAGS_PX) + 2 + 3 * 3
 HELD = 3
@@ -26,8 +28,8 @@ LEVELS2, FAINT = np.float32(255**2), np.float32(0.5)
 ALL, NONE = 0.97, 0.03
 """Shares of a change that count as all of it, and as none."""
 FAR_ABOVE, MOSAIC, SHIFTED, ONE_COLOUR, OF_LIGHT = 3.4, 2.35, 4.7, 6.5, 0.37
-"""Limits of what a good restoration does: see ``kept_shares``."""
-# fitted
+"""Limits of what a good restoration does: see ``features``."""
+# fitted by experiments/guard.py: python -m experiments.guard
 HIDDEN = np.array(
     [
         [0.192, -0.381, -0.495, 0.162, 0.297, 0.766, 1.17, -0.636],
@@ -67,7 +69,6 @@ class Guard:
         self._broken = np.zeros((rows, columns), bool)
         self._held = [np.empty((3, CELL_PX, width), np.float32) for _ in range(HELD)]
         self._blurry, self._change = (np.empty((3, CELL_PX, width), np.float32) for _ in range(2))
-        self._columns = _positions(0, width)
         self._done_px = self._taken_px = 0
 
     @property
@@ -106,7 +107,7 @@ class Guard:
         self._found[:, row] = statistics(blurry, change)
         last = rows.stop == height
         for decided in [row - 1] * (row > 0) + [row] * last:
-            self._kept[decided], self._broken[decided] = kept_shares(*self._around(decided))
+            self._kept[decided], self._broken[decided] = kept_shares(*self.around(decided))
         self._hand_on(height if last else max(0, row * CELL_PX - HALF_PX), finish)
 
     def _read(self, rows: slice, planes: Planes) -> None:
@@ -114,7 +115,7 @@ class Guard:
         planes[:] = self._rgb[rows].transpose(2, 0, 1)
         planes /= np.float32(np.iinfo(self._rgb.dtype).max)
 
-    def _around(self, row: int) -> tuple[Grid, Grid]:
+    def around(self, row: int) -> tuple[Grid, Grid]:
         """Statistics and pixels of each cell of a row with its eight neighbours, summed."""
         near = slice(max(0, row - 1), row + 2)
         sums = self._found[:, near].sum(axis=1), self._area_px[near].sum(axis=0)
@@ -139,12 +140,18 @@ class Guard:
             self._done_px = rows.stop
 
     def _blended(self, rows: slice, restored: Planes) -> Planes:
-        """``blurry + kept * (restored - blurry)``, in place."""
-        kept = _interpolated(self._kept, _positions(rows.start, rows.stop), axis=0)
+        """``blurry + kept * (restored - blurry)``, in place; kept is linear between cells' centres."""
+        row, offset = divmod(rows.start, CELL_PX)
+        above = row - 1 if offset < HALF_PX else row
+        upper, lower = (self._kept[np.clip(each, 0, len(self._kept) - 1)] for each in (above, above + 1))
+        shares = SHARES[(offset + HALF_PX) % CELL_PX :][: rows.stop - rows.start, None]
+        columns = np.pad(upper + shares * (lower - upper), ((0, 0), (1, 1)), mode="edge")[..., None]
+        wide = columns[:, :-1] + SHARES * (columns[:, 1:] - columns[:, :-1])
+        kept = wide.reshape(len(wide), -1)[:, HALF_PX : HALF_PX + restored.shape[2]]
         blurry = self._blurry[:, : rows.stop - rows.start]
         self._read(rows, blurry)
         restored -= blurry
-        restored *= _interpolated(kept, self._columns, axis=1)
+        restored *= kept
         restored += blurry
         return restored
 
@@ -173,35 +180,39 @@ def statistics(blurry: Planes, change: Planes) -> Grid:
     return np.array(found + [_cell_sums(channel, width) for channel in change])
 
 
-def kept_shares(sums: Grid, area_px: Grid) -> tuple[Grid, NDArray[np.bool_]]:
-    """What is kept of the change, 0 to 1, and where it is broken.
+def features(sums: Grid, area_px: Grid) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """What the share rests on, ``(columns, 8)``, and where the change is broken.
 
     Broken is a change with more energy than blur like the input's explains, with steeper slopes (a mosaic), with little
     but a shift, of one colour alone, or of a large part of the light (crushed shadows). The limits are a little above
-    all that was met on good results; the share kept is a small network's, fitted (``experiments/guard.py``).
+    all that was met on good results.
 
     Args:
         sums: ``(17, columns)``, over cells with their neighbours.
         area_px: of these.
     """
     found = sums / area_px
-    along, down, cross_slope = 2 * found[:3], 2 * found[3:6], 2 * found[6]
+    along, down, product = 2 * found[:3], 2 * found[3:6], 2 * found[6]
     e1, e2, e4 = _log((along + down) / 2)
     growth = _log(along[2]) - _log(along[0]), _log(down[2]) - _log(down[0])
-    coherence = np.hypot(along[0] - down[0], 2 * cross_slope) / (along[0] + down[0] + 1 / LEVELS2)
+    coherence = np.hypot(along[0] - down[0], 2 * product) / (along[0] + down[0] + 1 / LEVELS2)
     slope, light, shift, channels = _log(found[7]), found[8:11], np.abs(found[11:14]), found[14:17]
     change, largest, shift2 = _log(channels.mean(axis=0)), _log(channels.max(axis=0)), _log(shift.max(axis=0) ** 2)
     broken = (
-        (change - 0.5 * e4 - 2 * (e4 - e2) > FAR_ABOVE)
+        (change - 0.5 * e4 - 2 * np.maximum(e4 - e2, 0) > FAR_ABOVE)
         | (slope - 0.5 * e4 > MOSAIC)
         | (shift2 + 2 * (shift2 - largest) > SHIFTED)
         | (0.5 * change + 4 * (largest - change) > ONE_COLOUR)
         | (shift > OF_LIGHT * (light + 0.04)).any(axis=0)
     )
-    features = [e1, e2 - e1, e4 - e2, np.minimum(*growth), np.maximum(*growth), coherence]
-    features += [change, slope - e1]
-    hidden = np.tanh(np.stack(features, axis=1) @ HIDDEN + HIDDEN_BIAS)
-    kept = 1 / (1 + np.exp(-(hidden @ KEPT + KEPT_BIAS)))
+    blur = [e1, e2 - e1, e4 - e2, np.minimum(*growth), np.maximum(*growth), coherence]
+    return np.stack([*blur, change, slope - e1], axis=1), broken
+
+
+def kept_shares(sums: Grid, area_px: Grid) -> tuple[Grid, NDArray[np.bool_]]:
+    """What is kept of the change, 0 to 1 by a small fitted network, and where it is broken. Arguments as above."""
+    found, broken = features(sums, area_px)
+    kept = 1 / (1 + np.exp(-(np.tanh(found @ HIDDEN + HIDDEN_BIAS) @ KEPT + KEPT_BIAS)))
     kept = np.where(kept > ALL, 1, np.where(kept < NONE, 0, kept))
     return np.where(broken, 0, kept).astype(np.float32), broken
 
@@ -221,18 +232,3 @@ def _cell_sums(values: Planes, width: int, step_px: int = 1) -> Grid:
 def _lengths_px(side_px: int) -> Grid:
     """Of the cells along an axis."""
     return np.diff([*range(0, side_px, CELL_PX), side_px]).astype(np.float32)
-
-
-def _positions(start_px: int, stop_px: int) -> Grid:
-    """Of pixels among the cells' centres: 0 at the first one."""
-    return (np.arange(start_px, stop_px, dtype=np.float32) + np.float32(0.5)) / np.float32(CELL_PX) - np.float32(0.5)
-
-
-def _interpolated(values: Grid, position: Grid, axis: int) -> Grid:
-    """Between cells' centres, linearly; beyond the last ones, what they have."""
-    last = values.shape[axis] - 1
-    low = np.clip(np.floor(position), 0, last).astype(int)
-    share = np.clip(position - low, 0, 1).astype(np.float32)
-    share = share[:, None] if axis == 0 else share
-    first, second = (values.take(np.minimum(low + i, last), axis) for i in (0, 1))
-    return first + share * (second - first)
