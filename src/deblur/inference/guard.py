@@ -119,8 +119,10 @@ class Guard:
         """Statistics and pixels of each cell of a row with its eight neighbours, summed."""
         near = slice(max(0, row - 1), row + 2)
         sums = self._found[:, near].sum(axis=1), self._area_px[near].sum(axis=0)
-        padded = [np.pad(each, [(0, 0)] * (each.ndim - 1) + [(1, 1)]) for each in sums]
-        wide = [each[..., :-2] + each[..., 1:-1] + each[..., 2:] for each in padded]
+        wide = [each.copy() for each in sums]
+        for each, of in zip(wide, sums, strict=True):
+            each[..., 1:] += of[..., :-1]
+            each[..., :-1] += of[..., 1:]
         return wide[0], wide[1]
 
     def _hand_on(self, until_px: int, finish: Finish) -> None:
@@ -145,7 +147,8 @@ class Guard:
         above = row - 1 if offset < HALF_PX else row
         upper, lower = (self._kept[np.clip(each, 0, len(self._kept) - 1)] for each in (above, above + 1))
         shares = SHARES[(offset + HALF_PX) % CELL_PX :][: rows.stop - rows.start, None]
-        columns = np.pad(upper + shares * (lower - upper), ((0, 0), (1, 1)), mode="edge")[..., None]
+        at_centres = upper + shares * (lower - upper)
+        columns = np.concatenate([at_centres[:, :1], at_centres, at_centres[:, -1:]], axis=1)[..., None]
         wide = columns[:, :-1] + SHARES * (columns[:, 1:] - columns[:, :-1])
         kept = wide.reshape(len(wide), -1)[:, HALF_PX : HALF_PX + restored.shape[2]]
         blurry = self._blurry[:, : rows.stop - rows.start]
