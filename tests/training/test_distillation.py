@@ -22,7 +22,7 @@ from deblur.training.recipe import run
 from deblur.training.settings import TrainSettings
 from deblur.training.state import TrainingState
 from deblur.training.step import Lesson, optimizer_step
-from deblur.training.teacher import EngineAnswers, find_teacher
+from deblur.training.teacher import engine_answers, find_teacher
 from tests.models.small import SMALL, small
 from tests.training.bits import bits_of, same_bits
 
@@ -168,7 +168,7 @@ def test_an_engine_of_one_size_answers_smaller_crops() -> None:
         return np.asarray(batch + np.float32(0.25), np.float32)
 
     crops = torch.rand(2, 3, 16, 32)
-    answers, features = EngineAnswers(brighten, SizeRule(64, 64, 64))(crops)
+    answers, features = engine_answers(brighten, SizeRule(64, 64, 64))(crops)
     assert torch.allclose(answers, (crops + 0.25).clamp(0, 1))
     assert features is None
 
