@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from deblur.data.batches import Batch
 from deblur.losses import ms_ssim as losses
+from deblur.losses.charbonnier import EPS as CHARBONNIER_EPS
+from deblur.losses.charbonnier import charbonnier
 from deblur.losses.ms_ssim import ms_ssim
 from deblur.losses.objective import Objective
-from deblur.losses.pixels import EPS as CHARBONNIER_EPS
-from deblur.losses.pixels import charbonnier
 from deblur.metrics import scales_that_fit
 
 

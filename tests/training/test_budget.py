@@ -31,6 +31,12 @@ def test_too_little_time_is_said_with_what_it_is_needed_for() -> None:
         epochs_within(200.0, Pace(0.1, 120.0), 100, 8)
 
 
+def test_several_processes_are_refused(pair_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingError, match="minutes is measured by one process"):
+        settings_of(pair_folder, tmp_path, minutes=5.0)
+
+
 def settings_of(pairs: Path, output: Path, **changes: object) -> TrainSettings:
     made = TrainSettings().but(
         train_data=(str(pairs),),

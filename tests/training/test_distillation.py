@@ -9,7 +9,9 @@ import torch
 
 from deblur.cli import main
 from deblur.data.batches import Batch
+from deblur.data.teaching import read_answers
 from deblur.errors import SettingError
+from deblur.export.importing import Known, import_model
 from deblur.inference.engine import Tiles
 from deblur.inference.tiling import SizeRule
 from deblur.losses.objective import Objective
@@ -22,7 +24,8 @@ from deblur.training.recipe import run
 from deblur.training.settings import TrainSettings
 from deblur.training.state import TrainingState
 from deblur.training.step import Lesson, optimizer_step
-from deblur.training.teacher import EngineAnswers, find_teacher
+from deblur.training.teacher import engine_answers, find_teacher
+from tests.export.foreign_networks import sharpened, sharpener
 from tests.models.small import SMALL, small
 from tests.training.bits import bits_of, same_bits
 
@@ -168,9 +171,28 @@ def test_an_engine_of_one_size_answers_smaller_crops() -> None:
         return np.asarray(batch + np.float32(0.25), np.float32)
 
     crops = torch.rand(2, 3, 16, 32)
-    answers, features = EngineAnswers(brighten, SizeRule(64, 64, 64))(crops)
+    answers, features = engine_answers(brighten, SizeRule(64, 64, 64))(crops)
     assert torch.allclose(answers, (crops + 0.25).clamp(0, 1))
     assert features is None
+
+
+def test_a_model_of_others_teaches_by_its_engine(tmp_path: Path, pair_folder: Path) -> None:
+    """It takes 64 px only: smaller crops are filled up, larger ones are for answers made beforehand, tile by tile."""
+    folder = tmp_path / "theirs"
+    import_model(
+        sharpener(tmp_path / "theirs.onnx", size=64), folder, name="theirs", licence="MIT", known=Known(order="rgb")
+    )
+    teacher = find_teacher(str(folder))
+    assert teacher.network is None
+    crops = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    answers, features = teacher.answers(CPU, None, 48)(crops)
+    inner = np.s_[:, :, 2:-2, 2:-2]
+    assert np.abs(answers.numpy()[inner] - sharpened(crops.numpy())[inner]).max() < 1e-4
+    assert features is None
+    with pytest.raises(SettingError, match="takes sides of 64 px only, and crops have 80 px"):
+        teacher.answers(CPU, None, 80)
+    assert main(["teach", str(pair_folder), str(tmp_path / "answers"), "--teacher", str(folder)]) == 0
+    assert len(read_answers(tmp_path / "answers").files) == 6
 
 
 @pytest.mark.parametrize(

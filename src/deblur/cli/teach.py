@@ -47,22 +47,20 @@ def teach(
     paths = [source.name.path for source in opened]
     names = [f"{path.name if path else i}" for i, path in enumerate(paths)]
     sets = {name if names.count(name) == 1 else f"{name}-{i}": opened[i].pairs for i, name in enumerate(names)}
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    began, told = list[float](), time.monotonic()
-    with Progress(
+    columns, told = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()), time.monotonic()
+    shown = Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal, speed_estimate_period=600
-    ) as progress:
+    )
+    with shown as progress:
         task = progress.add_task("", total=None)
 
         def on_done(done: int, count: int, px: int, total_px: int) -> None:
             nonlocal told
-            if not began:
-                began.extend((px, time.monotonic()))
             progress.update(task, description=f"{done} of {count} answers", completed=px, total=total_px)
-            if not console.is_terminal and time.monotonic() - told > LINE_S and px > began[0]:
+            left_s = progress.tasks[0].time_remaining
+            if not console.is_terminal and left_s is not None and time.monotonic() - told > LINE_S:
                 told = time.monotonic()
-                left_min = (total_px - px) * (told - began[1]) / (px - began[0]) / 60
-                say(f"{done} of {count} answers, about {left_min:.0f} min left")
+                say(f"{done} of {count} answers, about {left_s / 60:.0f} min left")
 
         made = teach(sets, out, restorer, found.sha256, on_done)
     count = sum(len(pairs) for pairs in sets.values())

@@ -23,7 +23,7 @@ from deblur.data.sources import Source
 from deblur.errors import DataError
 from deblur.files import sha256_of, sole_user, whole_file, write_json
 from deblur.images import OPENED, Photo, encode, quiet
-from deblur.inference.restorer import Restorer
+from deblur.inference.restorer import OnTile, Restorer
 from deblur.inference.tiling import plan_tiles
 
 RECORD_FILE = "taught.json"
@@ -72,29 +72,33 @@ def teach(
         digests = _digests(wanted.values())
         costs = {file: _computed_px(image, restorer) for file, image in wanted.items()}
         missing = [
-            file
-            for file, image in wanted.items()
-            if answers.get(file, {}).get("blurry") != digests[image] or not _is_whole(folder / file, answers[file])
+            file for file, image in wanted.items() if not _is_there(folder / file, answers.get(file), digests[image])
         ]
         done, total_px = len(wanted) - len(missing), sum(costs.values())
         done_px = total_px - sum(costs[file] for file in missing)
         on_done(done, len(wanted), done_px, total_px)
         for file in missing:
-            rgb = wanted[file].load().copy()
 
             def on_tile(tile: int, tiles: int, done: int = done, px: int = done_px, cost: int = costs[file]) -> None:
                 on_done(done, len(wanted), px + cost * tile // tiles, total_px)
 
-            restorer.in_place(rgb, on_tile=on_tile)
-            data = encode(Photo(rgb))
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(folder / file) as stream:
-                stream.write(data)
-            answers[file] = {"blurry": digests[wanted[file]], "sha256": hashlib.sha256(data).hexdigest()}
+            digest = _save_answer(folder / file, wanted[file], restorer, on_tile)
+            answers[file] = {"blurry": digests[wanted[file]], "sha256": digest}
             write_json(folder / RECORD_FILE, {"format": FORMAT, **how, "answers": answers})
             done, done_px = done + 1, done_px + costs[file]
             on_done(done, len(wanted), done_px, total_px)
     return len(missing)
+
+
+def _save_answer(path: Path, blurry: FileImage, restorer: Restorer, on_tile: OnTile) -> str:
+    """Write what the restorer makes of an image; returns the file's sha256."""
+    rgb = blurry.load().copy()
+    restorer.in_place(rgb, on_tile=on_tile)
+    data = encode(Photo(rgb))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as stream:
+        stream.write(data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def holds_answers(folder: Path) -> bool:
@@ -198,8 +202,8 @@ def _file(name: str, pair: FilePair) -> str:
     return f"{name}/{pair.name}" + ("" if pair.name.endswith(".png") else ".png")
 
 
-def _is_whole(path: Path, entry: Mapping[str, str]) -> bool:
-    return path.is_file() and sha256_of(path) == entry["sha256"]
+def _is_there(path: Path, entry: Mapping[str, str] | None, digest: str) -> bool:
+    return entry is not None and entry["blurry"] == digest and path.is_file() and sha256_of(path) == entry["sha256"]
 
 
 def _computed_px(image: FileImage, restorer: Restorer) -> int:

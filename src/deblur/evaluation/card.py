@@ -16,6 +16,7 @@ RECIPE = {
     "preset": "preset",
     "init": "began from",
     "loss": "loss",
+    "teacher": "teacher",
     "optimizer": "optimizer",
     "learning_rate": "learning rate",
     "schedule": "schedule",

@@ -1,21 +1,17 @@
 """Differences of edges."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from deblur.data.batches import Batch
-from deblur.losses.pixels import charbonnier
+from deblur.losses.charbonnier import charbonnier
 
 WINDOW = (0.05, 0.25, 0.4, 0.25, 0.05)
 
 
-class Edge(nn.Module):
+def edge(prediction: Tensor, wanted: Tensor) -> Tensor:
     """Charbonnier of what a Gaussian pyramid's step leaves over (Zamir et al. 2021, MPRNet)."""
-
-    def forward(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """``(B, 3, H, W)`` float32 -> a scalar."""
-        return charbonnier(laplacian(prediction), laplacian(batch.sharp))
+    return charbonnier(laplacian(prediction), laplacian(wanted))
 
 
 def laplacian(pixels: Tensor) -> Tensor:

@@ -7,10 +7,9 @@ which gives NaN: they are floored, and so is the gradient's size, ``w * floor **
 from functools import lru_cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from deblur.data.batches import Batch
 from deblur.metrics import C1, C2, SCALE_WEIGHTS, SIGMA_PX, TERM_FLOOR, WINDOW_PX, scales_that_fit
 
 LONGEST_PRODUCT_PX = 512
@@ -38,21 +37,15 @@ def ms_ssim(a: Tensor, b: Tensor, scales: int | None = None) -> Tensor:
     return product.mean()
 
 
-class MsSsim(nn.Module):
-    """``1 - MS-SSIM`` of the clamped prediction and the sharp picture, computed in float32."""
-
-    def forward(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """``(B, 3, H, W)`` float32 -> a scalar, 0 where they are equal."""
-        return 1 - ms_ssim(prediction.clamp(0, 1), batch.sharp)
+def ms_ssim_loss(prediction: Tensor, wanted: Tensor) -> Tensor:
+    """``1 - MS-SSIM`` of the clamped prediction, ``(B, 3, H, W)`` float32 -> a scalar, 0 where they are equal."""
+    return 1 - ms_ssim(prediction.clamp(0, 1), wanted)
 
 
-class Ssim(nn.Module):
-    """``1 - SSIM`` of the clamped prediction and the sharp picture: one scale."""
-
-    def forward(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """``(B, 3, H, W)`` float32 -> a scalar, 0 where they are equal."""
-        luminance, contrast = _ssim_terms(prediction.clamp(0, 1), batch.sharp)
-        return 1 - (luminance * contrast).mean()
+def ssim_loss(prediction: Tensor, wanted: Tensor) -> Tensor:
+    """``1 - SSIM``: the same at one scale."""
+    luminance, contrast = _ssim_terms(prediction.clamp(0, 1), wanted)
+    return 1 - (luminance * contrast).mean()
 
 
 def _ssim_terms(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,7 @@
 """The objective: what training minimises, a weighted sum of named terms.
 
-A term is a module, ``(prediction, batch) -> a scalar``, in a file of its family. It compares the prediction with the
-sharp picture; as ``teacher:TERM`` with what a teacher made of the blurry one. It may own parameters: they are trained
-beside the network's and saved with the state.
+A term compares the prediction with the sharp picture, or, as ``teacher:TERM``, with what a teacher made of the blurry
+one. Most are functions, a family a file; what has parameters is trained beside the network and saved with the state.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -10,27 +9,29 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from deblur.data.batches import Batch
 from deblur.errors import SettingError
-from deblur.losses.distillation import Features, Kl
-from deblur.losses.edges import Edge
-from deblur.losses.ms_ssim import MsSsim, Ssim
+from deblur.losses.charbonnier import charbonnier
+from deblur.losses.distillation import Features, kl
+from deblur.losses.edges import edge
+from deblur.losses.ms_ssim import ms_ssim_loss, ssim_loss
 from deblur.losses.perceptual import Perceptual
-from deblur.losses.pixels import L1, L2, Charbonnier
-from deblur.losses.spectrum import Fft, LogFft
+from deblur.losses.spectrum import fft, log_fft
 
-TERMS: dict[str, Callable[[], nn.Module]] = {
-    "ms-ssim": MsSsim,
-    "charbonnier": Charbonnier,
-    "l1": L1,
-    "l2": L2,
-    "ssim": Ssim,
-    "fft": Fft,
-    "log-fft": LogFft,
-    "edge": Edge,
-    "kl": Kl,
+TERMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "ms-ssim": ms_ssim_loss,
+    "charbonnier": charbonnier,
+    "l1": functional.l1_loss,
+    "l2": functional.mse_loss,
+    "ssim": ssim_loss,
+    "fft": fft,
+    "log-fft": log_fft,
+    "edge": edge,
+    "kl": kl,
 }
+"""``(B, 3, H, W)`` float32 prediction, not clamped, and what is wanted in ``[0, 1]`` -> a scalar."""
 PERCEPTUAL, TEACHER = "perceptual", "teacher:"
 FEATURES = f"{TEACHER}features"
 KNOWN = f"{', '.join(TERMS)}, {PERCEPTUAL}, each also as {TEACHER}TERM, and {FEATURES}"
@@ -52,25 +53,29 @@ class Objective(nn.Module):
         self, weights: Mapping[str, float], vgg: Path | None = None, channels: tuple[int, int] | None = None
     ) -> None:
         super().__init__()
+        kinds = {name.removeprefix(TEACHER) for name in weights}
         if not weights:
             raise SettingError(f"The loss has no term; known terms are {KNOWN}.")
         for name, weight in weights.items():
-            if name != FEATURES and name.removeprefix(TEACHER) not in {*TERMS, PERCEPTUAL}:
+            if name != FEATURES and name.removeprefix(TEACHER) not in (*TERMS, PERCEPTUAL):
                 raise SettingError(f"The loss has an unknown term {name!r}; known terms are {KNOWN}.")
             if not 0 < weight < float("inf"):
                 raise SettingError(f"The loss's term {name} has the weight {weight:g}; it must be above 0.")
+        if PERCEPTUAL in kinds and vgg is None:
+            raise SettingError(f"The loss's term {PERCEPTUAL} needs vgg, a file with weights of VGG-19.")
+        if FEATURES in weights and channels is None:
+            raise SettingError(
+                f"The loss's term {FEATURES} needs a teacher that runs in torch while the student trains: a model or "
+                "checkpoint of this program, no imported model and no saved answers."
+            )
         self.weights = dict(weights)
-        self.terms = nn.ModuleDict({name: _term(name.removeprefix(TEACHER), vgg, channels) for name in weights})
+        self.perceptual = Perceptual(vgg) if vgg and PERCEPTUAL in kinds else None
+        self.features = Features(channels) if channels and FEATURES in weights else None
 
     @property
     def asks_teacher(self) -> bool:
         """Whether a term needs a teacher."""
         return any(name.startswith(TEACHER) for name in self.weights)
-
-    @property
-    def asks_features(self) -> bool:
-        """Whether a term needs features of student and teacher."""
-        return FEATURES in self.weights
 
     def forward(self, prediction: Tensor, batch: Batch, guidance: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a raw ``(B, 3, H, W)`` prediction; computed in float32, also under autocast.
@@ -83,14 +88,21 @@ class Objective(nn.Module):
         total, values = torch.zeros((), device=prediction.device), dict[str, Tensor]()
         with torch.autocast(prediction.device.type, enabled=False):
             prediction = prediction.float()  # once: gradients of the terms are summed before they are rounded again
-            for name, term in self.terms.items():
-                if not name.startswith(TEACHER):
-                    values[name] = term(prediction, batch)
-                    total = total + self.weights[name] * values[name]
-                elif batch.taught is not None:
-                    values[logged(name)] = term(prediction, batch._replace(sharp=batch.taught))
-                    total = total + guidance * self.weights[name] * values[logged(name)]
+            for name, weight in self.weights.items():
+                guided = name.startswith(TEACHER)
+                wanted = batch.taught if guided else batch.sharp
+                if wanted is not None:
+                    value = values[logged(name)] = self._value(name, prediction, wanted, batch)
+                    total = total + weight * (guidance if guided else 1.0) * value
         return total, values
+
+    def _value(self, name: str, prediction: Tensor, wanted: Tensor, batch: Batch) -> Tensor:
+        if self.features and name == FEATURES:
+            assert batch.features is not None, "the teacher's network was asked for its features"
+            return self.features(*batch.features)
+        kind = name.removeprefix(TEACHER)
+        term = self.perceptual if self.perceptual and kind == PERCEPTUAL else TERMS[kind]
+        return term(prediction, wanted)
 
 
 def logged(name: str) -> str:
@@ -114,19 +126,3 @@ def parse_terms(texts: Iterable[str]) -> dict[str, float]:
         except ValueError as error:
             raise SettingError(f"{text!r} is no term of a loss. Write NAME=WEIGHT, as in charbonnier=0.16.") from error
     return weights
-
-
-def _term(name: str, vgg: Path | None, channels: tuple[int, int] | None) -> nn.Module:
-    if name == PERCEPTUAL:
-        if vgg is None:
-            raise SettingError(f"The loss's term {name} needs vgg, a file with weights of VGG-19.")
-        return Perceptual(vgg)
-    if f"{TEACHER}{name}" == FEATURES:
-        if channels is None:
-            raise SettingError(
-                f"The loss's term {FEATURES} needs a teacher that runs in torch while the student trains: a checkpoint "
-                "or a model of this program, no imported model and no saved answers. Leave the term out, or name "
-                "another teacher."
-            )
-        return Features(channels)
-    return TERMS[name]()

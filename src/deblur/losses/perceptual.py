@@ -10,24 +10,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deblur.data.batches import Batch
 from deblur.errors import SettingError
 
-CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14)
-"""torchvision's numbers of those up to the third of the third block."""
-CHANNELS = (3, 64, 64, 128, 128, 256, 256, 256)
+CONVOLUTIONS = {0: 3, 2: 64, 5: 64, 7: 128, 10: 128, 12: 256, 14: 256}
+"""torchvision's numbers of those up to the third of the third block, and the channels that they take; all give as many
+as the next takes, the last 256."""
 BLOCK_STARTS = (5, 10)
 """Before these, pixels are pooled."""
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-WANTED = "vgg needs torchvision's VGG-19 (vgg19-*.pth) or the part of it up to features.14."
 
 
 class Perceptual(nn.Module):
-    """Mean squared difference of the features of prediction and sharp picture, both clamped. Nothing of it is trained
-    or saved.
+    """Mean squared difference of two pictures' features, pixels clamped. Nothing of it is trained or saved.
 
     Args:
-        file: weights, by torchvision's names; read without pickled code.
+        file: torchvision's weights of VGG-19, or of its part up to features.14; read without pickled code.
 
     Raises:
         SettingError: no such file, or weights that are not all there.
@@ -35,19 +32,24 @@ class Perceptual(nn.Module):
 
     def __init__(self, file: Path) -> None:
         super().__init__()
-        weights = _weights_in(file)
-        for number, (channels_in, channels_out) in zip(CONVOLUTIONS, pairwise(CHANNELS), strict=True):
-            for part, shape in (("weight", (channels_out, channels_in, 3, 3)), ("bias", (channels_out,))):
-                value = weights.get(f"features.{number}.{part}")
-                if not isinstance(value, Tensor) or tuple(value.shape) != shape:
-                    raise SettingError(f"{file} lacks features.{number}.{part} of shape {shape}. {WANTED}")
-                self.register_buffer(f"{part}{number}", value.float(), persistent=False)
+        try:
+            weights = torch.load(file, map_location="cpu", weights_only=True)
+            channels = pairwise((*CONVOLUTIONS.values(), 256))
+            for number, (channels_in, channels_out) in zip(CONVOLUTIONS, channels, strict=True):
+                weight, bias = (weights[f"features.{number}.{part}"].float() for part in ("weight", "bias"))
+                self.register_buffer(f"weight{number}", weight.view(channels_out, channels_in, 3, 3), persistent=False)
+                self.register_buffer(f"bias{number}", bias.view(channels_out), persistent=False)
+        except Exception as error:  # missing files, zip, pickle, storage and shapes share no base
+            raise SettingError(
+                f"{file} holds no weights of VGG-19 ({type(error).__name__}: {str(error).splitlines()[0]}). vgg needs "
+                "torchvision's vgg19-*.pth, or its part up to features.14."
+            ) from error
         for name, values in (("mean", MEAN), ("deviation", DEVIATION)):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
-    def forward(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """``(B, 3, H, W)`` float32 -> a scalar."""
-        return functional.mse_loss(self._features(prediction), self._features(batch.sharp))
+    def forward(self, prediction: Tensor, wanted: Tensor) -> Tensor:
+        """Two ``(B, 3, H, W)`` float32 -> a scalar."""
+        return functional.mse_loss(self._features(prediction), self._features(wanted))
 
     def _features(self, pixels: Tensor) -> Tensor:
         x = (pixels.clamp(0, 1) - self.get_buffer("mean")) / self.get_buffer("deviation")
@@ -56,11 +58,3 @@ class Perceptual(nn.Module):
             x = functional.conv2d(x, self.get_buffer(f"weight{number}"), self.get_buffer(f"bias{number}"), padding=1)
             x = functional.relu(x)
         return x
-
-
-def _weights_in(file: Path) -> dict[str, Tensor]:
-    try:
-        weights = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # missing files, zip, pickle and storage errors share no base
-        raise SettingError(f"{file} holds no weights that can be read ({type(error).__name__}). {WANTED}") from error
-    return weights if isinstance(weights, dict) else {}

@@ -46,8 +46,8 @@ def measured(
         feed: with steps enough.
         validation: of the state.
         sizes: of the run's crops.
-        seconds: for the steps of all sizes.
-        folder: for a saved state that nobody needs.
+        seconds: for all steps.
+        folder: for a state that nobody needs.
         check: called between steps; an exception it raises stops the work.
     """
     lesson, image_s, began = Lesson(state), 0.0, 0.0

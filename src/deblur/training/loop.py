@@ -57,7 +57,9 @@ class Trainer:
     ) -> None:
         self.state, self.feed, self.validation, self.timetable = state, feed, validation, timetable
         self.record, self.processes, self.stop, self.progress = record, processes, stop or StopRequest(), progress
-        self.lesson = processes.averaging(Lesson(state), changing=state.objective.asks_features)
+        self.lesson = processes.averaging(
+            Lesson(state), changing=bool(state.objective.features) and state.decay.kind != "none"
+        )
         self.energy = EnergyMeter(state.device)
         self.saved_at = time.monotonic()
         self.superseded_when_saved = list(state.counters.superseded)

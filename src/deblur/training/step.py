@@ -24,7 +24,7 @@ class Lesson(nn.Module):
         super().__init__()
         self.network, self.objective, self.dtype = state.network, state.objective, AUTOCAST[state.precision]
         self.teacher = state.teacher
-        self.watched = Watched(state.network) if state.objective.asks_features else None
+        self.watched = Watched(state.network) if state.objective.features else None
 
     def forward(self, batch: Batch, guidance: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         """Of a batch on the network's device, in float32; the teacher's terms by ``guidance``, at 0 without them."""

@@ -1,10 +1,9 @@
 """A teacher: a model whose answers the student is compared with, asked while the student trains, or beforehand."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +35,7 @@ class Teacher:
         name: as it was named.
         sha256: of its file: a checkpoint, the newest state of a training, or ``model.onnx``.
         tiling: of whole pictures: what it was validated with, where that is known.
-        network: it, where it is one of this program's; None: an engine runs the folder's ONNX file.
+        network: where it is one of this program's; None: an engine runs the folder's ONNX file.
         folder: of a model folder.
     """
 
@@ -44,7 +43,7 @@ class Teacher:
     sha256: str
     tiling: Tiling
     network: Network | None
-    folder: Path | None
+    folder: Path | None = None
 
     def answers(self, device: torch.device, dtype: torch.dtype | None, largest_px: int) -> Answers:
         """To be asked about crops of up to ``largest_px`` a side, on ``device`` if it runs in torch.
@@ -53,29 +52,21 @@ class Teacher:
             SettingError: it takes no tiles of that size.
         """
         if self.network:
-            return NetworkAnswers(self.network, device, dtype)
-        assert self.folder is not None
-        restorer = self._opened(self.folder)
-        rule = restorer.tiling.rule
+            return network_answers(self.network, device, dtype)
+        rule = self.tiling.rule
         if not rule.accepts(rule.fit(largest_px)):
             raise SettingError(
                 f"The teacher {self.name} takes sides of {rule}, and crops have {largest_px} px. Lower patch_size, or "
                 "let it answer beforehand, tile by tile: 'deblur teach'."
             )
-        return EngineAnswers(restorer.engine, rule)
+        return engine_answers(self.restorer(device).engine, rule)
 
     def restorer(self, device: torch.device) -> Restorer:
-        """For whole pictures, in float32, by its tiling.
-
-        A model folder is run on the CPU by the engine that suits the machine.
-        """
+        """For whole pictures, in float32; on the CPU a model folder is run by the engine that suits the machine."""
         if self.folder and (self.network is None or device.type == "cpu"):
-            return self._opened(self.folder)
+            return open_model(self.folder, lambda onnx: open_engine(onnx, precision="f32")).restorer
         assert self.network is not None
         return Restorer(TorchEngine(self.network, device), self.tiling)
-
-    def _opened(self, folder: Path) -> Restorer:
-        return open_model(folder, lambda onnx: open_engine(onnx, precision="f32")).restorer
 
 
 def find_teacher(name: str) -> Teacher:
@@ -96,44 +87,35 @@ def find_teacher(name: str) -> Teacher:
         state, digest = load_checkpoint(path), sha256_of(path)
         network, recorded = network_of(state), state.get("settings", {})
     else:
-        network, record = network_from(path), RunRecord(path)
-        recorded, digest = record.run["settings"], hashlib.sha256(read_state(path).data).hexdigest()
-    return Teacher(name, digest, _tiling(network, recorded), network, None)
-
-
-def _tiling(network: Network, recorded: Mapping[str, Any]) -> Tiling:
-    """What a run recorded, else the usual tiles; with a halo, the overlap that makes them exact."""
+        network, recorded = network_from(path), RunRecord(path).run["settings"]
+        digest = hashlib.sha256(read_state(path).data).hexdigest()
     halo_px, tile_px = network.halo_px, recorded.get("tile_size", TILE_PX)
-    if not halo_px:
-        return Tiling(tile_px, recorded.get("tile_overlap", OVERLAP_PX), network.size_rule)
-    return Tiling(network.size_rule.fit(max(tile_px, 4 * halo_px)), 2 * halo_px, network.size_rule, halo_px)
+    overlap_px = 2 * halo_px or recorded.get("tile_overlap", OVERLAP_PX)
+    side_px = network.size_rule.fit(max(tile_px, 4 * halo_px))
+    return Teacher(name, digest, Tiling(side_px, overlap_px, network.size_rule, halo_px), network)
 
 
-class NetworkAnswers:
-    """A network answers on the student's device, in the student's precision."""
+def network_answers(network: Network, device: torch.device, dtype: torch.dtype | None) -> Answers:
+    """A network answers on the student's device, in the student's precision; it is not trained."""
+    network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.eval().requires_grad_(False)
+    watched = Watched(network)
 
-    def __init__(self, network: Network, device: torch.device, dtype: torch.dtype | None) -> None:
-        self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network.eval().requires_grad_(False)
-        self.dtype, self.watched = dtype, Watched(network)
+    def answer(blurry: Tensor) -> tuple[Tensor, Tensor | None]:
+        with torch.no_grad(), torch.autocast(blurry.device.type, dtype=dtype, enabled=dtype is not None):
+            return network(blurry).float().clamp(0, 1), watched.features
 
-    def __call__(self, blurry: Tensor) -> tuple[Tensor, Tensor | None]:
-        with torch.no_grad(), torch.autocast(blurry.device.type, dtype=self.dtype, enabled=self.dtype is not None):
-            answer = self.network(blurry)
-        return answer.float().clamp(0, 1), self.watched.features
+    return answer
 
 
-class EngineAnswers:
+def engine_answers(engine: Engine, rule: SizeRule) -> Answers:
     """An engine answers, crop by crop; one that is smaller than its tiles is filled up by reflection."""
 
-    def __init__(self, engine: Engine, rule: SizeRule) -> None:
-        self.engine, self.rule = engine, rule
+    def answer(blurry: Tensor) -> tuple[Tensor, Tensor | None]:
+        height, width = blurry.shape[2:]
+        lacking = [(0, 0), (0, 0), (0, rule.fit(height) - height), (0, rule.fit(width) - width)]
+        crops = np.pad(blurry.cpu().numpy(), lacking, mode="reflect")
+        answers = np.concatenate([engine(crops[i : i + 1]) for i in range(len(crops))])
+        return torch.tensor(answers[..., :height, :width], device=blurry.device).clamp(0, 1), None
 
-    def __call__(self, blurry: Tensor) -> tuple[Tensor, Tensor | None]:
-        crops = blurry.cpu().numpy()
-        lacking = [(0, self.rule.fit(side) - side) for side in crops.shape[2:]]
-        padded = np.pad(crops, [(0, 0), (0, 0), *lacking], mode="reflect")
-        height, width = crops.shape[2:]
-        answers = np.concatenate([self.engine(padded[i : i + 1]) for i in range(len(padded))])
-        answer = torch.from_numpy(np.ascontiguousarray(answers[..., :height, :width])).clamp(0, 1)
-        return answer.to(blurry.device), None
+    return answer
