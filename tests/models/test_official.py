@@ -160,12 +160,16 @@ def test_params_that_are_no_tensors_are_refused(tmp_path: Path) -> None:
         network_from(tmp_path / "w.pth")
 
 
-def test_they_are_exported_and_a_training_begins_with_them(
+def test_they_are_imported_and_a_training_begins_with_them(
     tmp_path: Path, pair_folder: Path, quick_export: None
 ) -> None:
     file = saved(tmp_path / "w.pth", SMALL_NAFNET)
-    assert main(["export", str(file), str(tmp_path / "m"), "--name", "official"]) == 0
-    assert read_info(tmp_path / "m").architecture == json_of(network_from(file).architecture)
+    command = ["import", str(file), str(tmp_path / "m"), "--name", "official", "--licence", "MIT"]
+    assert main([*command, "--order", "rgb"]) == 1  # it is known
+    assert main(command) == 0
+    info = read_info(tmp_path / "m")
+    assert info.architecture == json_of(network_from(file).architecture)
+    assert info.licence == "MIT"
     train = "train --network NAFNet --tracking off --doctor off --val_images 1 --num_epochs 1 --batch_size 2"
     train += " --learning_rate 1e-30 --weight_decay 0 --patch_size 32 --epoch_images 2 --num_workers 0 --tile_size 128"
     data = ["--train_data", str(pair_folder), "--test_data", str(pair_folder), "--output_dir", str(tmp_path / "o")]

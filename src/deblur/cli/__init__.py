@@ -19,7 +19,7 @@ from deblur.cli.demo import demo
 from deblur.cli.doctor import doctor
 from deblur.cli.evaluate import evaluate
 from deblur.cli.export import export
-from deblur.cli.importing import import_onnx
+from deblur.cli.importing import import_network
 from deblur.cli.package import package
 from deblur.cli.pairs import pairs
 from deblur.cli.promote import promote
@@ -100,7 +100,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "card": card,
     "register": register,
     "export": export,
-    "import": import_onnx,
+    "import": import_network,
     "ship": ship,
     "samples": samples,
     "synth": synth,

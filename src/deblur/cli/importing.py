@@ -1,15 +1,17 @@
 """``deblur import``: a model folder of a restoration network that others trained."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
 from deblur.cli.console import say
+from deblur.errors import SettingError
 from deblur.files import pasteable
 
 
-def import_onnx(
+def import_network(
     file: tyro.conf.Positional[Path],
     folder: tyro.conf.Positional[Path],
     name: str,
@@ -22,7 +24,8 @@ def import_onnx(
     """Make a model folder of a network that others trained; restore, serve, evaluate, compare and register take it.
 
     Args:
-        file: ONNX: one image in, the restored image out. Weights may lie beside it. No custom operators.
+        file: ONNX: one image in, the restored image out. Weights may lie beside it. No custom operators. Or official
+            weights of NAFNet or Restormer (.pth), of which everything below is known.
         folder: Where model.onnx and model.json go.
         name: What the model is called.
         licence: Under which network and weights are given.
@@ -31,8 +34,18 @@ def import_onnx(
         order: Of its channels.
         output: Which of its outputs is the restored image.
     """
-    from deblur.export.importing import Known, import_model
+    if file.suffix == ".pth":
+        if layout or range or order or output:
+            raise SettingError(f"What {file.name} takes is known: leave --layout, --range, --order and --output out.")
+        from deblur.evaluation.card import write_card
+        from deblur.inference.model_folder import read_info
+        from deblur.training.existing import export_weights
 
-    import_model(file, folder, name=name, licence=licence, known=Known(layout, range, order, output), on_line=say)
+        export_weights(file, folder, name)
+        write_card(folder, replace(read_info(folder), licence=licence))
+    else:
+        from deblur.export.importing import Known, import_model
+
+        import_model(file, folder, name=name, licence=licence, known=Known(layout, range, order, output), on_line=say)
     say(pasteable(folder))
     return 0

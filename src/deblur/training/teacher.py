@@ -13,6 +13,7 @@ from deblur.errors import SettingError
 from deblur.files import sha256_of
 from deblur.inference.engine import Engine
 from deblur.inference.engines import open_engine
+from deblur.inference.locating import BUNDLED, bundled_folder
 from deblur.inference.model_folder import JSON_FILE, open_model, whole_info
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import SizeRule, Tiling
@@ -70,12 +71,12 @@ class Teacher:
 
 
 def find_teacher(name: str) -> Teacher:
-    """A model folder, ``models:/NAME@ALIAS``, a training's output folder, a checkpoint, or official weights.
+    """A model folder, ``models:/NAME@ALIAS``, ``bundled``, a training's folder, a checkpoint, or official weights.
 
     Raises:
         ModelError: it cannot be found or read.
     """
-    path = Path(name)
+    path = bundled_folder() if name == BUNDLED else Path(name)
     if name.startswith("models:/"):
         from deblur.registry.versions import fetch
 
