@@ -27,7 +27,8 @@ def test_the_folder_holds_the_app_its_modules_and_the_model_and_nothing_else(tmp
     out = tmp_path / "azure"
     stage(ROOT, {"": bundled_model() or Path()}, out)
     assert {path.name for path in out.iterdir()} == {
-        *("host.json", "function_app.py", "function_app", "deblur", "model", "requirements.txt", ".funcignore")
+        *("host.json", "function_app.py", "function_app", "deblur", "model", "requirements.txt"),
+        *(".funcignore", ".dockerignore"),
     }
     assert {path.name for path in (out / "model").iterdir()} == {"model.onnx", "model.json", "CARD.md"}
     rooms = {path.name for path in (out / "deblur").iterdir() if path.is_dir()}
@@ -100,6 +101,25 @@ def test_a_new_one_takes_the_place_of_the_last_one_or_leaves_it(tmp_path: Path) 
     stage(ROOT, {"": good}, out)
     assert not (out / "leftover").exists()
     assert (out / "model" / "model.onnx").read_bytes() == (good / "model.onnx").read_bytes()
+
+
+def test_a_checkout_is_never_replaced(tmp_path: Path) -> None:
+    files = ("host.json", "function_app.py", "requirements.txt")
+    checkout = written(tmp_path / "clone", dict.fromkeys(files, "") | {"work": "mine"})
+    with pytest.raises(SettingError, match="no folder that was staged"):
+        stage(ROOT, {"": bundled_model() or Path()}, checkout)
+    with pytest.raises(SettingError, match="holds this checkout"):
+        stage(ROOT, {"": bundled_model() or Path()}, ROOT.parent)
+    assert (checkout / "work").read_text() == "mine"
+
+
+def test_the_owners_settings_outlive_a_new_staging(tmp_path: Path) -> None:
+    for _ in range(2):
+        stage(ROOT, {"": bundled_model() or Path()}, tmp_path / "out")
+        (tmp_path / "out" / "local.settings.json").touch()
+    stage(ROOT, {"": bundled_model() or Path()}, tmp_path / "out")
+    assert (tmp_path / "out" / "local.settings.json").is_file()
+    assert "local.settings.json" in (tmp_path / "out" / ".dockerignore").read_text()
 
 
 def test_a_folder_of_somebody_is_left_alone(tmp_path: Path) -> None:

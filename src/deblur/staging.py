@@ -27,6 +27,9 @@ OF_ENGINE: dict[Engine, tuple[str, ...]] = {
 """What is installed for one engine alone."""
 
 AT_THE_ROOT = ("host.json", "function_app.py")
+IGNORED, OWN_SETTINGS = ".funcignore", "local.settings.json"
+"""The first marks a folder as staged; the second its owner wrote."""
+DATA = (".css", ".html", ".js", ".json")
 REQUIREMENTS = "requirements.txt"
 NAMES = "names.txt"
 """Names the models that lie beside it, a line each, the default first."""
@@ -66,9 +69,14 @@ def stage(root: Path, models: Mapping[str, Path], out: Path, engine: Engine = "o
         raise SettingError(f"{pasteable(root)} holds no function_app. Run this in a clone of the repository.")
     infos = [whole_info(model) for model in models.values()]
     modules = deployed_modules(root)
+    if root.resolve().is_relative_to(out.resolve()):
+        raise SettingError(f"{pasteable(out)} holds this checkout. Name another folder.")
     with _new_folder(out) as folder:
-        for file in (*(root / name for name in AT_THE_ROOT), root / "infra" / ".funcignore"):
+        for file in (*(root / name for name in AT_THE_ROOT), root / "infra" / IGNORED):
             shutil.copy(file, folder)
+        shutil.copy(folder / IGNORED, folder / ".dockerignore")
+        if (out / OWN_SETTINGS).is_file():
+            shutil.copy(out / OWN_SETTINGS, folder)
         for file in (*modules, *_data_beside(modules, root / "src" / "deblur")):
             base = root / "src" if file.is_relative_to(root / "src") else root
             target = folder / file.relative_to(base)
@@ -129,7 +137,7 @@ def _data_beside(modules: list[Path], package: Path) -> list[Path]:
     """What lies in the packages of ``modules`` and is no Python: an API's description, a page."""
     folders = {file.parent for file in modules if file.is_relative_to(package)} - {package}
     files = {file for folder in folders for file in folder.rglob("*") if file.is_file()}
-    return sorted(file for file in files if file.suffix not in (".py", ".pyc"))
+    return sorted(file for file in files if file.suffix in DATA)
 
 
 def _requirements(root: Path, engine: Engine) -> str:
@@ -150,7 +158,7 @@ def _copy_model(source: Path, target: Path) -> None:
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     """A folder that takes the place of ``out`` when all is written."""
-    if out.exists() and not all((out / name).is_file() for name in (*AT_THE_ROOT, REQUIREMENTS)):
+    if out.exists() and not all((out / name).is_file() for name in (*AT_THE_ROOT, REQUIREMENTS, IGNORED)):
         raise SettingError(f"{pasteable(out)} is there, and is no folder that was staged. Name another one.")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as beside:

@@ -104,9 +104,7 @@ def test_it_restores_a_photo_as_this_checkout_does(ask: Ask, photos: dict[str, S
     assert np.abs(np.asarray(Image.open(BytesIO(photo.body)), np.float32) - expected).max() <= 1
 
 
-def test_its_page_comes_with_it(ask: Ask, staged: Path) -> None:
-    if not (staged / "deblur" / "serving" / "page").is_dir():
-        pytest.skip("the service has no page yet")
+def test_its_page_comes_with_it(ask: Ask) -> None:
     (page,) = ask([Asked("about", "GET", "/")])
     assert (page.status, page.headers["content-type"].partition(";")[0]) == (200, "text/html")
 

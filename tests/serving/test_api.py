@@ -303,7 +303,8 @@ def test_the_openapi_document_is_valid_and_complete(client: TestClient) -> None:
     document = client.get("/api/openapi.json").json()
     validate(document)
     app = create_app(ModelStore(lambda: Path()), standalone=Standalone(hook_secret="a secret"))
-    assert {route.path for route in app.routes} == set(document["paths"])  # type: ignore[attr-defined]
+    paths = {route.path for route in app.routes}  # type: ignore[attr-defined]
+    assert {path for path in paths if path.startswith("/api/")} == set(document["paths"])
 
 
 def test_the_openapi_document_names_every_option_wherever_it_may_be_given(client: TestClient) -> None:

@@ -22,13 +22,21 @@ SHAPES_KEPT = 3
 UNUSED = ("openvino_telemetry", "openvino.tools.ovc")
 """Would report each import; would take a third of the import for a converter of models."""
 
+_ONE_AT_A_TIME = Lock()
+
 PRECISION = "deblur_precision"
 """A word in a file's metadata: a network that loses too much in bf16, or of which nobody knows, says it is f32."""
 
 
-@cache
 def _core() -> Any:
-    """The one core of this process.
+    """The one core of this process, whichever threads ask for it first."""
+    with _ONE_AT_A_TIME:
+        return _made_core()
+
+
+@cache
+def _made_core() -> Any:
+    """A core: once.
 
     Each core gives its thread a signal stack of its own, and when it goes, the one that was there when it came. Cores
     that go in another order than they came would leave a stack that is no more: the next signal would end the process.
