@@ -155,6 +155,8 @@ class BlurSettings:
     """How strong synthetic blur is: a name, or 0 to 1."""
     milder: Annotated[float, SHARE] = 0.0
     """Share of synthetic samples whose blur is weaker, by chance, down to none: what is nearly sharp must stay so."""
+    noise: Annotated[float | None, SHARE] = None
+    """Share of synthetic samples that get a sensor's noise; by default as the kind of blur has it (camera: 0.35)."""
     severity_schedule: Literal["constant", "ramp", "plateau"] = "constant"
     """ramp: grows over the first half of the run; plateau: grows whenever validation stalls."""
     synthesis: Literal["auto", "loader", "device"] = "auto"
@@ -334,6 +336,8 @@ class TrainSettings:
     def ranges(self) -> BlurRanges:
         """What synthetic blur is drawn from."""
         ranges = replace(ranges_of(self.blur.blur), milder=self.blur.milder)
+        if self.blur.noise is not None:
+            ranges = replace(ranges, noise_share=self.blur.noise)
         if not self.run.kernels:
             return ranges
         kernels = load_kernels(self.run.kernels)
