@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,11 @@ def test_precision_is_what_the_hardware_has(capsys: pytest.CaptureFixture[str]) 
 def test_relative_paths_belong_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert TrainSettings().but(output_dir=Path("out")).resolved().run.output_dir == tmp_path / "out"
+
+
+def test_the_share_of_noise_is_the_blurs_own_unless_it_is_named() -> None:
+    usual, settings = TrainSettings().ranges, TrainSettings.of_preset("weights")
+    assert settings.ranges == replace(usual, noise_share=0.5, milder=0.4)
+    assert settings.but(noise=None).ranges.noise_share == usual.noise_share
+    with pytest.raises(SettingError, match="noise is 2; it must be 0 to 1"):
+        settings.but(noise=2).resolved()

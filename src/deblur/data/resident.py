@@ -5,6 +5,7 @@ are carried out on the device. Cuts and turns are equal to the bit, and scaling,
 (0.01 on average).
 """
 
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -32,7 +33,8 @@ NUDGE = 1 + 1e-6
 class Resident:
     """The images of a training set, uint8 on ``device``. ``batched``: photos are blurred together, by torch.
 
-    A CPU does not gain by that: it blurs one after the other by NumPy, to the loaders' bits.
+    A CPU does not gain by that: it blurs one after the other by NumPy, to the loaders' bits. Sizes are checked at once,
+    and the images are decoded when they are first needed.
 
     Raises:
         SettingError: they take more than 60 % of what is free there.
@@ -48,11 +50,13 @@ class Resident:
                 f"{free / 1e9:.2f} GB free, of which they may take {SHARE:.0%}. Leave data_on_device out and give a "
                 "cache, or train on fewer images."
             )
-        self.device, self.batched = device, device.type != "cpu"
-        self.pixels = {
-            image: torch.tensor(future.result()).to(device)
-            for image, future in in_parallel(lambda image: image.load(), images)
-        }
+        self.images, self.device, self.batched = images, device, device.type != "cpu"
+
+    @cached_property
+    def pixels(self) -> dict[Any, Tensor]:
+        """``(H, W, 3)`` of each image, on the device."""
+        decoded = in_parallel(lambda image: image.load(), self.images)
+        return {image: torch.tensor(future.result()).to(self.device) for image, future in decoded}
 
     @property
     def shapes(self) -> Shapes:

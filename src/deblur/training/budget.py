@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deblur.data.crops import CropSizes
-from deblur.data.loading import Feed, batches_of, end_workers
+from deblur.data.loading import Feed, end_workers
 from deblur.errors import SettingError
 from deblur.models.checkpoint import save_state
 from deblur.training.state import TrainingState
@@ -69,7 +69,7 @@ def measured(
 
 def _step_s(state: TrainingState, lesson: Lesson, feed: Feed, seconds: float, check: Callable[[], None]) -> float:
     """Mean over the steps that fit in ``seconds``, two at least, after one that does not count."""
-    batches = batches_of(feed.loader)
+    batches = feed.batches()
     began = first_done = time.perf_counter()
     for step in itertools.count():
         check()

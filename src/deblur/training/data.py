@@ -14,6 +14,7 @@ from deblur.data.frames import FramePair
 from deblur.data.licences import licence_of
 from deblur.data.pairs import ImageFile, PairFiles, fingerprint
 from deblur.data.parallel import OnProgress
+from deblur.data.resident import Resident
 from deblur.data.scenes import split_scenes
 from deblur.data.sources import (
     Parts,
@@ -46,6 +47,7 @@ class Data:
 
     ``datasets``: every source for the record: name, source, digest, context, images (0: generated), licence.
     ``split``: how scenes were split, in words; empty where none were.
+    ``resident``: holds the training images on the device that trains.
     """
 
     train: Dataset[Any]
@@ -55,6 +57,7 @@ class Data:
     left_out: Sequence[str] = ()
     datasets: Sequence[dict[str, Any]] = ()
     split: str = ""
+    resident: Resident | None = None
 
 
 @dataclass(frozen=True)

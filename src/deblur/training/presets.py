@@ -1,7 +1,8 @@
 """Presets: settings by name that go well together, a row each. What a row leaves out is as in the first.
 
 The first four are the spine: a U-Net, MS-SSIM + Charbonnier, clipped gradients, the checkpoint with the best PSNR. The
-others are four more published systems (documentation/systems): a network, an objective, a source and a schedule each.
+others are published systems (documentation/systems): a network, an objective, a source and a schedule each. The last
+is the recipe of the weights that come with the package (documentation/training-log.md).
 """
 
 from typing import Any
@@ -75,5 +76,18 @@ PRESETS: dict[str, dict[str, Any]] = {
         "loss": ("l2=1",),
         "batch_size": 16,
         "learning_rate": 1e-3,
+    },
+    "weights": {
+        "network": "FastUNet",
+        "tile_size": 1024,
+        "severity": 0.6,
+        "milder": 0.4,
+        "noise": 0.5,
+        "loss": ("charbonnier=1", "fft=0.05"),
+        "patch_size": 192,
+        "batch_size": 16,
+        "epoch_images": 4000,
+        "learning_rate": 5e-4,
+        "patience": 1000,
     },
 }

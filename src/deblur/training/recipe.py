@@ -31,7 +31,7 @@ from deblur.models.checkpoint import load_checkpoint, network_from, network_of
 from deblur.models.features import feature_channels
 from deblur.models.network import Network
 from deblur.registry.record import FINISHED, RunRecord
-from deblur.training.budget import MEASURING_SHARE, epochs_within, measured
+from deblur.training.budget import MEASURING_SHARE, Pace, epochs_within, measured
 from deblur.training.data import Data, Synthesis, open_data
 from deblur.training.device import pick_device, pick_precision
 from deblur.training.ending import closing
@@ -90,8 +90,10 @@ def run(
         if processes.is_main:
             with sole_trainer(settings.run.output_dir):
                 teacher = _teacher(settings)
-                return _lead(settings, data or data_of(settings, progress), teacher, processes, progress, tags)
-        _follow(settings, data or data_of(settings.but(doctor="off")), processes)
+                data = held(settings, data or data_of(settings, progress), processes.device)
+                return _lead(settings, data, teacher, processes, progress, tags)
+        data = held(settings, data or data_of(settings.but(doctor="off")), processes.device)
+        _follow(settings, data, processes)
     return None
 
 
@@ -207,27 +209,25 @@ def _budgeted(
         network = earlier_network(record, settings.network.init) or _network(settings)
         if settings.run.resume or goes_on(record, *_identity(*known, network, teacher, processes)):
             return known
-    started, batch_size = time.monotonic(), settings.schedule.batch_size
-    with tempfile.TemporaryDirectory() as folder, stop_signals() as stop:
-        scratch = Opened(RunRecord.begin(Path(folder), "measured", {}, {}))
-        endless = replace(data, epoch_images=batch_size * 10**6)
-        trainer = _trainer(settings, endless, _network(settings), teacher, processes, scratch, stop, Progress())
-        pace = measured(
-            trainer.state,
-            trainer.feed,
-            trainer.validation,
-            settings.data.sizes,
-            60 * minutes * MEASURING_SHARE,
-            scratch.record.folder,
-            stop.check,
-        )
+    started = time.monotonic()
+    pace = pace_of(settings, data, teacher, processes, 60 * minutes * MEASURING_SHARE)
     left_s = 60 * minutes - (time.monotonic() - started)
-    epochs, images = epochs_within(left_s, pace, data.epoch_images, batch_size)
+    epochs, images = epochs_within(left_s, pace, data.epoch_images, settings.schedule.batch_size)
     progress.on_line(
         f"{minutes:g} minutes: {1 / pace.image_s:.1f} crops/s, {pace.epoch_s:.1f} s for a validation and a save: "
         f"{epochs} epochs of {images} crops"
     )
     return of(epochs, images)
+
+
+def pace_of(settings: TrainSettings, data: Data, teacher: Asked | None, processes: Processes, seconds: float) -> Pace:
+    """How fast the run would be, by steps of ``seconds`` in all, which are forgotten."""
+    with tempfile.TemporaryDirectory() as folder, stop_signals() as stop:
+        scratch = Opened(RunRecord.begin(Path(folder), "measured", {}, {}))
+        endless = replace(data, epoch_images=settings.schedule.batch_size * 10**6)
+        trainer = _trainer(settings, endless, _network(settings), teacher, processes, scratch, stop, Progress())
+        state, feed, validation = trainer.state, trainer.feed, trainer.validation
+        return measured(state, feed, validation, settings.data.sizes, seconds, scratch.record.folder, stop.check)
 
 
 def _trainer(
@@ -242,7 +242,6 @@ def _trainer(
 ) -> Trainer:
     # The feed: which samples each step takes, and the processes that load them.
     order = _order(settings, data, processes)
-    resident = Resident(data.train, processes.device) if settings.data.data_on_device else None
     feed = feed_of(
         data.train,
         order,
@@ -250,7 +249,7 @@ def _trainer(
         workers=settings.run.num_workers or 0,
         pin_memory=processes.device.type == "cuda",
         seed=settings.data.seed,
-        resident=resident,
+        resident=data.resident,
     )
     # The state: everything that the next step depends on, fresh or as it was saved.
     timetable, device = settings.timetable, processes.device
@@ -328,6 +327,12 @@ def data_of(settings: TrainSettings, progress: Progress = Progress()) -> Data:
         answers=_saved_answers(settings),
         progress=progress,
     )
+
+
+def held(settings: TrainSettings, data: Data, device: torch.device) -> Data:
+    """With the images on the device, where that is wished; too many are refused before an earlier run is set aside."""
+    wished = settings.data.data_on_device and not data.resident
+    return replace(data, resident=Resident(data.train, device)) if wished else data
 
 
 def settings_of(settings: TrainSettings, data: Data, network: Network, device: torch.device) -> dict[str, Any]:
@@ -410,7 +415,14 @@ def _teacher(settings: TrainSettings) -> Asked | None:
 
 def _saved_answers(settings: TrainSettings) -> SavedAnswers | None:
     folder = Path(settings.run.teacher or "")
-    return read_answers(folder) if settings.run.teacher and holds_answers(folder) else None
+    if not settings.run.teacher or not holds_answers(folder):
+        return None
+    if settings.data.data_on_device:
+        raise SettingError(
+            f"data_on_device does not hold a teacher's saved answers, and {folder} has such. Leave data_on_device out "
+            "and give a cache, or name the teacher itself."
+        )
+    return read_answers(folder)
 
 
 def _order(settings: TrainSettings, data: Data, processes: Processes) -> RunOrder:

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_type_hints
 
-import tyro
-
 from deblur import project
 from deblur.data.crops import CropSizes
 from deblur.data.sources import Reading, SourceName, check_trains
@@ -31,6 +29,8 @@ from deblur.training.presets import PRESETS
 from deblur.training.state import Timetable
 
 if TYPE_CHECKING:
+    from tyro.conf import FlagCreatePairsOff, Suppress
+
     NetworkName: TypeAlias = str
     OptimizerName: TypeAlias = str
     ScheduleName: TypeAlias = str
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 else:  # what the tables hold is what the command line allows
     NetworkName, OptimizerName = Literal[tuple(ARCHITECTURES)], Literal[tuple(OPTIMIZERS)]
     ScheduleName, PresetName = Literal[tuple(SCHEDULES)], Literal[tuple(PRESETS)]
+    try:
+        from tyro.conf import FlagCreatePairsOff, Suppress
+    except ImportError:  # marks for a command line, which a machine that only computes may do without
+        FlagCreatePairsOff = Suppress = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ CROP = Limit(
 NAME = Limit(is_name, ALLOWED_NAME)
 SEVERITY = Limit(lambda value: value in SEVERITIES or 0 <= float(value) <= 1, "mild, medium, strong, or 0 to 1")
 
-Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+Switch = Annotated[bool, FlagCreatePairsOff]
 """Off unless it is named."""
 
 
@@ -155,6 +159,8 @@ class BlurSettings:
     """How strong synthetic blur is: a name, or 0 to 1."""
     milder: Annotated[float, SHARE] = 0.0
     """Share of synthetic samples whose blur is weaker, by chance, down to none: what is nearly sharp must stay so."""
+    noise: Annotated[float | None, SHARE] = None
+    """Share of synthetic samples that get a sensor's noise; by default as the kind of blur has it (camera: 0.35)."""
     severity_schedule: Literal["constant", "ramp", "plateau"] = "constant"
     """ramp: grows over the first half of the run; plateau: grows whenever validation stalls."""
     synthesis: Literal["auto", "loader", "device"] = "auto"
@@ -173,7 +179,7 @@ class NetworkSettings:
     network: NetworkName = "DeblurUNet"
     """DeblurUNet as published, FastUNet for CPUs, or another; documentation/networks.md compares them. The chosen
     one's own arguments stand below."""
-    options: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=lambda: options_of("DeblurUNet"))
+    options: Annotated[Mapping[str, Any], Suppress] = field(default_factory=lambda: options_of("DeblurUNet"))
     """The network's own arguments; the command line has each under its own name."""
     init: str | None = None
     """Start from these weights: a checkpoint (or official weights of NAFNet or Restormer), the output folder of a
@@ -334,6 +340,8 @@ class TrainSettings:
     def ranges(self) -> BlurRanges:
         """What synthetic blur is drawn from."""
         ranges = replace(ranges_of(self.blur.blur), milder=self.blur.milder)
+        if self.blur.noise is not None:
+            ranges = replace(ranges, noise_share=self.blur.noise)
         if not self.run.kernels:
             return ranges
         kernels = load_kernels(self.run.kernels)
