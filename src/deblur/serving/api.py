@@ -41,10 +41,11 @@ from deblur.inference.restorer import ignore
 from deblur.serving import conditional, hook, page
 from deblur.serving.about import About
 from deblur.serving.body import Sent, body_within, read_body
-from deblur.serving.limits import Gate, Left, Limits, Places
+from deblur.serving.limits import Gate, Left, Limits, Room, stop_if
 from deblur.serving.metrics import Counted, Metrics
 from deblur.serving.model_store import ModelStore, Served
 from deblur.serving.models import Models
+from deblur.serving.pace import Promised
 from deblur.serving.problems import Problem, on_any_exception, on_client_gone, on_deblur_error, on_http_exception
 from deblur.serving.progress import Progress
 from deblur.serving.standalone import Standalone
@@ -153,7 +154,8 @@ class _Answer:
 class _Api:
     def __init__(self, models: Models, limits: Limits, standalone: Standalone | None, about: About) -> None:
         self._models, self._limits, self._standalone, self._about = models, limits, standalone, about
-        self._bodies, self._gate = Places(limits.reading), Gate(limits.slots, limits.waiting)
+        self._bodies, self._gate = Room(int(limits.reading_mb * 1e6)), Gate(limits.slots, limits.waiting)
+        self._promised = Promised(limits.answer_s)
         self._progress, self.counts, self._stopping = Progress(), Metrics(), False
 
     def stop(self) -> None:
@@ -168,8 +170,8 @@ class _Api:
         ident = request.query_params.get("progress")
         on_tile = ignore if ident is None else self._progress.begin(ident)
         started = time.perf_counter()
-        with self._bodies:
-            sent = await read_body(request, self._limits)
+        with self._bodies.of_one() as room:
+            sent = await read_body(request, self._limits, room)
         self.counts.observe("read", time.perf_counter() - started)
         wish = wish_of(asked + sent.options)
         with self._gate.places:
@@ -179,7 +181,7 @@ class _Api:
                     tag = conditional.tag_of(sent.image, served.model, wish, as_json=sent.as_json)
                     if conditional.has(request, tag):
                         return Response(status_code=304, headers={"ETag": tag})
-                    restore = partial(restore_photo, served.model, on_tile=on_tile, check=partial(_stop_if, left))
+                    restore = partial(restore_photo, served.model, on_tile=on_tile, check=partial(stop_if, left))
                     answer = await self._answer(sent.image, wish, restore, served, left)
                 except (errors.DeblurError, ClientDisconnect):
                     raise
@@ -194,7 +196,7 @@ class _Api:
         """Decoded before the network is free and encoded after it is free again, each in a worker thread."""
         taken = {"first_of_many": wish.frames == "first", "private": wish.metadata == "keep"}
         started = time.perf_counter()
-        async with self._gate.in_memory(left):
+        async with self._in_time(data, served), self._gate.in_memory(left):
             began = time.perf_counter()
             photo = await run_in_threadpool(images.decode, data, replace(self._limits.decode, **taken))
             decoded = time.perf_counter()
@@ -208,6 +210,13 @@ class _Api:
         seconds["encode"] = time.perf_counter() - restored
         photo_format = images.OUTPUT_FORMATS[wish.output_format] if wish.output_format else photo.format
         return _Answer(encoded, photo_format, photo, replace(outcome, seconds=seconds))
+
+    @asynccontextmanager
+    async def _in_time(self, data: bytes, served: Served) -> AsyncIterator[None]:
+        """What its header rules out, or the time that there is, is refused before it waits for a turn."""
+        megapixels = await run_in_threadpool(images.megapixels, data, self._limits.decode)
+        with self._promised.photo(megapixels, served.pace):
+            yield
 
     async def progress(self, request: Request) -> Response:
         found = self._progress.of(request.path_params["id"])
@@ -285,8 +294,3 @@ def _response(sent: Sent, answer: _Answer, tag: str) -> Response:
 
 def _key_required() -> Response:
     return Problem(401, "key-required", "Send the key: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
-
-
-def _stop_if(left: Left) -> None:
-    if left.done():
-        raise left.result()
