@@ -103,6 +103,12 @@ def test_headers_without_end_and_what_is_no_http_are_problems(service: siege.Ser
             assert (answer.status, json.loads(answer.read())["code"]) == (status, code)
 
 
+def test_a_form_of_a_thousand_parts_is_refused(service: siege.Service) -> None:
+    part = f'--{siege.BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\nx\r\n'
+    answer = siege.post(service.port, 1000 * part.encode() + f"--{siege.BOUNDARY}--\r\n".encode(), siege.FORM)
+    assert (answer.status, answer.code) == (400, "request-invalid")
+
+
 def test_a_body_that_is_too_large_is_answered_though_it_still_comes(service: siege.Service) -> None:
     assert siege.post(service.port, bytes(30_000_000)).code == "photo-too-large"
 
