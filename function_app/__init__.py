@@ -5,7 +5,9 @@ the first request; if that fails, the answer is a 503 problem.
 """
 
 import importlib.util
+import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import azure.functions as func
@@ -19,8 +21,9 @@ from deblur.inference.locating import bundled_model, followed, in_registry, loca
 from deblur.serving.api import create_app
 from deblur.serving.model_store import ModelStore
 from deblur.serving.registry_client import fetch_over_http
+from deblur.serving.standalone import Standalone
 
-DEPLOYED_MODEL = ROOT / "model"
+DEPLOYED_MODEL, DEPLOYED_MODELS = ROOT / "model", ROOT / "models"
 
 
 def _locate() -> Path:
@@ -39,9 +42,17 @@ def _fallback() -> Path | None:
     return (DEPLOYED_MODEL if DEPLOYED_MODEL.is_dir() else bundled_model()) if in_registry(None) else None
 
 
+def _several() -> dict[str, ModelStore]:
+    """Those that 'deblur package' staged by name, the default first; none where it staged one."""
+    names = DEPLOYED_MODELS / "names.txt"
+    lines = names.read_text(encoding="utf-8").splitlines() if names.is_file() else []
+    return {name: ModelStore(partial(DEPLOYED_MODELS.joinpath, name)) for name in lines}
+
+
 store = ModelStore(_locate, follow=_follow, fallback=_fallback)
-keyed = func.AsgiMiddleware(create_app(store))  # type: ignore[no-untyped-call]
-anonymous = func.AsgiMiddleware(create_app(store, with_post=False))  # type: ignore[no-untyped-call]
+stores = _several() or store
+keyed = func.AsgiMiddleware(create_app(stores))  # type: ignore[no-untyped-call]
+anonymous = func.AsgiMiddleware(create_app(stores, with_post=False))  # type: ignore[no-untyped-call]
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 
@@ -62,4 +73,4 @@ async def about(req: func.HttpRequest, context: func.Context) -> func.HttpRespon
 
 def service() -> Starlette:
     """The same API for any other server: ``uvicorn --factory function_app:service`` (infra/Dockerfile)."""
-    return create_app(store)
+    return create_app(stores, standalone=Standalone(os.environ.get("DEBLUR_KEY", "")))

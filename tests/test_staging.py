@@ -1,5 +1,8 @@
 """The folder that is deployed: the app, what it imports, a model. What it does is in ``function_app/test_staged``."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +25,7 @@ def written(root: Path, files: dict[str, str]) -> Path:
 
 def test_the_folder_holds_the_app_its_modules_and_the_model_and_nothing_else(tmp_path: Path) -> None:
     out = tmp_path / "azure"
-    stage(ROOT, bundled_model() or Path(), out)
+    stage(ROOT, {"": bundled_model() or Path()}, out)
     assert {path.name for path in out.iterdir()} == {
         *("host.json", "function_app.py", "function_app", "deblur", "model", "requirements.txt", ".funcignore")
     }
@@ -64,19 +67,37 @@ def test_what_only_the_other_engine_needs_is_left_out(tmp_path: Path, monkeypatc
     assert {"numpy", "pillow", "simplejpeg", "starlette", "azure-functions"} <= names["openvino"]
 
 
+def test_several_are_staged_by_name_and_the_first_is_the_default(
+    tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project, "root", lambda: ROOT)
+    out = tmp_path / "azure"
+    assert main(["package", "--model", f"small={model_folder}", "fast=bundled", "--out", str(out)]) == 0
+    program = (
+        "import asyncio, json, azure.functions as func, function_app as f\n"
+        "request = func.HttpRequest('GET', 'https://app.example/api/models', body=b'')\n"
+        "print(f.__file__, asyncio.run(f.anonymous.handle_async(request, None)).get_body().decode())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=out, capture_output=True, text=True, check=True)
+    where, _, listed = done.stdout.partition(" ")
+    assert Path(where).is_relative_to(out)
+    assert list(out.joinpath("models", "names.txt").read_text().split()) == ["small", "fast"]
+    assert [model["name"] for model in json.loads(listed)["models"]] == ["small", "fast"]
+
+
 def test_a_new_one_takes_the_place_of_the_last_one_or_leaves_it(tmp_path: Path) -> None:
     out, broken = tmp_path / "azure", tmp_path / "broken"
     good = bundled_model() or Path()
-    stage(ROOT, good, out)
+    stage(ROOT, {"": good}, out)
     (out / "leftover").touch()
     broken.mkdir()
     for name in ("model.json", "model.onnx"):
         (broken / name).write_bytes((good / name).read_bytes())
     (broken / "model.onnx").write_bytes((good / "model.onnx").read_bytes()[:-1])
     with pytest.raises(ModelError):
-        stage(ROOT, broken, out)
+        stage(ROOT, {"": broken}, out)
     assert (out / "leftover").exists()
-    stage(ROOT, good, out)
+    stage(ROOT, {"": good}, out)
     assert not (out / "leftover").exists()
     assert (out / "model" / "model.onnx").read_bytes() == (good / "model.onnx").read_bytes()
 
@@ -84,5 +105,5 @@ def test_a_new_one_takes_the_place_of_the_last_one_or_leaves_it(tmp_path: Path) 
 def test_a_folder_of_somebody_is_left_alone(tmp_path: Path) -> None:
     home = written(tmp_path / "home", {"letter.txt": "dear"})
     with pytest.raises(SettingError, match="no folder that was staged"):
-        stage(ROOT, bundled_model() or Path(), home)
+        stage(ROOT, {"": bundled_model() or Path()}, home)
     assert (home / "letter.txt").read_text() == "dear"

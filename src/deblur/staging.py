@@ -8,7 +8,7 @@ not followed: ``deblur.restore`` is not deployed.
 import ast
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,8 @@ OF_ENGINE: dict[Engine, tuple[str, ...]] = {
 
 AT_THE_ROOT = ("host.json", "function_app.py")
 REQUIREMENTS = "requirements.txt"
+NAMES = "names.txt"
+"""Names the models that lie beside it, a line each, the default first."""
 
 
 @dataclass(frozen=True)
@@ -35,34 +37,34 @@ class Staged:
     """What was staged.
 
     Args:
-        model: the model's description.
+        models: what describes each model.
         modules: how many files of Python there are.
-        code_bytes: all files but the model's.
-        model_bytes: the model's files.
+        code_bytes: all files but the models'.
+        model_bytes: the models' files.
     """
 
-    model: ModelInfo
+    models: list[ModelInfo]
     modules: int
     code_bytes: int
     model_bytes: int
 
 
-def stage(root: Path, model: Path, out: Path, engine: Engine = "openvino") -> Staged:
+def stage(root: Path, models: Mapping[str, Path], out: Path, engine: Engine = "openvino") -> Staged:
     """Write the folder that is deployed; it is there whole or not at all.
 
     Args:
         root: the checkout.
-        model: a model folder.
+        models: model folders by name, the default first; one without a name is alone.
         out: where to; an earlier staged folder is replaced.
         engine: what runs the network there.
 
     Raises:
-        ModelError: the model folder is broken.
+        ModelError: a model folder is broken.
         SettingError: ``root`` is no checkout, or ``out`` is there and was not staged.
     """
     if not (root / "function_app" / REQUIREMENTS).is_file():
         raise SettingError(f"{pasteable(root)} holds no function_app. Run this in a clone of the repository.")
-    info = whole_info(model)
+    infos = [whole_info(model) for model in models.values()]
     modules = deployed_modules(root)
     with _new_folder(out) as folder:
         for file in (*(root / name for name in AT_THE_ROOT), root / "infra" / ".funcignore"):
@@ -74,11 +76,11 @@ def stage(root: Path, model: Path, out: Path, engine: Engine = "openvino") -> St
             shutil.copy(file, target)
         (folder / REQUIREMENTS).write_text(_requirements(root, engine), encoding="utf-8")
         code_bytes = _size(folder)
-        (folder / "model").mkdir()
-        for name in (ONNX_FILE, JSON_FILE, CARD_FILE):
-            if (model / name).is_file():
-                shutil.copy(model / name, folder / "model")
-        return Staged(info, len(modules), code_bytes, _size(folder / "model"))
+        for name, model in models.items():
+            _copy_model(model, folder / "models" / name if name else folder / "model")
+        if "" not in models:
+            (folder / "models" / NAMES).write_text("\n".join(models) + "\n", encoding="utf-8")
+        return Staged(infos, len(modules), code_bytes, _size(folder) - code_bytes)
 
 
 def deployed_modules(root: Path) -> list[Path]:
@@ -136,6 +138,13 @@ def _requirements(root: Path, engine: Engine) -> str:
     others = {name for other, names in OF_ENGINE.items() if other != engine for name in names}
     kept = (line for line in lines if not line.startswith("#") and line.partition("==")[0] not in others)
     return "\n".join(kept) + "\n"
+
+
+def _copy_model(source: Path, target: Path) -> None:
+    target.mkdir(parents=True)
+    for name in (ONNX_FILE, JSON_FILE, CARD_FILE):
+        if (source / name).is_file():
+            shutil.copy(source / name, target)
 
 
 @contextmanager

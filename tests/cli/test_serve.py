@@ -1,14 +1,29 @@
 """``deblur serve``: which models it serves by which names, its key, and what it warns of."""
 
+import json
+import socket
 import sys
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+import uvicorn
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from deblur.cli import main
+from deblur.inference.engine import Run
+from deblur.inference.model_folder import Model, read_info
+from deblur.inference.restorer import Restorer
+from deblur.inference.tiling import Tiling
+from deblur.serving.api import create_app
+from deblur.serving.model_store import ModelStore
+from deblur.serving.standalone import Standalone
 from tests.serving.test_api import png
 from tests.serving.test_registry_client import until
 
@@ -89,6 +104,7 @@ def test_who_keeps_to_this_machine_is_not(
         (["--model", "/a", "/b"], "a name of its own"),
         (["--model", "a=/a", "/b"], "a name of its own"),
         (["--model", "a=/a", "a=/b"], "a name of its own"),
+        (["--waiting", "-1"], "--waiting is -1"),
         (["--key-file", "/nowhere"], "key file /nowhere cannot be read"),
         (["--key-file", "/dev/null"], "16 or more"),
     ],
@@ -96,3 +112,44 @@ def test_who_keeps_to_this_machine_is_not(
 def test_what_makes_no_sense_is_told(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", *arguments]) == 1
     assert sentence in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_photo_that_outlasts_the_end_is_told_to_come_back(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server that ``deblur serve`` runs, told to stop while the network computes for ever."""
+    verb, computing, cancelled = sys.modules["deblur.cli.serve"], threading.Event(), threading.Event()
+    monkeypatch.setattr(verb, "GRACE_S", 3.0)
+    monkeypatch.setattr(verb, "STOP_BEFORE_S", 2.5)
+
+    def compute(batch: np.ndarray) -> np.ndarray:
+        computing.set()
+        assert cancelled.wait(20)
+        raise RuntimeError("cancelled")
+
+    class Endless:
+        def __call__(self, batch: np.ndarray, /) -> np.ndarray:
+            raise AssertionError("the restorer begins a run of its own")
+
+        def begin(self) -> Run:
+            return Run(compute, cancelled.set)
+
+    model = Model(read_info(model_folder), Restorer(Endless(), Tiling(128, 32)))
+    app = create_app(ModelStore(Path, lambda folder: model), standalone=Standalone())
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(2) as pool:
+        server = verb._server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=3), app.state.stop)
+        running = pool.submit(server.run, [listening])
+        answer = pool.submit(status_of, f"http://127.0.0.1:{listening.getsockname()[1]}/api/deblur")
+        assert computing.wait(20)
+        server.should_exit = True
+        assert answer.result(20) == (503, "service-busy")
+        running.result(20)
+
+
+def status_of(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, png()), timeout=20) as answer:
+            return answer.status, ""
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)["code"]

@@ -104,7 +104,7 @@ def test_a_fault_of_ours_is_answered_not_raised(
     def broken() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(function_app.store, "get", broken)
+    monkeypatch.setattr(function_app.store, "serve", broken)
     status, _, body = worker.invoke("deblur", "POST", "/api/deblur", jpeg(photos))
     assert (status, json.loads(body)["code"]) == (500, "internal")
 

@@ -50,7 +50,7 @@ Ask = Callable[[list[Asked]], list[Answered]]
 @pytest.fixture(scope="module")
 def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("staged") / "azure"
-    stage(ROOT, bundled_model() or Path(), folder)
+    stage(ROOT, {"": bundled_model() or Path()}, folder)
     return folder
 
 
@@ -63,7 +63,10 @@ def clean_python(staged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
     worker = ["--no-deps", "--ignore-requires-python", *WORKER]
     reached = subprocess.run(
-        [*pip, "download", "--dest", str(home), *worker], capture_output=True, text=True, check=False
+        [*pip, "download", "--retries=1", "--timeout=20", "--dest", str(home), *worker],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if reached.returncode:
         pytest.skip("no package index can be reached, and a clean environment needs one")

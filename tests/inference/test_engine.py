@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 
@@ -159,3 +160,47 @@ def test_engines_may_go_in_any_order_and_signals_still_find_their_stack(model_fo
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout == "alive\n", (done.returncode, done.stderr)
+
+
+def test_a_shape_that_is_being_compiled_stops_no_other(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who wants the same shape waits for it, and it is compiled once."""
+    engine, compiled, go = OpenVinoEngine(model_folder / "model.onnx"), [], threading.Event()
+    known, new = (1, 3, 32, 32), (1, 3, 48, 48)
+    engine.prepare(known)
+    real = engine._compile
+
+    def slowly(shape: tuple[int, ...]) -> object:
+        compiled.append(shape)
+        assert go.wait(20)
+        return real(shape)
+
+    monkeypatch.setattr(engine, "_compile", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(engine.prepare, new), pool.submit(engine.begin().call, np.zeros(new, np.float32))]
+        assert engine.begin().call(np.zeros(known, np.float32)).shape == known
+        assert not any(each.done() for each in waiting)
+        go.set()
+        assert waiting[1].result(20).shape == new
+    assert compiled == [new]
+
+
+def test_a_shape_that_cannot_be_compiled_is_tried_again(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, shape = OpenVinoEngine(model_folder / "model.onnx"), (1, 3, 32, 32)
+    with monkeypatch.context() as broken:
+        broken.setattr(engine, "_compile", lambda shape: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            engine.prepare(shape)
+    assert engine.begin().call(np.zeros(shape, np.float32)).shape == shape
+
+
+def test_what_auto_chose_can_be_had_in_f32_and_what_was_asked_for_cannot(model_folder: Path) -> None:
+    onnx = model_folder / "model.onnx"
+    auto = OpenVinoEngine(onnx)
+    if auto.precision == "f32":
+        assert auto.in_f32() is None
+        return
+    exact = auto.in_f32()
+    assert exact is not None
+    assert exact.precision == "f32"
+    assert np.array_equal(exact(TILES), OpenVinoEngine(onnx, "f32")(TILES))
+    assert OpenVinoEngine(onnx, "bf16").in_f32() is None

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import hmac
-import json
 import logging
 import threading
 import time
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from deblur import images
 from deblur.inference.model_folder import Model, open_model, read_info
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.restorer import Restorer
@@ -116,12 +116,12 @@ def test_what_is_counted(opened: Model) -> None:
     client = client_of(opened)
     client.post("/api/deblur", content=png())
     client.post("/api/deblur", content=b"no photo")
-    client.get("/nowhere")
+    client.get("/api/progress/some-photo")
     lines = client.get("/api/metrics").text.splitlines()
     for line in (
         'deblur_requests_total{path="/api/deblur",status="200",code="none"} 1',
         'deblur_requests_total{path="/api/deblur",status="422",code="photo-unreadable"} 1',
-        'deblur_requests_total{path="other",status="404",code="not-found"} 1',
+        'deblur_requests_total{path="/api/progress/{id}",status="404",code="progress-unknown"} 1',
         'deblur_megapixels_total{model="tiny"} 0.0054',
         'deblur_stage_seconds_count{stage="read"} 2',
         'deblur_stage_seconds_count{stage="restore"} 1',
@@ -182,20 +182,17 @@ def test_mlflow_signs_as_it_is_checked_here() -> None:
     assert signature == delivery("s", b"{}", 1_700_000_000)["X-MLflow-Signature"]
 
 
-def test_reasons_and_places_are_told_to_who_has_the_key(model_folder: Path) -> None:
+def test_health_tells_what_failed_and_neither_why_nor_where(
+    model_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     store = ModelStore(lambda: Path("/secret/place"), fallback=lambda: model_folder)
-    client = TestClient(create_app(store, standalone=Standalone(KEY)))
-    anonymous = client.get("/api/health").json()
-    assert "secret" not in json.dumps(anonymous)
-    (state,) = anonymous["models"]
-    assert (anonymous["status"], state["failed"]["code"], state["source"]) == ("ok", "model-refused", "folder")
-    (state,) = client.get("/api/health", headers=BEARER).json()["models"]
-    assert "/secret/place" in state["failed"]["why"]
-    assert state["folder"] == str(model_folder)
-    assert (
-        "folder"
-        not in TestClient(create_app(store, standalone=Standalone())).get("/api/health").text.split("source")[0]
-    )
+    health = TestClient(create_app(store)).get("/api/health")
+    (state,) = health.json()["models"]
+    assert (health.json()["status"], state["failed"]["code"], state["source"]) == ("ok", "model-refused", "folder")
+    assert state["since"].endswith("Z")
+    assert state["precision"] in ("f32", "bf16")
+    assert "secret" not in health.text
+    assert "/secret/place" in caplog.text
 
 
 def test_ready_answers_at_once_and_has_the_model_opened(model_folder: Path) -> None:
@@ -225,13 +222,40 @@ def test_who_is_told_to_stop_refuses_what_still_runs(model_folder: Path) -> None
     with TestClient(app) as client, ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(client.post, "/api/deblur", content=png()) for _ in range(2)]
         assert computing.wait(20)
-        app.state.stop()
+        assert client.portal is not None
+        client.portal.call(app.state.stop)
         threading.Timer(0.3, go.set).start()  # this engine cannot be cancelled
         for answer in answers:
             problem = answer.result(20)
             assert (problem.status_code, problem.json()["code"]) == (503, "service-busy")
             assert "stopping" in problem.json()["detail"]
             assert problem.headers["retry-after"]
+
+
+def test_one_photo_more_than_computes_is_decoded_meanwhile_and_no_further(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded, go = [], threading.Event()
+
+    def decode(data: bytes, limits: images.DecodeLimits) -> images.Photo:
+        decoded.append(1)
+        return real(data, limits)
+
+    def engine(batch: np.ndarray) -> np.ndarray:
+        assert go.wait(20)
+        return batch
+
+    real = images.decode
+    monkeypatch.setattr(images, "decode", decode)
+    model = Model(read_info(model_folder), Restorer(engine, Tiling(128, 32)))
+    app = create_app(ModelStore(Path, lambda folder: model), Limits(slots=1, waiting=4), standalone=Standalone())
+    with TestClient(app) as client, ThreadPoolExecutor(5) as pool:
+        answers = [pool.submit(client.post, "/api/deblur", content=png()) for _ in range(5)]
+        until(lambda: "deblur_photos_inside 5" in client.get("/api/metrics").text and len(decoded) >= 2)
+        time.sleep(0.1)
+        assert len(decoded) == 2
+        go.set()
+        assert {answer.result(20).status_code for answer in answers} == {200}
 
 
 def test_head_and_options_say_what_there_is(opened: Model) -> None:

@@ -2,21 +2,19 @@
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import uvicorn
 
 from deblur.inference.model_folder import open_model
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.serving.api import create_app
 from deblur.serving.model_store import ModelStore
 from deblur.serving.standalone import Standalone
+from tests.evaluation.test_live import serving
 from tests.serving.test_api import RGB, pixels, png
-from tests.serving.test_registry_client import until
 
 KEY = "a-key-of-a-user-0123456789"
 
@@ -25,14 +23,8 @@ KEY = "a-key-of-a-user-0123456789"
 def port(model_folder: Path) -> Iterator[int]:
     model = open_model(model_folder, OnnxEngine)
     app = create_app(ModelStore(Path, lambda folder: model), standalone=Standalone(KEY))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        until(lambda: server.started)
-        yield listening.getsockname()[1]
-        server.should_exit = True
-        thread.join(20)
+    with serving(app) as port:
+        yield port
 
 
 class Conversation:

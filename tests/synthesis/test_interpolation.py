@@ -137,13 +137,17 @@ def test_real_frames_come_as_near_to_their_blur_as_the_trial_did() -> None:
 
 
 def test_a_crop_takes_milliseconds() -> None:
-    """192 px and twenty steps: 35 ms on a busy core (documentation/film.md); this allows three times as long."""
+    """192 px and twenty steps: 25 ms, or, on a core that others use, seven times what OpenCV takes for five cubics."""
     strip = strip_of(drawn(5, 0))
     box = (slice(20, 212), slice(60, 252))
     half = 10 / float(strip.longest_px(box).max())
-    took = []
-    for _ in range(5):
+    picture, took = np.zeros((212, 212, 4), np.float32), list[tuple[float, float]]()
+    for _ in range(20):
         began = time.process_time()
+        for _ in range(5):
+            cv2.resize(picture, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+        between = time.process_time()
         exposed(strip, -half, half, box, LIGHT)
-        took.append(time.process_time() - began)
-    assert min(took) < 0.1
+        took.append((between - began, time.process_time() - between))
+    cubics, ours = map(min, zip(*took, strict=True))
+    assert ours < max(0.025, 7 * cubics)

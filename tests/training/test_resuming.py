@@ -74,7 +74,7 @@ def test_other_images_begin_a_new_run_unless_going_on_is_demanded(killed: RunRec
     tags = TAGS | {"data_fingerprint": "def"}
     demanded = opened(killed.folder, tags=tags, resume=True)
     assert demanded.state
-    assert "the images have changed since this run began" in demanded.lines
+    assert "the images, or how they are blurred, have changed since this run began" in demanded.lines
     assert demanded.record.run["tags"]["data_fingerprint"] == "def"
     assert not opened(killed.folder, resume=False).state, "and back again is another change"
 

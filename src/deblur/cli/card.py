@@ -6,9 +6,9 @@ from pathlib import Path
 import tyro
 
 from deblur.cli.console import say
-from deblur.cli.named import BUNDLED, bundled_folder
 from deblur.errors import DataError
 from deblur.files import pasteable
+from deblur.inference.locating import BUNDLED, bundled_folder
 
 
 def card(model: tyro.conf.Positional[str], evaluation: Path | None = None) -> int:

@@ -1,5 +1,6 @@
 """``deblur doctor PATH``: find what is wrong with a training set before it costs a night."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from deblur.files import pasteable
 
 if TYPE_CHECKING:
     from deblur.data.doctor import Report
+    from deblur.data.film import Film
 
 STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
 EXAMPLES = 3
@@ -39,7 +41,7 @@ def doctor(
         blur_gamma: Take GoPro's blur_gamma/ instead of blur/.
     """
     if str(path).startswith(FILM):
-        return _films(Path(str(path).removeprefix(FILM)))
+        return _films(path, val)
     from rich.progress import Progress
 
     from deblur.data.doctor import examine_folder
@@ -62,16 +64,31 @@ def doctor(
     return 1 if report.errors else 0
 
 
-def _films(place: Path) -> int:
-    """What each film gives, and what it does not; 1 where one gives nothing."""
-    from deblur.data.film import films_in, open_film, told_reasons
+def _films(place: Path, val: Path | None) -> int:
+    """What each film gives, and what it does not; 1 where one gives nothing, or validates what it trains."""
+    from deblur.data.film import films_in, open_film
+    from deblur.data.film_leaks import film_leaks
+
+    sides = [
+        [open_film(path, on_line=say) for path in films_in(Path(str(each).removeprefix(FILM)))]
+        for each in (place, val)
+        if each
+    ]
+    leaks = film_leaks(sides[0], sides[1]) if val else []
+    for leak in leaks:
+        say(f"{leak.kind}: {' '.join(map(pasteable, map(Path, leak.files)))}: {leak.text}")
+    return 1 if _empty([film for side in sides for film in side]) or leaks else 0
+
+
+def _empty(films: "Sequence[Film]") -> int:
+    """Tell what each film gives; returns how many give nothing."""
+    from deblur.data.film import told_reasons
 
     empty = 0
-    for path in films_in(place):
-        film = open_film(path, on_line=say)
+    for film in films:
         report, kept = film.report, [row for row in film.report["windows"] if not row["left_out"]]
         say(
-            f"{pasteable(path)}: {report['frames']} frames ({report['repeated']} repeated) in {report['scenes']} "
+            f"{pasteable(film.path)}: {report['frames']} frames ({report['repeated']} repeated) in {report['scenes']} "
             f"scenes, {len(kept)} windows; left out: {told_reasons(report) or 'nothing'}"
         )
         for name, unit in (("motion_px", "motion, px a frame"), ("own_blur_px", "own blur of sharp frames, px")):
@@ -79,7 +96,7 @@ def _films(place: Path) -> int:
             if values:
                 say(f"  {unit}: {values[0]:.1f} to {values[-1]:.1f}, half below {values[len(values) // 2]:.1f}")
         empty += not kept
-    return 1 if empty else 0
+    return empty
 
 
 def _print(report: "Report") -> None:

@@ -32,6 +32,7 @@ def evaluate(
     json: Path | None = None,
     html: Path | None = None,
     pictures: Path | None = None,
+    cache: Path | None = None,
     tracking: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
     """Restore whole images through the path that users get, and score them with intervals by scene.
@@ -54,6 +55,7 @@ def evaluate(
         json: Write every figure to this file.
         html: Write a report with plots and pictures to this file, which needs nothing else.
         pictures: Write a picture of each image at every stage into this new folder.
+        cache: That of a training, where frames and flows of films are; by default the user's cache.
         tracking: Log figures and report to MLflow, and tell the gains on versions that come from there.
     """
     from deblur.data.report_sets import grid_of, open_report_sets
@@ -71,7 +73,7 @@ def evaluate(
         raise SettingError("Name at least one model: a folder, models:/NAME@champion, a checkpoint, or bundled.")
     if pictures:
         check_empty(pictures)
-    sets = open_report_sets(data, scenes)
+    sets = open_report_sets(data, scenes, cache)
     sets = grid_of(sets, degrade) if degrade else sets
     distance = _distance(lpips)
     opened = [(text, open_named(text)) for text in models]

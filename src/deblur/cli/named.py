@@ -1,30 +1,18 @@
 """A model as a person names it: a folder, a registered version, a checkpoint, or the bundled one."""
 
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deblur.errors import ModelError
+from deblur.errors import SettingError
+from deblur.inference.locating import BUNDLED, bundled_folder
 
 if TYPE_CHECKING:
     from deblur.inference.model_folder import Model
 
-BUNDLED = "bundled"
 CHECKPOINT = ".pth"
-
-
-def bundled_folder() -> Path:
-    """Of the model that comes with the package.
-
-    Raises:
-        ModelError: none does.
-    """
-    from deblur.inference.locating import bundled_model
-
-    folder = bundled_model()
-    if folder is None:
-        raise ModelError("No model comes with this installation. Name a model folder or models:/NAME@champion.")
-    return folder
+NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*)=(.+)", re.DOTALL)
 
 
 def open_named(text: str | None) -> "Model":
@@ -47,3 +35,14 @@ def open_named(text: str | None) -> "Model":
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         export_weights(file, Path(scratch), file.stem)
         return open_model(scratch)
+
+
+def by_name(models: tuple[str, ...]) -> dict[str, str | None]:
+    """``a=FOLDER`` -> what is served as ``a``; a single model needs no name."""
+    if not models:
+        return {"": None}
+    named = [(found[1], found[2]) if (found := NAMED.fullmatch(each)) else ("", each) for each in models]
+    by_name: dict[str, str | None] = dict(named)
+    if len(by_name) < len(models) or (len(models) > 1 and "" in by_name):
+        raise SettingError(f"--model is {' '.join(models)}; give each of several a name of its own: a=FOLDER b=FOLDER.")
+    return by_name

@@ -8,23 +8,27 @@ from deblur.files import pasteable
 
 
 def package(
-    model: str | None = None, out: Path = Path("build/azure"), engine: Literal["openvino", "onnxruntime"] = "openvino"
+    model: tuple[str, ...] = (),
+    out: Path = Path("build/azure"),
+    engine: Literal["openvino", "onnxruntime"] = "openvino",
 ) -> int:
     """Stage the folder that is deployed: the app, the modules that it needs, a model, and its requirements.
 
     Args:
-        model: A model folder, models:/NAME@champion, or bundled; by default what restores here.
+        model: A model folder, models:/NAME@champion, or bundled; or several, as NAME=FOLDER NAME=models:/NAME@champion,
+            of which the first is the default; by default what restores here.
         out: Where to. What was staged there before is replaced.
         engine: What runs the network there; openvino is faster on x86-64, onnxruntime runs everywhere.
     """
     from deblur import project
-    from deblur.cli.named import BUNDLED, bundled_folder
+    from deblur.cli.named import by_name
+    from deblur.inference.locating import BUNDLED, bundled_folder
     from deblur.library import locate
     from deblur.staging import stage
 
-    folder = bundled_folder() if model == BUNDLED else locate(model)
-    staged = stage(project.root(), folder, out, engine)
+    models = {name: bundled_folder() if where == BUNDLED else locate(where) for name, where in by_name(model).items()}
+    staged = stage(project.root(), models, out, engine)
     say(f"{staged.modules} modules and what goes with them, {staged.code_bytes / 1e6:.1f} MB")
-    say(f"{staged.model.label}, {staged.model_bytes / 1e6:.1f} MB")
+    say(f"{', '.join(info.label for info in staged.models)}, {staged.model_bytes / 1e6:.1f} MB")
     say(pasteable(out))
     return 0

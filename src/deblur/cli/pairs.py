@@ -75,5 +75,5 @@ def _sheet(made: "list[FilmPair]", out: Path) -> None:
     for pair in evenly_chosen(made, SHEET_ROWS):
         blurry, sharp = PairFiles(pair.name, *_files(pair, out)).load()
         window = where_most(abs(blurry.astype(int) - sharp).sum(axis=2))
-        rows.append(side_by_side([blurry[window], sharp[window]], [pair.name, f"path {pair.path_px} px"]))
+        rows.append(side_by_side([blurry[window], sharp[window]], [f"{pair.name}, path {pair.path_px} px", "sharp"]))
     stacked(rows).save(out / SHEET_FILE)

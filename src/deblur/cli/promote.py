@@ -26,6 +26,7 @@ def promote(
     new_sets: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     rollback: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    cache: Path | None = None,
     html: Path | None = None,
 ) -> int:
     """Score challenger and champion on data that selected neither, and move @champion only where the challenger wins.
@@ -47,6 +48,7 @@ def promote(
         new_sets: Decide on other sets than the last time.
         dry_run: Tell the decision; move and keep nothing.
         rollback: Give @champion back to the version that had it before.
+        cache: That of a training, where frames and flows of films are; by default the user's cache.
         html: Write the report to this file, too.
     """
     from deblur.data.report_sets import open_report_sets
@@ -65,7 +67,7 @@ def promote(
     if not data:
         raise SettingError("--data is needed: pairs that selected neither model, 20 or more.")
     who = contestants(name, version)
-    folders, sets = who.fetched(), open_report_sets(data, scenes)
+    folders, sets = who.fetched(), open_report_sets(data, scenes, cache)
     check_sets(name, folders, sets, new_sets=new_sets)
     with counted(sets) as on_done:
         judgement = judge(folders, sets, Rules(margin, by_image, allow_slower), on_done)

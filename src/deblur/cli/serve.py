@@ -5,12 +5,14 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from deblur.cli.console import complain, say
+from deblur.cli.named import by_name
 from deblur.cli.opening import Chosen, Ran, Running, opener
 from deblur.errors import SettingError
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 GRACE_S, STOP_BEFORE_S = 20, 3
 """What photos may take once the service is told to stop; so long before, those that run are told to come back."""
-NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*)=(.+)", re.DOTALL)
 KEY = re.compile(r"[!-~]{16,}")
 
 
@@ -34,6 +35,7 @@ def serve(
     running: Ran = Running(),
     host: str = "127.0.0.1",
     port: int = 7071,
+    waiting: int | None = None,
     warm: bool = True,
     key_file: Path | None = None,
     cors: tuple[str, ...] = (),
@@ -51,40 +53,36 @@ def serve(
         running: How they run.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
+        waiting: Photos that may wait while one computes; by default two a core. The next is told to come back.
         warm: Open the models and compute a tile before the first request.
         key_file: File with the key that photos need (Authorization: Bearer KEY); by default DEBLUR_KEY, else no key.
         cors: Origins of pages that may call the API from a browser, such as https://example.org.
         heif: Read AVIF, too, and HEIC where pillow-heif is installed; DEBLUR_HEIF=1 does the same.
     """
-    from deblur.images import DecodeLimits
     from deblur.serving.api import create_app
     from deblur.serving.limits import Limits
     from deblur.serving.standalone import Standalone
 
+    if waiting is not None and waiting < 0:
+        raise SettingError(f"--waiting is {waiting}; allowed are whole numbers from 0.")
     key = _key(key_file)
     if not key and not _is_loopback(host):
         complain(
-            f"WARNING: {host} can be reached from elsewhere, and no key is set: anybody may send photos. Give one."
+            f"WARNING: {host} can be reached from elsewhere and no key is set, so anybody may send photos. Set one "
+            "with --key-file or DEBLUR_KEY."
         )
     standalone = Standalone(key, cors, os.environ.get("DEBLUR_HOOK_SECRET", ""))
-    stores = {name: _store(named, running, warm) for name, named in _by_name(model).items()}
+    stores = {name: _store(named, running, warm) for name, named in by_name(model).items()}
     with ExitStack() as closed:
         for store in stores.values():
             closed.enter_context(closing(store))
-        limits = Limits(decode=DecodeLimits(heif=True)) if heif else Limits()
+        limits = Limits()
+        if heif:
+            limits = replace(limits, decode=replace(limits.decode, heif=True))
+        if waiting is not None:
+            limits = replace(limits, waiting=waiting)
         app = create_app(stores, limits, standalone=standalone)
         return run(app, host, port, "serving on {url}  (POST /api/deblur, GET /api/health)")
-
-
-def _by_name(models: tuple[str, ...]) -> dict[str, str | None]:
-    """``a=FOLDER`` -> what is served as ``a``; a single model needs no name."""
-    if not models:
-        return {"": None}
-    named = [(found[1], found[2]) if (found := NAMED.fullmatch(each)) else ("", each) for each in models]
-    by_name: dict[str, str | None] = dict(named)
-    if len(by_name) < len(models) or (len(models) > 1 and "" in by_name):
-        raise SettingError(f"--model is {' '.join(models)}; give each of several a name of its own: a=FOLDER b=FOLDER.")
-    return by_name
 
 
 def _store(named: str | None, running: Running, warm: bool) -> "ModelStore":

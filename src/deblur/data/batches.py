@@ -1,6 +1,7 @@
 """What a loader hands over: a batch of samples, or of sharp sources whose blur is left to the device that trains."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from deblur.data.blurred import Unblurred
-from deblur.data.crops import Key, Sample, to_float
+from deblur.data.crops import Key, Placed, Sample, to_float
 from deblur.synthesis.on_device import BlurNumbers, degrade_batch, numbers_of
 
 
@@ -44,30 +45,40 @@ class Batch(NamedTuple):
 
 
 class UnblurredBatch(NamedTuple):
-    """Sharp sources ``(B, S, S, 3)`` uint8 with what is to be done to them, and the samples that are ready."""
+    """Sharp sources ``(B, S, S, 3)`` uint8 with what is to be done to them, and the samples of other kinds."""
 
     sources: Tensor
     numbers: BlurNumbers
     keys: Tensor
     strengths: Tensor
-    ready: Batch | None
+    ready: "Loaded | None"
 
     def on(self, device: torch.device) -> Batch:
         """All samples, blurred on ``device``; those that were ready come last."""
         sources = self.sources.to(device, non_blocking=device.type == "cuda").permute(0, 3, 1, 2)
         made = Batch(*degrade_batch(sources, self.numbers), None, self.keys.to(device), self.strengths.to(device))
-        if self.ready is None:
-            return made
-        ready = self.ready.on(device)
-        assert ready.taught is None, "what the device blurs has no teacher's answer"
-
-        def joined(name: str) -> Tensor:
-            return torch.cat([getattr(made, name), getattr(ready, name)])
-
-        return Batch(joined("blurry"), joined("sharp"), keys=joined("keys"), strengths=joined("strengths"))
+        return made if self.ready is None else joined(made, self.ready.on(device))
 
 
 Loaded = Batch | UnblurredBatch
+
+
+class PlacedBatch(NamedTuple):
+    """Samples whose pixels lie on the device, and all others; ``numbers``: photos that it blurs together."""
+
+    placed: tuple[Placed, ...]
+    numbers: BlurNumbers | None
+    rest: "Loaded | PlacedBatch | None"
+
+
+def joined(one: Batch, other: Batch) -> Batch:
+    """Both, on one device."""
+    assert other.taught is None, "what the device makes has no teacher's answer"
+
+    def both(name: str) -> Tensor:
+        return torch.cat([getattr(one, name), getattr(other, name)])
+
+    return Batch(both("blurry"), both("sharp"), keys=both("keys"), strengths=both("strengths"))
 
 
 def collate(samples: Sequence[Sample | Unblurred]) -> Loaded:
@@ -80,7 +91,27 @@ def collate(samples: Sequence[Sample | Unblurred]) -> Loaded:
         return batch
     sources = torch.from_numpy(np.stack([sample.source for sample in unblurred]))
     numbers = numbers_of([sample.degradation for sample in unblurred])
-    return UnblurredBatch(sources, numbers, *_keys_of(unblurred), batch)
+    return UnblurredBatch(sources, numbers, *keys_of(unblurred), batch)
+
+
+def collate_placed(samples: Sequence[Sample | Unblurred | Placed], batched: bool = True) -> Loaded | PlacedBatch:
+    """The same, of samples some of which the device holds the pixels of.
+
+    Args:
+        samples: of a mixture.
+        batched: the device blurs photos together, and not one after the other.
+    """
+    rest = [sample for sample in samples if not isinstance(sample, Placed)]
+    batch: Loaded | PlacedBatch | None = collate(rest) if rest else None
+    placed = [sample for sample in samples if isinstance(sample, Placed)]
+    photos = [sample for sample in placed if sample.degradation and batched]
+    if others := tuple(sample for sample in placed if not (sample.degradation and batched)):
+        batch = PlacedBatch(others, None, batch)
+    if photos:
+        numbers = numbers_of([sample.degradation for sample in photos if sample.degradation])
+        batch = PlacedBatch(tuple(replace(sample, degradation=None) for sample in photos), numbers, batch)
+    assert batch is not None
+    return batch
 
 
 def first_crops(
@@ -104,8 +135,9 @@ def _stacked(samples: Sequence[Sample]) -> Batch:
     blurry, sharp = (torch.stack([getattr(sample, side) for sample in samples]) for side in ("blurry", "sharp"))
     taught = [sample.taught for sample in samples if sample.taught is not None]
     assert len(taught) in (0, len(samples)), "all samples of a batch have a teacher's answer, or none has"
-    return Batch(blurry, sharp, torch.stack(taught) if taught else None, *_keys_of(samples))
+    return Batch(blurry, sharp, torch.stack(taught) if taught else None, *keys_of(samples))
 
 
-def _keys_of(samples: Sequence[Sample | Unblurred]) -> tuple[Tensor, Tensor]:
+def keys_of(samples: Sequence[Sample | Unblurred | Placed]) -> tuple[Tensor, Tensor]:
+    """Their keys and strengths."""
     return torch.tensor([sample.key for sample in samples]), torch.tensor([sample.strength for sample in samples])

@@ -4,15 +4,15 @@ Sample ``key`` is a function of (seed, key, strength). All random decisions are 
 (``synthesis.degrade.Degradation``); they are carried out here, or, batched, on the device that trains.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
-from deblur.data.crops import Key, Sample, augment, pass_order, side_of, to_tensor
+from deblur.data.crops import Key, Place, Placed, Sample, Turn, augment, pass_order, side_of, to_tensor
 from deblur.data.pairs import PairPixels
 from deblur.images import Rgb8
 from deblur.synthesis.degrade import Degradation, degrade, zoomed
@@ -24,6 +24,8 @@ VALIDATION = 2
 VISIBLE_MSE, ATTEMPTS = 6.5, 20
 """40 dB."""
 Shape = tuple[int, int]
+Shapes = Mapping[Any, tuple[int, ...]]
+"""Of images."""
 
 
 class Sharp(Protocol):
@@ -55,20 +57,19 @@ class Photos:
 
     def cut(self, rng: np.random.Generator, key: int, shape_px: Shape) -> Rgb8:
         """A random rectangle; where the photo is too small for it, one as large as fits, enlarged."""
-        pixels = self._photo(key).load()
-        scale = min(1.0, pixels.shape[0] / shape_px[0], pixels.shape[1] / shape_px[1])
-        height, width = (max(1, int(side * scale)) for side in shape_px)
-        top, left = int(rng.integers(pixels.shape[0] - height + 1)), int(rng.integers(pixels.shape[1] - width + 1))
+        pixels = self.photo(key).load()
+        top, left, height, width = Place.drawn(rng, pixels.shape, shape_px)
         rectangle = np.asarray(pixels[top : top + height, left : left + width])
-        if scale == 1.0:
+        if (height, width) == shape_px:
             return rectangle
         return np.asarray(Image.fromarray(rectangle).resize(shape_px[::-1], Image.Resampling.BICUBIC))
 
     def name_of(self, key: int) -> str:
         """The photo's name."""
-        return self._photo(key).name
+        return self.photo(key).name
 
-    def _photo(self, key: int) -> Sharp:
+    def photo(self, key: int) -> Sharp:
+        """The photo that sample ``key`` is cut from."""
         n = len(self.photos)
         return self.photos[pass_order(self.seed, key // n, n)[key % n]]
 
@@ -119,6 +120,21 @@ class BlurredCrops(Dataset[Sample | Unblurred]):
             return Unblurred(zoomed(source, degradation), degradation, int(key), key.strength)
         blurry, sharp = self.pair(key)
         return Sample(to_tensor(blurry), to_tensor(sharp), int(key), key.strength)
+
+    def placed(self, key: Key, shapes: Shapes) -> Sample | Unblurred | Placed:
+        """The same sample for a device that holds the photos, of these shapes; of leaves as it is."""
+        if not isinstance(self.cuttings, Photos):
+            return self[key]
+        rng, photo = np.random.default_rng((self.seed, key)), self.cuttings.photo(key)
+        side_px = side_of(key, self.patch_px)
+        d = draw(rng, (side_px, side_px), key.strength, self.ranges)
+        place = Place.drawn(rng, shapes[photo], d.source_shape)
+        return Placed((photo,), place, d.source_shape, Turn.drawn(rng), d.zoom, d, int(key), key.strength)
+
+    @property
+    def images(self) -> Sequence[Sharp]:
+        """What a device can hold."""
+        return self.cuttings.photos if isinstance(self.cuttings, Photos) else ()
 
     def pair(self, key: Key) -> tuple[Rgb8, Rgb8]:
         """(blurry, sharp), each ``(side, side, 3)`` uint8."""

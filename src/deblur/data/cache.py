@@ -210,7 +210,7 @@ def _build(missing: dict[str, FileImage], folder: Path, hashes: Hashes, tell: On
 def _check_room(folder: Path, images: Iterable[FileImage]) -> None:
     """Refuse to begin what the disk cannot hold; sizes are from the files' headers."""
     firsts = [image.files[0] for image in images]
-    needed = sum(future.result() for _, future in in_parallel(_pixel_bytes, firsts))
+    needed = sum(future.result() for _, future in in_parallel(pixel_bytes, firsts))
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DiskFull(
@@ -219,7 +219,7 @@ def _check_room(folder: Path, images: Iterable[FileImage]) -> None:
         )
 
 
-def _pixel_bytes(file: Path) -> int:
+def pixel_bytes(file: Path) -> int:
     """What the file takes decoded, in whole blocks; 0 if it is no image, which decoding will say better."""
     try:
         with quiet(), Image.open(file, formats=OPENED) as image:

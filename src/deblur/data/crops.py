@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch.utils.data import Sampler
 
 from deblur.errors import SettingError
 from deblur.images import Rgb8
+from deblur.synthesis.degrade import Degradation
 
 
 class Key(int):
@@ -104,14 +105,68 @@ def random_corner(rng: np.random.Generator, shape: tuple[int, ...], side_px: int
     return int(rng.integers(height - side_px + 1)), int(rng.integers(width - side_px + 1))
 
 
+class Turn(NamedTuple):
+    """How a crop is turned: mirrored left-right, up-down, then by quarters."""
+
+    flip_x: bool
+    flip_y: bool
+    quarters: int
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator) -> "Turn":
+        """Flips with probability 1/2 each, and any quarter."""
+        return cls(rng.random() < 0.5, rng.random() < 0.5, int(rng.integers(4)))
+
+
+class Place(NamedTuple):
+    """A rectangle of an image, px."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator, shape: tuple[int, ...], shape_px: tuple[int, int]) -> "Place":
+        """A random rectangle of ``shape_px`` in an image of ``shape``; in one too small for it, as large as fits."""
+        scale = min(1.0, shape[0] / shape_px[0], shape[1] / shape_px[1])
+        height, width = (max(1, int(side * scale)) for side in shape_px)
+        return cls(int(rng.integers(shape[0] - height + 1)), int(rng.integers(shape[1] - width + 1)), height, width)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A sample whose pixels lie on the device already (``resident``): where it is cut, and what is done to it.
+
+    Args:
+        images: (sharp,), or (blurry, sharp).
+        place: of the cut.
+        shape_px: (height, width) that the cut is enlarged to where the image is too small.
+        turn: of the cut.
+        zoom: of the turned cut.
+        degradation: of a sharp image; None in a pair.
+        key: which sample.
+        strength: of its synthetic blur.
+    """
+
+    images: tuple[Any, ...]
+    place: Place
+    shape_px: tuple[int, int]
+    turn: Turn
+    zoom: float
+    degradation: Degradation | None
+    key: int
+    strength: float = 1.0
+
+
 def augment(rng: np.random.Generator, *images: Rgb8) -> list[Rgb8]:
     """Flip left-right and up-down with probability 1/2 each and turn by quarters, all images alike."""
-    flip_x, flip_y, turns = rng.random() < 0.5, rng.random() < 0.5, int(rng.integers(4))
+    turn = Turn.drawn(rng)
     turned = []
     for image in images:
-        image = image[:, ::-1] if flip_x else image
-        image = image[::-1] if flip_y else image
-        turned.append(np.rot90(image, turns))
+        image = image[:, ::-1] if turn.flip_x else image
+        image = image[::-1] if turn.flip_y else image
+        turned.append(np.rot90(image, turn.quarters))
     return turned
 
 

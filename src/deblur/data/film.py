@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from deblur.data.crops import Key, Sample, augment, pass_order, side_of, to_tensor
-from deblur.data.film_frames import OnLine, frames_of
+from deblur.data.film_frames import OnLine, frames_of, hashed
 from deblur.data.film_windows import Window, choose, look_through
 from deblur.data.folders import FILM_SUFFIXES
 from deblur.data.pairs import check_holds_crop
@@ -38,7 +38,7 @@ from deblur.synthesis.draw import BlurRanges, draw
 from deblur.synthesis.interpolation import Box, Strip, cv2, disagreement_px, exposed, flow_between, warped
 from deblur.synthesis.light import SRGB, brightened, light_table
 
-VERSION = f"1 av {av.__version__} OpenCV {cv2.__version__}"
+VERSION = f"2 av {av.__version__} OpenCV {cv2.__version__}"
 WINDOWS_FILE = "film.json"
 MOST_ASTRAY, ASTRAY_PX, LEAST_WARPED_DB = 0.2, 2.0, 22.0
 """A gap is not trusted where more of its pixels do not come back, or where one frame, warped, is not the other."""
@@ -58,6 +58,11 @@ class Film:
     path: Path
     folder: Path
     report: dict[str, Any]
+
+    @property
+    def content(self) -> str:
+        """16 hex digits of the film's size and ends, whatever it is called."""
+        return self.folder.name.partition("-")[0]
 
     @property
     def windows(self) -> list["FilmPair"]:
@@ -183,6 +188,15 @@ class FilmCrops(Dataset[Sample]):
         blurry, sharp = augment(rng, blurry, sharp)
         return Sample(to_tensor(blurry), to_tensor(sharp), int(key), key.strength)
 
+    def placed(self, key: Key, shapes: object) -> Sample:
+        """As it is: a device holds no film."""
+        return self[key]
+
+    @property
+    def images(self) -> Sequence[FilmImage]:
+        """None that a device can hold."""
+        return ()
+
     def name_of(self, key: int) -> str:
         """The window that sample ``key`` is cut from."""
         return self._window(key).name
@@ -255,6 +269,12 @@ def find_film_pairs(place: Path, kept: Path | None, on_line: OnLine) -> list[Fil
     return pairs
 
 
+def films_of(pairs: Iterable[object]) -> list[Film]:
+    """The films that pairs are made of."""
+    places = sorted({(pair.film, pair.folder) for pair in pairs if isinstance(pair, FilmPair)})
+    return [Film(*place, json.loads((place[1] / WINDOWS_FILE).read_bytes())) for place in places]
+
+
 def told_reasons(report: dict[str, Any]) -> str:
     """How many frames and windows were left out, for which reason."""
     reasons = dict(report["left_out"])
@@ -277,24 +297,29 @@ def open_film(path: Path, kept: Path | None = None, on_line: OnLine = lambda lin
     except (OSError, ValueError):
         on_line(f"{path.name} is looked through")
     folder.mkdir(parents=True, exist_ok=True)
-    choice = choose(*look_through(frames_of(path, on_line)))
+    hashes = list[str]()
+    choice = choose(*look_through(hashed(frames_of(path, on_line), hashes)))
     rows = _kept(path, folder, choice.windows, on_line)
+    if seconds := [choice.second[row["number"]] for row in rows if row["left_out"] and row["number"] in choice.second]:
+        on_line(f"{path.name}: {len(seconds)} stretches are tried again at their next crispest frame")
+        rows = sorted(rows + _kept(path, folder, seconds, on_line), key=lambda row: row["number"])
     report = {
         "film": path.name, "frames": choice.frames, "scenes": choice.scenes, "repeated": choice.repeated,
-        "left_out": choice.left_out, "windows": rows,
+        "left_out": choice.left_out, "windows": rows, "hashes": hashes,
     }  # fmt: skip
     write_json(folder / WINDOWS_FILE, report)
     return Film(path, folder, report)
 
 
 def _key(path: Path) -> str:
-    """Of the film's size and ends, and of what reads it."""
+    """Of the film's size and ends, and, behind a hyphen, of what reads it."""
     try:
         with path.open("rb") as stream:
             size = path.stat().st_size
             start = stream.read(65_536)
             stream.seek(max(0, size - 65_536))
-            return hashlib.sha256(f"{VERSION} {size}".encode() + start + stream.read()).hexdigest()[:24]
+            content = hashlib.sha256(f"{size}".encode() + start + stream.read()).hexdigest()[:16]
+            return f"{content}-{hashlib.sha256(VERSION.encode()).hexdigest()[:8]}"
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
 
@@ -346,9 +371,9 @@ def _row(window: Window, frames: NDArray[np.uint8], folder: Path) -> dict[str, A
     while last < len(gaps) and not gaps[last][1]:
         last += 1
     near = [trouble for _, trouble in gaps[max(0, window.centre - 1) : window.centre + 1] if trouble]
-    rng = np.random.default_rng((FIXED_SEED, window.numbers[window.centre]))
+    rng = np.random.default_rng((FIXED_SEED, window.number))
     row = {
-        "number": window.numbers[window.centre],
+        "number": window.number,
         "time_s": round(window.times[window.centre], 3),
         "motion_px": round(window.motion_px, 2),
         "own_blur_px": round(window.own_blur_px, 2),

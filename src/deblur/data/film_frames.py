@@ -3,7 +3,7 @@
 A film 1920 px long or longer is halved until it is shorter: that takes compression and its own softness away.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import av
@@ -12,10 +12,12 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
+from deblur.data.doctor.files import perceptual_bits
 from deblur.errors import DataError
 from deblur.images import Rgb8
 
 HALVED_FROM_PX = 1920
+HASHED_EVERY_S = 0.5
 HD_LINES = 720
 """From here on a film that does not say its colours has those of HDTV."""
 UNSPECIFIED = 2
@@ -58,6 +60,17 @@ def frames_of(film: Path, on_line: OnLine = lambda line: None) -> Iterator[tuple
         raise DataError(f"{film} holds no frame that can be read.")
     if told and last_s < told - 1:
         on_line(f"{film.name} ends after {last_s:.1f} of {told:.1f} s; what is there is used.")
+
+
+def hashed(frames: Iterable[tuple[float, Rgb8]], hashes: list[str]) -> Iterator[tuple[float, Rgb8]]:
+    """Pass frames on; every half second's perceptual hash is added to ``hashes``, as hexadecimal digits."""
+    due_s = 0.0
+    for time_s, frame in frames:
+        if time_s >= due_s:
+            due_s = (time_s // HASHED_EVERY_S + 1) * HASHED_EVERY_S
+            bits = perceptual_bits(frame)
+            hashes += [] if bits is None else [np.packbits(bits > 0).tobytes().hex()]
+        yield time_s, frame
 
 
 def _check(film: Path, frame: VideoFrame) -> None:

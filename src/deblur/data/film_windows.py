@@ -29,7 +29,7 @@ UNEXPLAINED = 0.45
 """What flow leaves of a picture's contrast where it is cut."""
 FASTEST_PX, LONGEST_S = 60.0, 0.15
 OWN_BLUR_PX = 2.5
-DISSOLVE_LEVELS, DISSOLVE_LINEAR, DISSOLVE_UNEXPLAINED = 2.0, 0.5, 0.5
+DISSOLVE_LEVELS, DISSOLVE_LINEAR, DISSOLVE_UNEXPLAINED = 2.0, 0.36, 0.5
 FINER = np.array([1.0, 0.991, 0.932, 0.839, 0.744, 0.621, 0.559, 0.489])
 BLURRED_PX = np.array([0, 1, 2, 3, 4, 6, 8, 12])
 """How fine detail is along a motion, compared with across it, where it is blurred by so much: the medians over the
@@ -75,12 +75,21 @@ class Window:
     motion_px: float
     own_blur_px: float
 
+    @property
+    def number(self) -> int:
+        """Of the sharp frame."""
+        return self.numbers[self.centre]
+
 
 @dataclass(frozen=True)
 class Choice:
-    """The windows of a film, and how many of its frames were left out for which reason."""
+    """The windows of a film, and how many of its frames were left out for which reason.
+
+    ``second``: by the number of a window's sharp frame, what its stretch offers where the flow rejects that window.
+    """
 
     windows: tuple[Window, ...]
+    second: dict[int, Window]
     left_out: dict[str, int]
     frames: int
     scenes: int
@@ -112,7 +121,7 @@ def look_through(frames: Iterable[tuple[float, Rgb8]]) -> tuple[list[Look], int]
 
 def choose(looks: Sequence[Look], count: int) -> Choice:
     """The windows of a film: of each stretch the crispest frame with good gaps on both sides; few that are still."""
-    best, left_out = list[tuple[float, Window]](), Counter[str]()
+    best, second, left_out = list[tuple[float, Window]](), dict[int, Window](), Counter[str]()
     stretches = max(1, min(WINDOWS, len(looks) // STRETCH_FRAMES))
     for part in np.array_split(np.arange(len(looks)), stretches):
         scored = list[tuple[float, Window]]()
@@ -123,14 +132,18 @@ def choose(looks: Sequence[Look], count: int) -> Choice:
             else:
                 window = _window(looks, i)
                 scored.append((looks[i].crisp * (1 + 0.05 * min(window.motion_px, 10)), window))
-        best += [max(scored, key=lambda each: each[0])] if scored else []
+        scored.sort(key=lambda each: -each[0])
+        best += scored[:1]
+        number = scored[0][1].number if scored else 0
+        apart = [window for _, window in scored if abs(window.number - number) > 1]  # that share no gap at its sides
+        second |= {number: apart[0]} if apart else {}
     moving = [window for _, window in best if window.motion_px >= STILL_PX]
     still = sorted((each for each in best if each[1].motion_px < STILL_PX), key=lambda each: -each[0])
     kept = still[: max(1, round(STILL_SHARE * len(best)))] if still else []
     left_out["nothing moves"] += len(still) - len(kept)
     windows = sorted([*moving, *(window for _, window in kept)], key=lambda window: window.numbers)
     scenes = 1 + sum(look.trouble == "a cut" for look in looks)
-    return Choice(tuple(windows), dict(+left_out), count, scenes, count - len(looks))
+    return Choice(tuple(windows), second, dict(+left_out), count, scenes, count - len(looks))
 
 
 def _reason(looks: Sequence[Look], i: int) -> str:

@@ -3,15 +3,17 @@
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from deblur.data.batches import Loaded, collate
+from deblur.data.batches import Loaded, PlacedBatch, collate_placed
 from deblur.data.blurred import Unblurred
-from deblur.data.crops import RunOrder, Sample
+from deblur.data.crops import Placed, RunOrder, Sample
+from deblur.data.resident import Placing, Resident
 from deblur.errors import DataError, DeblurError
 
 SHARED_MEMORY = ("Bus error", "shared memory", "</torch_")
@@ -26,11 +28,22 @@ class Feed:
         loader: this process's micro-batches; its data set names samples by ``name_of``.
         order: which samples a step takes.
         accumulate: micro-batches a step.
+        resident: the pixels of what the loader only places.
     """
 
-    loader: DataLoader[Loaded]
+    loader: DataLoader[Any]
     order: RunOrder
     accumulate: int = 1
+    resident: Resident | None = None
+
+    def batches(self) -> Iterator[Loaded]:
+        """The rest of the epoch's, see :func:`batches_of`."""
+        for batch in batches_of(self.loader):
+            if isinstance(batch, PlacedBatch):
+                assert self.resident
+                yield self.resident.filled(batch)
+            else:
+                yield batch
 
     def names_of(self, step: int) -> list[str]:
         """What the samples of a step of this epoch are made of, of all processes."""
@@ -38,7 +51,14 @@ class Feed:
 
 
 def feed_of(
-    samples: Dataset[Any], order: RunOrder, *, accumulate: int, workers: int, pin_memory: bool, seed: int
+    samples: Dataset[Any],
+    order: RunOrder,
+    *,
+    accumulate: int,
+    workers: int,
+    pin_memory: bool,
+    seed: int,
+    resident: Resident | None = None,
 ) -> Feed:
     """Load samples in that order.
 
@@ -49,9 +69,10 @@ def feed_of(
         workers: processes that load; 0 loads in this one.
         pin_memory: for a GPU.
         seed: of torch's generators in the workers.
+        resident: holds the pixels: the loader only draws.
     """
-    loader = DataLoader[Loaded](
-        samples,
+    loader = DataLoader[Any](
+        Placing(samples, resident.shapes) if resident else samples,
         batch_size=order.batch_size // order.processes // accumulate,
         sampler=order,
         num_workers=workers,
@@ -59,17 +80,17 @@ def feed_of(
         pin_memory=pin_memory,
         generator=torch.Generator().manual_seed(seed),  # never torch's own, whose state is the run's
         worker_init_fn=ignore_signals,
-        collate_fn=_handed_over,
+        collate_fn=partial(_handed_over, batched=resident is None or resident.batched),
     )
-    return Feed(loader, order, accumulate)
+    return Feed(loader, order, accumulate, resident)
 
 
-def _handed_over(samples: Sequence[Sample | Unblurred]) -> Loaded:
+def _handed_over(samples: Sequence[Sample | Unblurred | Placed], batched: bool = True) -> Loaded | PlacedBatch:
     """A batch, in shared memory where a process loads it: here a lack of it is an error that the trainer hears of.
 
     Left to torch, a thread of its own would print it and lose the batch, and the trainer would wait for ever.
     """
-    batch = collate(samples)
+    batch = collate_placed(samples, batched)
     if get_worker_info() is not None:
         _share(batch)
     return batch
@@ -89,7 +110,7 @@ def ignore_signals(worker: int) -> None:
         signal.signal(each, signal.SIG_IGN)
 
 
-def batches_of(loader: DataLoader[Loaded]) -> Iterator[Loaded]:
+def batches_of(loader: DataLoader[Any]) -> Iterator[Any]:
     """The loader's batches; an error in a worker process comes out as itself, without the worker's traceback.
 
     Raises:
@@ -115,7 +136,7 @@ def batches_of(loader: DataLoader[Loaded]) -> Iterator[Loaded]:
         ) from error
 
 
-def end_workers(loader: DataLoader[Loaded]) -> None:
+def end_workers(loader: DataLoader[Any]) -> None:
     """They ignore signals, so that nothing else would end them after an error."""
     iterator = getattr(loader, "_iterator", None)
     if iterator is not None:

@@ -1,12 +1,13 @@
 """Random crops of pairs, for training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
-from deblur.data.crops import Sample, augment, pass_order, random_corner, side_of, to_tensor
-from deblur.data.pairs import Pair, TaughtPair, check_holds_crop
+from deblur.data.crops import Key, Place, Placed, Sample, Turn, augment, pass_order, random_corner, side_of, to_tensor
+from deblur.data.pairs import FileImage, FilePair, Pair, TaughtPair, check_holds_crop
 
 
 class PairCrops(Dataset[Sample]):
@@ -36,6 +37,20 @@ class PairCrops(Dataset[Sample]):
         crops = augment(rng, *(image[window] for image in (blurry, sharp, *answer)))
         blurry_crop, sharp_crop, *taught = map(to_tensor, crops)
         return Sample(blurry_crop, sharp_crop, int(key), taught=taught[0] if taught else None)
+
+    def placed(self, key: Key, shapes: Mapping[Any, tuple[int, ...]]) -> Placed:
+        """The same sample for a device that holds the images, of these shapes."""
+        pair, rng, side = self._pair(key), np.random.default_rng((self.seed, key)), side_of(key, self.patch_px)
+        assert isinstance(pair, FilePair)
+        shape = shapes[pair.images[1]]
+        check_holds_crop(pair.name, shape, side)
+        place = Place(*random_corner(rng, shape, side), side, side)
+        return Placed(pair.images, place, (side, side), Turn.drawn(rng), 1.0, None, int(key))
+
+    @property
+    def images(self) -> list[FileImage]:
+        """What a device can hold."""
+        return [image for pair in self.pairs if isinstance(pair, FilePair) for image in pair.images]
 
     def name_of(self, key: int) -> str:
         """The pair that sample ``key`` is cut from."""

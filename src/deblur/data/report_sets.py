@@ -67,6 +67,7 @@ class ReportSet:
         sharp: whether both pictures of a pair are one sharp photograph, which a model should leave as it is.
         folder: whose images it holds, all of them; None where it is a part.
         origin: where its images are from: scenes of one name and origin are one scene, in whatever set.
+        films: a word for the contents of each film that its pairs are made of.
     """
 
     name: str
@@ -75,6 +76,7 @@ class ReportSet:
     sharp: bool = False
     folder: Path | None = None
     origin: str = ""
+    films: Sequence[str] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -84,13 +86,16 @@ class ReportSet:
         return hashlib.sha256(" ".join([images, *sorted(said)]).encode()).hexdigest()[:16] if said else images
 
 
-def open_report_sets(sources: Sequence[str], scenes_file: Path | None = None) -> list[ReportSet]:
+def open_report_sets(
+    sources: Sequence[str], scenes_file: Path | None = None, cache: Path | None = None
+) -> list[ReportSet]:
     """What a command line names: folders of pairs or frames, and ``photos:FOLDER``, which are sharp.
 
     Args:
         sources: as in :meth:`SourceName.parse`.
         scenes_file: a table of ``NAME,SCENE`` lines, else ``scenes.csv`` in the folder; without one the names tell
             the scenes.
+        cache: of a training, where frames and flows of films are; None takes the user's.
 
     Raises:
         SettingError: no source, or one that holds no fixed images.
@@ -99,7 +104,7 @@ def open_report_sets(sources: Sequence[str], scenes_file: Path | None = None) ->
     if not sources:
         raise SettingError("data is needed: folders of pairs, or photos:FOLDER for sharp photographs.")
     table = read_scenes(scenes_file) if scenes_file else None
-    sets = [_opened(text, table) for text in sources]
+    sets = [_opened(text, table, cache) for text in sources]
     short = Counter(each.name for each in sets)
     long = [
         replace(each, name=text) if short[each.name] > 1 else each for each, text in zip(sets, sources, strict=True)
@@ -171,10 +176,10 @@ def _degraded(photos: ReportSet, kernel: int | None, noise: int, side_px: int | 
     return replace(photos, name=name, pairs=pairs, sharp=kernel is None and not noise)
 
 
-def _opened(text: str, table: Mapping[str, str] | None) -> ReportSet:
+def _opened(text: str, table: Mapping[str, str] | None, cache: Path | None) -> ReportSet:
     from deblur.data.sources import Reading, SourceName, open_source  # brings torch, which scoring does not need
 
-    source = open_source(SourceName.parse(text), Reading())
+    source = open_source(SourceName.parse(text), Reading(films=cache and cache / "films"))
     if not source.images_on_disk:
         raise SettingError(f"{text} holds no fixed images. 'deblur synth {text} FOLDER' saves a set of them.")
     pairs: list[Pair] = [*source.pairs, *(PhotoPair(photo) for photo in source.photos)]
@@ -186,4 +191,5 @@ def _opened(text: str, table: Mapping[str, str] | None) -> ReportSet:
     scenes = [known.get(name) or scene_of(name) for name in names]
     name = "/".join(path.parts[-2:]) if path else text
     whole = None if source.name.promotion else path
-    return ReportSet(name, pairs, scenes, sharp=bool(source.photos), folder=whole, origin=str(path))
+    films = [film.content for film in source.films]
+    return ReportSet(name, pairs, scenes, bool(source.photos), folder=whole, origin=str(path), films=films)

@@ -18,14 +18,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from torch.utils.data import Dataset
 
-from deblur.data.blurred import BlurredCrops, Cuttings, Leaves, Photos, Unblurred, fixed_pairs
+from deblur.data.blurred import BlurredCrops, Cuttings, Leaves, Photos, Shapes, Unblurred, fixed_pairs
 from deblur.data.cache import cached, cached_photos
-from deblur.data.crops import Key, Sample
+from deblur.data.crops import Key, Placed, Sample
 from deblur.data.folders import FILM_SUFFIXES, PASSED_OVER, images_below, images_in
 from deblur.data.frames import find_frames
 from deblur.data.layout import sides_in_names, sides_of
@@ -39,7 +39,7 @@ from deblur.synthesis.draw import BlurRanges
 from deblur.synthesis.kernels import SYNTHESIS
 
 if TYPE_CHECKING:
-    from deblur.data.film import FilmCrops
+    from deblur.data.film import Film, FilmCrops
 
 KINDS = ("pairs", "frames", "photos", "leaves", "film")
 CROPS_A_WINDOW = 32
@@ -152,6 +152,15 @@ class Source:
         """All that it reads."""
         return {file for image in self.file_images for file in image.files}
 
+    @property
+    def films(self) -> "list[Film]":
+        """Those that its pairs are made of."""
+        if self.name.kind != "film":
+            return []
+        from deblur.data.film import films_of
+
+        return films_of(self.pairs)
+
     @cached_property
     def fingerprint(self) -> str:
         """Changes with the images and with what is made of them."""
@@ -182,6 +191,15 @@ class Mixture(Dataset[Sample | Unblurred]):
     def __getitem__(self, key: Key) -> Sample | Unblurred:
         """The sample of the part whose turn it is."""
         return self._part(key)[key]
+
+    def placed(self, key: Key, shapes: Shapes) -> Sample | Unblurred | Placed:
+        """The same for a device that holds the images, of these shapes."""
+        return self._part(key).placed(key, shapes)
+
+    @property
+    def images(self) -> list[Any]:
+        """What a device can hold."""
+        return [image for part in self.parts for image in part.images]
 
     def name_of(self, key: int) -> str:
         """What sample ``key`` is made of."""

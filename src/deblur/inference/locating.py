@@ -11,6 +11,8 @@ from deblur.inference.model_folder import JSON_FILE
 
 logger = logging.getLogger("deblur.inference")
 
+BUNDLED = "bundled"
+"""The word for the model that comes with the package."""
 FetchModel = Callable[[str], Path]
 """Makes a local model folder of a ``models:/`` URI."""
 
@@ -20,6 +22,18 @@ def bundled_model() -> Path | None:
     weights = resources.files("deblur") / "weights"
     folders = sorted(Path(str(entry)) for entry in weights.iterdir()) if weights.is_dir() else []
     return next((folder for folder in folders if (folder / JSON_FILE).is_file()), None)
+
+
+def bundled_folder() -> Path:
+    """Of the model that comes with the package.
+
+    Raises:
+        ModelError: none does.
+    """
+    folder = bundled_model()
+    if folder is None:
+        raise ModelError("No model comes with this installation. Name a model folder or models:/NAME@champion.")
+    return folder
 
 
 def locate_model(

@@ -293,9 +293,8 @@ def _check_golden(info: ModelInfo, engine: Engine, onnx: Path) -> None:
         raise ModelError(f"{onnx} does not run on its golden input ({type(error).__name__}).") from error
     tolerance = info.golden.tolerance if precision != "bf16" else max(info.golden.tolerance, GOLDEN_TOLERANCE_BF16)
     if not distance <= tolerance:
-        raise ModelError(
-            f"{onnx} computes something else in {precision} than at export (golden input off by {distance:.2g})."
-        )
+        off = f"golden input off by {distance:.2g} in {precision}"
+        raise ModelError(f"{onnx} computes something else than at export ({off}).")
 
 
 def stamp_version(folder: Path, name: str, version: str, run_id: str | None) -> None:

@@ -103,8 +103,10 @@ def check_sets(name: str, folders: Sequence[Path], sets: Sequence[ReportSet], *,
     infos = [read_info(folder) for folder in folders]
     seen = [each for info in infos for each in (info.trained or {}).get("datasets", ()) if each["context"] != KEPT]
     selected = {info.scored_on for info in infos} | {each["digest"] for each in seen}
+    films = {film for one in seen for film in one.get("films", ())}
     for each in sets:
-        if each.fingerprint in selected or str(each.folder) in {one["source"] for one in seen}:
+        known = each.fingerprint in selected or not films.isdisjoint(each.films)
+        if known or str(each.folder) in {one["source"] for one in seen}:
             raise SettingError(
                 f"{each.name} trained a contestant or selected its checkpoint, so it says too much good of it. Name a "
                 "set that no training has seen; of a folder that was split by scene, promotion:FOLDER."

@@ -1,4 +1,4 @@
-"""What the service tells of itself: to anybody codes and versions; paths and reasons to who has the key."""
+"""What the service tells of itself, to anybody: codes and versions, never a path or a reason; those are in the log."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,7 +15,6 @@ from deblur.serving.limits import Limits
 from deblur.serving.metrics import Sample
 from deblur.serving.model_store import ModelStore, Served
 from deblur.serving.models import Models
-from deblur.serving.standalone import Standalone
 
 
 class About:
@@ -24,22 +23,20 @@ class About:
     Args:
         models: that are served.
         limits: of a request.
-        standalone: of an app that is its own host.
         keyed: whether a photo needs a key.
     """
 
-    def __init__(self, models: Models, limits: Limits, standalone: Standalone | None, *, keyed: bool) -> None:
-        self._models, self._limits, self._standalone, self._keyed = models, limits, standalone, keyed
+    def __init__(self, models: Models, limits: Limits, *, keyed: bool) -> None:
+        self._models, self._limits, self._keyed = models, limits, keyed
 
     async def health(self, request: Request) -> Response:
         """Whether a photo would be restored, and by what, from where, since when; what fails now."""
-        trusted = bool(self._standalone and self._standalone.key and self._standalone.admits(request))
         told: dict[str, Any] = {"status": "ok", "version": __version__}
         try:
             told["model"] = (await run_in_threadpool(self._models.default.get)).info.label
         except errors.ModelError as error:
             told |= {"status": "unavailable", "code": error.code}
-        told["models"] = [_state(name, store, trusted=trusted) for name, store in self._models.stores.items()]
+        told["models"] = [_state(name, store) for name, store in self._models.stores.items()]
         return JSONResponse(told, 200 if told["status"] == "ok" else 503)
 
     async def ready(self, request: Request) -> Response:
@@ -55,8 +52,9 @@ class About:
 
     async def models(self, request: Request) -> Response:
         """What a page or a program must know before it sends a photo."""
-        decode, served = self._limits.decode, self._models.default.loaded
+        decode = self._limits.decode
         told = await run_in_threadpool(_choice, self._models.stores, decode.side_px)
+        served = self._models.default.loaded
         limits = {
             "body_mb": self._limits.body_mb,
             "megapixels": decode.megapixels,
@@ -83,7 +81,7 @@ class About:
         return samples
 
 
-def _state(name: str, store: ModelStore, *, trusted: bool) -> dict[str, Any]:
+def _state(name: str, store: ModelStore) -> dict[str, Any]:
     served, failure = store.loaded, store.failure
     told: dict[str, Any] = {"name": name or (served.model.info.name if served else None), "model": None, "failed": None}
     if served:
@@ -91,10 +89,6 @@ def _state(name: str, store: ModelStore, *, trusted: bool) -> dict[str, Any]:
         told |= {"precision": _precision(served), "bf16_refused": served.model.bf16_refused}
     if failure:
         told["failed"] = {"code": failure.code, "at": _time(failure.at)}
-    if trusted and served:
-        told["folder"] = str(served.folder)
-    if trusted and failure:
-        told["failed"]["why"] = failure.sentence
     return told
 
 

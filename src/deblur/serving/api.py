@@ -23,12 +23,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -36,24 +34,26 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from deblur import errors, images
+from deblur.inference.model_folder import Model
 from deblur.inference.photo import Outcome, restore_photo
 from deblur.inference.restorer import ignore
 from deblur.serving import conditional, hook, page
 from deblur.serving.about import About
 from deblur.serving.body import Sent, body_within, read_body
 from deblur.serving.limits import Gate, Left, Limits, Room, stop_if
-from deblur.serving.metrics import Counted, Metrics
+from deblur.serving.metrics import Metrics
 from deblur.serving.model_store import ModelStore, Served
 from deblur.serving.models import Models
 from deblur.serving.pace import Promised
-from deblur.serving.problems import Problem, on_any_exception, on_client_gone, on_deblur_error, on_http_exception
+from deblur.serving.problems import HANDLERS, Problem, problem_of
 from deblur.serving.progress import Progress
 from deblur.serving.standalone import Standalone
 from deblur.serving.wish import Wish, wish_of
 
-WATCH_EVERY_S = 0.05
 HOOK_MB = 0.1
-OUR_HEADERS = ("ETag", "Retry-After", "Server-Timing", "X-Deblur-Frames", "X-Deblur-Left-Out", "X-Deblur-Model")
+STOPPING = "The service is stopping. Send the photo again in a moment."
+SHOWN = ("Frames", "Guard", "Left-Out", "Model", "Tiles")
+OUR_HEADERS = ("ETag", "Retry-After", "Server-Timing", *(f"X-Deblur-{name}" for name in SHOWN))
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -74,7 +74,7 @@ def create_app(
         standalone: what an app needs that is its own host; None in a function app.
     """
     limits, models = limits or Limits(), Models(stores)
-    about = About(models, limits, standalone, keyed=not with_post or bool(standalone and standalone.key))
+    about = About(models, limits, keyed=not with_post or bool(standalone and standalone.key))
     api = _Api(models, limits, standalone, about)
     table: dict[str, dict[str, Endpoint]] = {
         "/api/health": {"GET": about.health},
@@ -99,44 +99,41 @@ def create_app(
 
     app = Starlette(
         lifespan=lifespan,
-        routes=[*(_route(*each) for each in table.items()), *page.ROUTES],
-        exception_handlers={
-            errors.DeblurError: on_deblur_error,
-            HTTPException: on_http_exception,
-            ClientDisconnect: on_client_gone,
-            Exception: on_any_exception,
-        },
-        middleware=_middleware(standalone, api.counts, table),
+        routes=[*(_route(path, endpoints, api.counts) for path, endpoints in table.items()), *page.ROUTES],
+        exception_handlers=HANDLERS,
+        middleware=_for_pages(standalone.origins if standalone else ()),
     )
     app.router.redirect_slashes = False  # a path is served or it is not
     app.state.stop = api.stop
     return app
 
 
-def _middleware(standalone: Standalone | None, counts: Metrics, paths: Mapping[str, Any]) -> list[Middleware]:
-    if not standalone:
-        return []
-    found = [Middleware(Counted, metrics=counts, paths=paths)]
-    if standalone.origins:
-        cors = Middleware(
-            CORSMiddleware,
-            allow_origins=standalone.origins,
-            allow_methods=("GET", "POST"),
-            allow_headers=("Authorization", "Content-Type", "If-None-Match"),
-            expose_headers=OUR_HEADERS,
-        )
-        found.append(cors)
-    return found
+def _for_pages(origins: tuple[str, ...]) -> list[Middleware]:
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("Authorization", "Content-Type", "If-None-Match"),
+        expose_headers=OUR_HEADERS,
+    )
+    return [cors] if origins else []
 
 
-def _route(path: str, endpoints: dict[str, Endpoint]) -> Route:
-    """GET brings HEAD with it, and OPTIONS says what there is."""
+def _route(path: str, endpoints: dict[str, Endpoint], counts: Metrics) -> Route:
+    """GET brings HEAD with it, and OPTIONS says what there is. Every answer is counted."""
     methods = sorted({*endpoints, "OPTIONS", *(["HEAD"] if "GET" in endpoints else [])})
 
     async def endpoint(request: Request) -> Response:
         if request.method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": ", ".join(methods)})
-        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+        try:
+            answer = await endpoints["GET" if request.method == "HEAD" else request.method](request)
+        except Exception as error:
+            answer = await problem_of(request, error)
+        counts.add(
+            "deblur_requests_total", path=path, status=str(answer.status_code), code=getattr(answer, "code", "none")
+        )
+        return answer
 
     return Route(path, endpoint, methods=methods)
 
@@ -156,11 +153,14 @@ class _Api:
         self._models, self._limits, self._standalone, self._about = models, limits, standalone, about
         self._bodies, self._gate = Room(int(limits.reading_mb * 1e6)), Gate(limits.slots, limits.waiting)
         self._promised = Promised(limits.answer_s)
-        self._progress, self.counts, self._stopping = Progress(), Metrics(), False
+        self._progress, self.counts = Progress(), Metrics()
+        self._inside, self._stopping = set[Left](), False
 
     def stop(self) -> None:
-        """End what runs: who waits for a photo is told to come back."""
+        """End what runs, and take no more: who waits for a photo is told to come back. In the event loop."""
         self._stopping = True
+        for left in self._inside:
+            _end(left, errors.ServiceBusy(STOPPING))
 
     async def deblur(self, request: Request) -> Response:
         if not self._admits(request):
@@ -176,17 +176,12 @@ class _Api:
         wish = wish_of(asked + sent.options)
         with self._gate.places:
             async with self._left(request) as left:
-                try:
-                    served = await run_in_threadpool(self._models.named, wish.model)
-                    tag = conditional.tag_of(sent.image, served.model, wish, as_json=sent.as_json)
-                    if conditional.has(request, tag):
-                        return Response(status_code=304, headers={"ETag": tag})
-                    restore = partial(restore_photo, served.model, on_tile=on_tile, check=partial(stop_if, left))
+                served, tag, megapixels = await run_in_threadpool(self._chosen, sent, wish)
+                if conditional.has(request, tag):
+                    return Response(status_code=304, headers={"ETag": tag})
+                restore = partial(restore_photo, served.model, on_tile=on_tile, check=partial(stop_if, left))
+                with self._promised.photo(megapixels, served.pace):
                     answer = await self._answer(sent.image, wish, restore, served, left)
-                except (errors.DeblurError, ClientDisconnect):
-                    raise
-                except Exception as error:  # answered here: Starlette raises on after its answer, which Azure forwards
-                    return await on_any_exception(request, error)
         self._count(served, answer)
         return _response(sent, answer, tag)
 
@@ -194,29 +189,33 @@ class _Api:
         self, data: bytes, wish: Wish, restore: Callable[..., tuple[images.Photo, Outcome]], served: Served, left: Left
     ) -> _Answer:
         """Decoded before the network is free and encoded after it is free again, each in a worker thread."""
-        taken = {"first_of_many": wish.frames == "first", "private": wish.metadata == "keep"}
         started = time.perf_counter()
-        async with self._in_time(data, served), self._gate.in_memory(left):
-            began = time.perf_counter()
-            photo = await run_in_threadpool(images.decode, data, replace(self._limits.decode, **taken))
-            decoded = time.perf_counter()
-            await run_in_threadpool(served.model.restorer.prepare, photo.rgb)
+        async with self._gate.in_memory(left):
+            photo, decode_s = await run_in_threadpool(self._decoded, data, wish, served.model)
             async with self._gate.slot(left):
-                waited_s = time.perf_counter() - decoded + began - started
+                wait_s = time.perf_counter() - started - decode_s
                 photo, outcome = await run_in_threadpool(restore, photo, wish.strength)
             restored = time.perf_counter()
             encoded = await run_in_threadpool(images.encode, photo, wish.output_format, wish.quality)
-        seconds = {"wait": waited_s, "decode": decoded - began, **outcome.seconds}
-        seconds["encode"] = time.perf_counter() - restored
+        encode_s = time.perf_counter() - restored
+        seconds = {"wait": wait_s, "decode": decode_s, **outcome.seconds, "encode": encode_s}
         photo_format = images.OUTPUT_FORMATS[wish.output_format] if wish.output_format else photo.format
         return _Answer(encoded, photo_format, photo, replace(outcome, seconds=seconds))
 
-    @asynccontextmanager
-    async def _in_time(self, data: bytes, served: Served) -> AsyncIterator[None]:
-        """What its header rules out, or the time that there is, is refused before it waits for a turn."""
-        megapixels = await run_in_threadpool(images.megapixels, data, self._limits.decode)
-        with self._promised.photo(megapixels, served.pace):
-            yield
+    def _chosen(self, sent: Sent, wish: Wish) -> tuple[Served, str, float]:
+        """The model, the answer's tag and the photo's megapixels; what its header rules out waits for no turn."""
+        served = self._models.named(wish.model)
+        tag = conditional.tag_of(sent.image, served.model, wish, sent.as_json)
+        return served, tag, images.megapixels(sent.image, self._limits.decode)
+
+    def _decoded(self, data: bytes, wish: Wish, model: Model) -> tuple[images.Photo, float]:
+        """And the network compiled for its tiles; the seconds are decoding's."""
+        taken = {"first_of_many": wish.frames == "first", "private": wish.metadata == "keep"}
+        started = time.perf_counter()
+        photo = images.decode(data, replace(self._limits.decode, **taken))
+        seconds = time.perf_counter() - started
+        model.restorer.prepare(photo.rgb)
+        return photo, seconds
 
     async def progress(self, request: Request) -> Response:
         found = self._progress.of(request.path_params["id"])
@@ -256,20 +255,28 @@ class _Api:
 
     @asynccontextmanager
     async def _left(self, request: Request) -> AsyncIterator[Left]:
-        """A task that is done once there is nobody to answer, or no time. For requests whose body was read."""
+        """Done once there is nobody to answer, or no time. For requests whose body was read."""
+        left: Left = asyncio.get_running_loop().create_future()
 
-        async def watch() -> Exception:
-            while not await request.is_disconnected():
-                if self._stopping:
-                    return errors.ServiceBusy("The service is stopping. Send the photo again in a moment.")
-                await asyncio.sleep(WATCH_EVERY_S)
-            return ClientDisconnect()
+        async def watch() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            _end(left, ClientDisconnect())
 
         watcher = asyncio.create_task(watch())
+        self._inside.add(left)
+        if self._stopping:
+            _end(left, errors.ServiceBusy(STOPPING))
         try:
-            yield watcher
+            yield left
         finally:
             watcher.cancel()
+            self._inside.discard(left)
+
+
+def _end(left: Left, why: Exception) -> None:
+    if not left.done():
+        left.set_result(why)
 
 
 def _response(sent: Sent, answer: _Answer, tag: str) -> Response:

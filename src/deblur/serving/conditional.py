@@ -10,7 +10,7 @@ from deblur.inference.model_folder import Model
 from deblur.serving.wish import Wish
 
 
-def tag_of(image: bytes, model: Model, wish: Wish, *, as_json: bool) -> str:
+def tag_of(image: bytes, model: Model, wish: Wish, as_json: bool) -> str:
     """The ETag of the answer: of the image's bytes, the model, its tiles and precision, the options and this version.
 
     It is weak: another processor may round the last bit of a pixel otherwise.

@@ -17,7 +17,7 @@ logger = logging.getLogger("deblur.serving")
 RETRY_AFTER_S = 2
 ANSWER_S = 230.0
 """In which an answer must come: Azure's load balancer gives up then."""
-Left = asyncio.Task[Exception]
+Left = asyncio.Future[Exception]
 """Done once a request need not be answered any more; its result says why."""
 
 TOLD_CHARS = 60

@@ -4,15 +4,11 @@ from collections import Counter
 from collections.abc import Iterable
 from threading import Lock
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from deblur.serving.problems import CODE
-
 Sample = tuple[str, dict[str, str], float]
 """Name, labels and value."""
 
 FAMILIES = {
-    "deblur_requests_total": ("counter", "Requests answered, by path, HTTP status and problem code."),
+    "deblur_requests_total": ("counter", "Requests of what is served, by path, HTTP status and problem code."),
     "deblur_megapixels_total": ("counter", "Megapixels restored, by model."),
     "deblur_stage_seconds": ("summary", "Seconds of a photo by stage: read, wait, decode, restore, encode."),
     "deblur_guarded_tiles_total": ("counter", "Places where the guard put the input back, by model."),
@@ -58,27 +54,3 @@ def _labels(labels: dict[str, str]) -> str:
     return (
         "{" + ",".join(f'{key}="{value.translate(ESCAPED)}"' for key, value in labels.items()) + "}" if labels else ""
     )
-
-
-class Counted:
-    """An app whose answers are counted, whoever made them."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Iterable[str]) -> None:
-        self._app, self._metrics, self._paths = app, metrics, set(paths)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status = "none"
-
-        async def watch(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = str(message["status"])
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watch)
-        finally:
-            if scope["type"] == "http":
-                path = scope["path"] if scope["path"] in self._paths else "other"
-                code = scope.get(CODE, "none")
-                self._metrics.add("deblur_requests_total", path=path, status=status, code=code)

@@ -2,19 +2,17 @@
 
 import logging
 import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
-from starlette.types import Receive, Scope, Send
 
 from deblur import errors
 from deblur.serving.limits import RETRY_AFTER_S, told
 
 logger = logging.getLogger("deblur.serving")
-
-CODE = "deblur.code"
-"""Where the scope of a request has the code of its problem."""
 
 STATUS: dict[type[errors.DeblurError], int] = {
     errors.UnreadablePhoto: 422,
@@ -42,7 +40,7 @@ TITLES = {
 
 
 class Problem(JSONResponse):
-    """A problem+json answer: a stable ``code`` for programs, a sentence for people. Who counts finds the code."""
+    """A problem+json answer: a stable ``code`` for programs, a sentence for people."""
 
     media_type = "application/problem+json"
 
@@ -51,10 +49,6 @@ class Problem(JSONResponse):
         title = TITLES.get(status, "Error")
         told = {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail}
         super().__init__(told, status, headers)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope[CODE] = self.code
-        await super().__call__(scope, receive, send)
 
 
 async def on_deblur_error(request: Request, error: Exception) -> Problem:
@@ -88,3 +82,16 @@ async def on_any_exception(request: Request, error: Exception) -> Problem:
     return Problem(
         500, "internal", f"Something went wrong here. Tell us the id {fault}; the next request is not affected."
     )
+
+
+HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Problem]]] = {
+    errors.DeblurError: on_deblur_error,
+    HTTPException: on_http_exception,
+    ClientDisconnect: on_client_gone,
+    Exception: on_any_exception,
+}
+
+
+async def problem_of(request: Request, error: Exception) -> Problem:
+    """The answer to an error; made inside the endpoint, because Starlette raises on what is answered outside."""
+    return await next(handler for kind, handler in HANDLERS.items() if isinstance(error, kind))(request, error)

@@ -107,40 +107,51 @@ def exposed(strip: Strip, begin: float, end: float, box: Box, light: Pixels) -> 
     steps = int(min(MOST_STEPS, max(1, np.ceil((end - begin) * fastest))))
     moments = begin + (np.arange(steps) + 0.5) * ((end - begin) / steps)
     gaps = np.clip(np.searchsorted(times, moments, side="right") - 1, 0, len(times) - 2)
-    total = np.zeros((box[0].stop - box[0].start, box[1].stop - box[1].start, 4), np.float32)
-    for gap in np.unique(gaps):
-        between = _Between(strip, int(gap), box, light)
-        for t in (moments[gaps == gap] - times[gap]) / (times[gap + 1] - times[gap]):
-            cv2.accumulate(between.at(float(t)), total)
+    view = _View(strip, slice(gaps[0], gaps[-1] + 1), box, light)
+    total = np.zeros((*_shape(box), 4), np.float32)
+    for gap, t in zip(gaps.tolist(), (moments - times[gaps]) / np.diff(times)[gaps], strict=True):
+        cv2.accumulate(view.at(gap, float(t)), total)
     return np.asarray(total[..., :3] / np.float32(steps))
 
 
-class _Between:
-    """Pictures of a box between two frames. What can be seen from it is cut out once, then warped for each time.
+class _View:
+    """Pictures of a box between frames. What can be seen from it is cut out once a gap, then warped for each time.
 
-    Ways are worked out for every second pixel, and drawn out over the others.
+    Ways are worked out for every second pixel, and drawn out over the others. Pictures are codes with a fourth, unused
+    channel: four bytes are warped fastest, and what rounding adds is lost in the mean.
     """
 
-    def __init__(self, strip: Strip, gap: int, box: Box, light: Pixels) -> None:
-        rows, columns = _halved(box)
-        self.own = strip.flows[gap, :, :, rows, columns].astype(np.float32)
-        reach = int(np.ceil(np.abs(self.own).max() / 2)) + 2
+    def __init__(self, strip: Strip, gaps: slice, box: Box, light: Pixels) -> None:
+        self.strip, self.light, self.half, self.gap = strip, light, _halved(box), -1
+        rows, columns = self.half
+        reach = int(np.ceil(np.abs(strip.flows[gaps, :, :, rows, columns]).max() / 2)) + 2
         down, right = max(0, rows.start - reach), max(0, columns.start - reach)
-        seen_rows, seen_columns = slice(down, rows.stop + reach), slice(right, columns.stop + reach)
+        self.seen = slice(down, rows.stop + reach), slice(right, columns.stop + reach)
         corner = np.array([columns.start - right, rows.start - down], np.float32)[:, None, None]
-        self.grid = _grid(*self.own.shape[2:]) + corner
-        self.places = ENLARGED * (_grid(*_shape(box)) + 2 * corner) + (ENLARGED - 1) / 2
-        forward, backward = strip.flows[gap, :, :, seen_rows, seen_columns].astype(np.float32)
-        self.guides = [_guide(forward, backward), _guide(backward, forward)]
-        seen = strip.frames[gap : gap + 2, 2 * down : 2 * seen_rows.stop, 2 * right : 2 * seen_columns.stop]
-        self.pictures = [_enlarged(cv2.LUT(each, light), which) for which, each in enumerate(seen)]
+        self.grid = _grid(rows.stop - rows.start, columns.stop - columns.start) + corner
+        places = ENLARGED * (_grid(*_shape(box)) + 2 * corner) + (ENLARGED - 1) / 2
+        self.places = cv2.merge(list(places))
+        self.pictures = dict[int, NDArray[np.uint8]]()
 
-    def at(self, t: float) -> Pixels:
-        """The picture at ``t``, 0 (the first frame) to 1 (the second)."""
+    def at(self, gap: int, t: float) -> Pixels:
+        """The picture ``(h, w, 4)`` at ``t``, 0 (the frame before the gap) to 1 (the one after it)."""
+        if gap != self.gap:
+            self._enter(gap)
         forward, backward = self.own
         first, first_counts = self._seen(0, t, forward * (t * (1 - t)) - backward * (t * t))
         second, second_counts = self._seen(1, 1 - t, backward * (t * (1 - t)) - forward * ((1 - t) ** 2))
         return cv2.blendLinear(first, second, first_counts, second_counts)
+
+    def _enter(self, gap: int) -> None:
+        rows, columns = self.seen
+        flows = self.strip.flows[gap, ..., rows, columns].astype(np.float32)
+        self.gap, self.own = gap, self.strip.flows[gap, ..., self.half[0], self.half[1]].astype(np.float32)
+        self.guides = [_guide(*flows), _guide(*flows[::-1])]
+        known, seen = self.pictures, np.s_[2 * rows.start : 2 * rows.stop, 2 * columns.start : 2 * columns.stop]
+        self.pictures = {
+            number: known[number] if number in known else _enlarged(self.strip.frames[(number, *seen)], number % 2)
+            for number in (gap, gap + 1)
+        }
 
     def _seen(self, which: int, t: float, way: Flow) -> tuple[Pixels, NDArray[np.float32]]:
         """A frame as it looks ``t`` gaps away from it, and how much each pixel counts.
@@ -152,10 +163,10 @@ class _Between:
         came_x, came_y = cv2.extractChannel(guide, 0) * t, cv2.extractChannel(guide, 1) * t
         missed = ((came_x - way[0]) ** 2 + (came_y - way[1]) ** 2) / LANDING_PX**2
         counts = ((cv2.extractChannel(guide, 2) + HIDDEN) / (1 + missed) ** 2 + UNSEEN) * ((1 - t) * COUNTS)
-        drawn = cv2.resize(cv2.merge([came_x, came_y, counts, counts]), self.places.shape[:0:-1])
-        x, y = (cv2.scaleAdd(cv2.extractChannel(drawn, i), -ENLARGED, self.places[i]) for i in (0, 1))
-        picture = cv2.remap(self.pictures[which], x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
-        return picture, cv2.extractChannel(drawn, 2)
+        size = self.places.shape[1::-1]
+        places = cv2.scaleAdd(cv2.resize(cv2.merge([came_x, came_y]), size), -ENLARGED, self.places)
+        picture = cv2.remap(self.pictures[self.gap + which], places, None, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
+        return cv2.LUT(picture, self.light), cv2.resize(counts, size)
 
 
 def _halved(box: Box) -> Box:
@@ -172,20 +183,19 @@ def _guide(flow: Flow, back: Flow) -> NDArray[np.float32]:
     return cv2.merge([*flow, trusted, trusted])
 
 
-def _enlarged(picture: Pixels, which: int) -> NDArray[np.float32]:
+def _enlarged(picture: Rgb8, slot: int) -> NDArray[np.uint8]:
     """``(3 h, 3 w, 4)``, by cubics: drawn by lines between its pixels, it is nearly as good, and its own are exact.
 
-    In memory that the next gap's pictures overwrite: to ask the system for it each time takes longer than the rest.
+    In memory that the next picture of the slot overwrites: to ask the system for it each time takes longer.
     """
-    height, width = picture.shape[:2]
-    numbers = ENLARGED * ENLARGED * height * width * 4
-    room = getattr(_rooms, str(which), None)
-    if room is None or room.size < numbers:
-        room = np.empty(numbers, np.float32)
-        setattr(_rooms, str(which), room)
-    enlarged = room[:numbers].reshape(ENLARGED * height, ENLARGED * width, 4)
-    four = cv2.cvtColor(picture, cv2.COLOR_BGR2BGRA)
-    return cv2.resize(four, enlarged.shape[1::-1], enlarged, interpolation=cv2.INTER_CUBIC)
+    height, width = ENLARGED * picture.shape[0], ENLARGED * picture.shape[1]
+    room = getattr(_rooms, str(slot), None)
+    if room is None or room.size < height * width * 4:
+        room = np.empty(height * width * 4, np.uint8)
+        setattr(_rooms, str(slot), room)
+    four = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_BGR2BGRA)
+    enlarged = room[: height * width * 4].reshape(height, width, 4)
+    return cv2.resize(four, (width, height), enlarged, interpolation=cv2.INTER_CUBIC)
 
 
 _rooms = threading.local()

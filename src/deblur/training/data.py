@@ -145,6 +145,7 @@ def _datasets(parts: Parts) -> list[dict[str, Any]]:
             "source": str(path or "generated"),
             "digest": source.fingerprint,
             "context": context,
+            **({"films": [film.content for film in source.films]} if source.films else {}),
             "images": source.images_on_disk,
             "licence": licence_of(path) if path else "none: generated",
         }
@@ -187,10 +188,12 @@ def _examine(
     if not chosen:
         train, held_out, kept = hold_back(train)
         validate = [*held_out, *kept]
-    sides = [_examinable(train), _examinable(validate)]
-    if not any(sides):
-        return
-    report = examine(sides[0], sides[1], patch_px, quick=True)
+    report = examine(_examinable(train), _examinable(validate), patch_px, quick=True)
+    if films := [film for source in train for film in source.films]:
+        from deblur.data.film_leaks import film_leaks
+
+        leaks = film_leaks(films, [film for source in validate for film in source.films])
+        report = replace(report, findings=(*leaks, *report.findings))
     trains = {str(file) for source in train for file in source.files}
     errors, told = list[Finding](), [f for f in report.findings if f.severity == "warning" or f.kind in TOLD_NOTES]
     for error in report.errors:
@@ -216,7 +219,7 @@ def _refusal(errors: Sequence[Finding], sides: Sequence[Sequence[Source]], readi
         patch_px: side of a crop.
     """
     files = {Path(file) for error in errors for file in error.files}
-    folders = [[str(s.name.path) for s in side if files & s.files][:1] for side in sides]
+    folders = [["film:" * bool(s.films) + str(s.name.path) for s in side if files & s.files][:1] for side in sides]
     arguments = [argument for folder in folders for argument in ("--val", *folder) if folder][1:]
     arguments += ["--patch_size", str(patch_px)] if folders[0] else []
     arguments += ["--blur_gamma"] if reading.blur_gamma else []

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from deblur.data.batches import Loaded
-from deblur.data.loading import Feed, batches_of, end_workers
+from deblur.data.loading import Feed, end_workers
 from deblur.errors import DataError, DeblurError, NonFiniteTraining, PhotoError, SettingError
 from deblur.models.checkpoint import Best, best_name, load_checkpoint, read_state, save_checkpoint, save_state
 from deblur.registry.record import EVENTS_FILE, RunRecord
@@ -158,7 +158,7 @@ class Trainer:
         offset = counters.rollbacks * self.timetable.num_epochs * order.epoch_images  # other samples than before
         order.start(counters.epoch, first_step, offset, self.timetable.strength(counters))
         self.state.network.train()
-        batches = batches_of(self.feed.loader)
+        batches = self.feed.batches()
         for step in range(first_step, order.steps):
             started = time.perf_counter()
             micro_batches = self._next(batches)

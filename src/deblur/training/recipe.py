@@ -19,11 +19,13 @@ from deblur import project
 from deblur.data.batches import first_crops
 from deblur.data.crops import RunOrder
 from deblur.data.loading import feed_of
+from deblur.data.resident import Resident
 from deblur.data.sources import SourceName
 from deblur.data.teaching import SavedAnswers, holds_answers, read_answers
 from deblur.errors import SettingError
 from deblur.evaluation.scores import Scores
 from deblur.export.verified import Exported, export_verified
+from deblur.inference.locating import BUNDLED, bundled_folder
 from deblur.models import build, parameter_count
 from deblur.models.checkpoint import load_checkpoint, network_from, network_of
 from deblur.models.features import feature_channels
@@ -240,6 +242,7 @@ def _trainer(
 ) -> Trainer:
     # The feed: which samples each step takes, and the processes that load them.
     order = _order(settings, data, processes)
+    resident = Resident(data.train, processes.device) if settings.data.data_on_device else None
     feed = feed_of(
         data.train,
         order,
@@ -247,6 +250,7 @@ def _trainer(
         workers=settings.run.num_workers or 0,
         pin_memory=processes.device.type == "cuda",
         seed=settings.data.seed,
+        resident=resident,
     )
     # The state: everything that the next step depends on, fresh or as it was saved.
     timetable, device = settings.timetable, processes.device
@@ -306,12 +310,14 @@ def _export(
 
 def data_of(settings: TrainSettings, progress: Progress = Progress()) -> Data:
     """What the settings name, opened; see :func:`~deblur.training.data.open_data`."""
-    on_gpu = settings.blur.synthesis == "auto" and pick_device(settings.run.device).type == "cuda"
+    device, on_device = pick_device(settings.run.device).type, settings.blur.synthesis == "device"
+    on_device |= settings.blur.synthesis == "auto" and device == "cuda"
+    on_device |= settings.data.data_on_device and device != "cpu"
     return open_data(
         settings.run.train_data,
         settings.run.test_data,
         settings.reading,
-        Synthesis(settings.ranges, settings.blur.strength, on_gpu or settings.blur.synthesis == "device"),
+        Synthesis(settings.ranges, settings.blur.strength, on_device),
         patch_px=settings.data.sizes.last_px,
         seed=settings.data.seed,
         epoch_images=settings.data.epoch_images,
@@ -388,7 +394,7 @@ def _network(settings: TrainSettings) -> Network:
         from deblur.registry.versions import fetch
 
         return network_from(fetch(init))
-    return network_from(Path(init))
+    return network_from(bundled_folder() if init == BUNDLED else Path(init))
 
 
 def _teacher(settings: TrainSettings) -> Asked | None:

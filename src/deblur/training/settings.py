@@ -17,6 +17,7 @@ from deblur import project
 from deblur.data.crops import CropSizes
 from deblur.data.sources import Reading, SourceName, check_trains
 from deblur.errors import SettingError
+from deblur.inference.locating import BUNDLED
 from deblur.inference.tiling import SizeRule, Tiling
 from deblur.losses.objective import Objective, parse_terms
 from deblur.models import ARCHITECTURES, build, options_of
@@ -132,6 +133,8 @@ class DataSettings:
     """Pairs: use GoPro's blur_gamma/ (averaged in linear light) instead of blur/; frames: average in linear light."""
     average: Annotated[int | None, ODD] = None
     """Frames averaged into one blurry image, an odd number; by default 7."""
+    data_on_device: Switch = False
+    """Keep decoded photos and pairs in the device's memory: crops are cut, zoomed, turned and blurred there."""
     seed: Annotated[int, NOT_NEGATIVE] = 0
     """Seed of weights, order, crops and blur."""
 
@@ -174,8 +177,8 @@ class NetworkSettings:
     """The network's own arguments; the command line has each under its own name."""
     init: str | None = None
     """Start from these weights: a checkpoint (or official weights of NAFNet or Restormer), the output folder of a
-    training, a model folder or models:/NAME@ALIAS. A model that was exported frozen trains on without GroupNorm, a
-    checkpoint with it."""
+    training, a model folder, models:/NAME@ALIAS, or bundled. A model that was exported frozen trains on without
+    GroupNorm, a checkpoint with it."""
     tile_size: int = 512
     """Tile side in validation and in the exported model, px."""
     tile_overlap: int = 32
@@ -434,7 +437,8 @@ def _unpacked(value: Any, hint: Any) -> Any:
 
 
 def _absolute_model(name: str | None) -> str | None:
-    return os.path.abspath(name) if name and not name.startswith("models:/") else name
+    """A model's folder or file; a registered model and the bundled one are words."""
+    return name if not name or name == BUNDLED or name.startswith("models:/") else os.path.abspath(name)
 
 
 def _absolute(path: Path | None) -> Path | None:

@@ -1,0 +1,128 @@
+"""Decoded photos and pairs in the memory of the device that trains: loaders only draw, and send no pixels.
+
+A sample is the same as a loader's: the same key draws the same decisions in the same order (:class:`Placed`), and they
+are carried out on the device. Cuts and turns are equal to the bit, and scaling, by the same filter, to two codes of 255
+(0.01 on average).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+from torch.utils.data import Dataset
+
+from deblur.data.batches import Batch, Loaded, PlacedBatch, UnblurredBatch, joined, keys_of
+from deblur.data.blurred import Shapes, Unblurred
+from deblur.data.cache import pixel_bytes
+from deblur.data.crops import Key, Placed, Sample, Turn
+from deblur.data.parallel import in_parallel
+from deblur.errors import SettingError
+from deblur.images import available_memory
+from deblur.synthesis.degrade import degrade
+
+SHARE = 0.6
+"""Of the memory that is free: the rest is the training's."""
+TAKES_BYTES = ("cpu",)
+"""Devices that scale bytes; others scale floats, and are rounded."""
+NUDGE = 1 + 1e-6
+"""Keeps a whole number of pixels from being rounded down."""
+
+
+class Resident:
+    """The images of a training set, uint8 on ``device``. ``batched``: photos are blurred together, by torch.
+
+    A CPU does not gain by that: it blurs one after the other by NumPy, to the loaders' bits.
+
+    Raises:
+        SettingError: they take more than 60 % of what is free there.
+    """
+
+    def __init__(self, samples: Any, device: torch.device) -> None:
+        images = list(dict.fromkeys(samples.images))
+        needed = sum(future.result() for _, future in in_parallel(pixel_bytes, [image.files[0] for image in images]))
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
+        if needed > SHARE * free:
+            raise SettingError(
+                f"data_on_device: {len(images)} images take {needed / 1e9:.2f} GB decoded, and {device} has "
+                f"{free / 1e9:.2f} GB free, of which they may take {SHARE:.0%}. Leave data_on_device out and give a "
+                "cache, or train on fewer images."
+            )
+        self.device, self.batched = device, device.type != "cpu"
+        self.pixels = {
+            image: torch.tensor(future.result()).to(device)
+            for image, future in in_parallel(lambda image: image.load(), images)
+        }
+
+    @property
+    def shapes(self) -> Shapes:
+        """``(H, W, 3)`` of each image, which is all that drawing needs."""
+        return {image: tuple(pixels.shape) for image, pixels in self.pixels.items()}
+
+    def filled(self, batch: PlacedBatch) -> Loaded:
+        """The batch with its pixels, on the device."""
+        rest = self.filled(batch.rest) if isinstance(batch.rest, PlacedBatch) else batch.rest
+        if batch.numbers:
+            side_px = batch.numbers.shape_px[0] + 2 * batch.numbers.margin_px
+            sources = torch.stack([self._zoomed(sample, side_px) for sample in batch.placed])
+            return UnblurredBatch(sources, batch.numbers, *keys_of(batch.placed), rest)
+        sides = zip(*map(self._pair, batch.placed), strict=True)
+        blurry, sharp = (torch.stack(side).permute(0, 3, 1, 2) for side in sides)
+        made = Batch(blurry, sharp, None, *keys_of(batch.placed))
+        return made if rest is None else joined(made.on(self.device), rest.on(self.device))
+
+    def _pair(self, sample: Placed) -> tuple[Tensor, Tensor]:
+        """(blurry, sharp), each ``(h, w, 3)``."""
+        if sample.degradation is None:
+            return self._cut(sample, 0), self._cut(sample, 1)
+        blurry, sharp = degrade(self._cut(sample, 0).numpy(), sample.degradation)
+        return torch.tensor(blurry), torch.tensor(sharp)
+
+    def _cut(self, sample: Placed, side: int) -> Tensor:
+        """``(*shape_px, 3)``, turned."""
+        top, left, height, width = sample.place
+        pixels = self.pixels[sample.images[side]][top : top + height, left : left + width]
+        if (height, width) != sample.shape_px:
+            pixels = _scaled(pixels, {"size": (height, sample.shape_px[1])}, {"size": sample.shape_px})
+        return turned(pixels, sample.turn)
+
+    def _zoomed(self, sample: Placed, side_px: int) -> Tensor:
+        """The source of a sample, ``(side_px, side_px, 3)``."""
+        pixels = self._cut(sample, 0)
+        if sample.zoom == 1:
+            return pixels
+        zoom = sample.zoom * NUDGE
+        return _scaled(pixels, {"scale_factor": (1.0, zoom)}, {"scale_factor": (zoom, 1.0)})[:side_px, :side_px]
+
+
+class Placing(Dataset[Sample | Unblurred | Placed]):
+    """What a loader draws of a training set whose images, of these shapes, lie on the device."""
+
+    def __init__(self, samples: Any, shapes: Shapes) -> None:
+        self.samples, self.shapes = samples, shapes
+
+    def __getitem__(self, key: Key) -> Sample | Unblurred | Placed:
+        """Sample ``key``; with its pixels where the device has none."""
+        sample: Sample | Unblurred | Placed = self.samples.placed(key, self.shapes)
+        return sample
+
+    def name_of(self, key: int) -> str:
+        """What sample ``key`` is made of."""
+        return str(self.samples.name_of(key))
+
+
+def turned(pixels: Tensor, turn: Turn) -> Tensor:
+    """``(H, W, 3)``, as ``crops.augment`` does."""
+    mirrored = pixels.flip([axis for axis, flip in ((1, turn.flip_x), (0, turn.flip_y)) if flip])
+    return torch.rot90(mirrored, turn.quarters)
+
+
+def _scaled(pixels: Tensor, *passes: dict[str, Any]) -> Tensor:
+    """``(H, W, 3)`` uint8 by Pillow's bicubic filter, along x and then along y, in 8 bit between as there."""
+    planes = pixels.permute(2, 0, 1)[None]
+    for how in passes:
+        if planes.device.type in TAKES_BYTES:
+            planes = interpolate(planes, mode="bicubic", antialias=True, **how)
+        else:
+            planes = interpolate(planes.float(), mode="bicubic", antialias=True, **how).round().clamp(0, 255).byte()
+    return planes[0].permute(1, 2, 0)
