@@ -53,17 +53,27 @@ def open_model(
 
 
 @overload
-def restore(photo: Bytes, model: Model | str | Path | None = None, strength: float = 1.0) -> bytes: ...
-@overload
-def restore(photo: Array, model: Model | str | Path | None = None, strength: float = 1.0) -> Array: ...
+def restore(
+    photo: Bytes, model: Model | str | Path | None = None, strength: float = 1.0, *, guarded: bool = True
+) -> bytes: ...
 @overload
 def restore(
-    photo: str | Path | Image.Image, model: Model | str | Path | None = None, strength: float = 1.0
+    photo: Array, model: Model | str | Path | None = None, strength: float = 1.0, *, guarded: bool = True
+) -> Array: ...
+@overload
+def restore(
+    photo: str | Path | Image.Image,
+    model: Model | str | Path | None = None,
+    strength: float = 1.0,
+    *,
+    guarded: bool = True,
 ) -> Image.Image: ...
 def restore(
     photo: Bytes | str | Path | Image.Image | NDArray[np.uint8] | NDArray[np.uint16],
     model: Model | str | Path | None = None,
     strength: float = 1.0,
+    *,
+    guarded: bool = True,
 ) -> bytes | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]:
     """Restore a photo; what came in is left as it is.
 
@@ -72,6 +82,7 @@ def restore(
             ``(H, W, 4)`` in sRGB.
         model: opened by :func:`open_model`, or what that takes; it is opened anew for each photo then.
         strength: 0 to 1; the result is ``blurry + strength * (restored - blurry)``.
+        guarded: whether what is broken stays as it was, and what needs no restoring is restored less.
 
     Returns:
         The same kind: bytes in the same format (of HEIC, AVIF and GIF another: JPEG or PNG), an array of the same
@@ -86,12 +97,12 @@ def restore(
     """
     opened = model if isinstance(model, Model) else open_model(model)
     if isinstance(photo, bytes | bytearray | memoryview):
-        restored, _ = restore_photo(opened, bytes(photo), strength, limits=images.OWN_FILES)
+        restored, _ = restore_photo(opened, bytes(photo), strength, guarded=guarded, limits=images.OWN_FILES)
         return images.encode(restored)
     if isinstance(photo, np.ndarray):
-        return images.array_of(restore_photo(opened, _photo_of(photo), strength)[0])
+        return images.array_of(restore_photo(opened, _photo_of(photo), strength, guarded=guarded)[0])
     decoded = images.photo_of(photo) if isinstance(photo, Image.Image) else images.read(Path(photo))
-    restored, _ = restore_photo(opened, decoded, strength)
+    restored, _ = restore_photo(opened, decoded, strength, guarded=guarded)
     return images.image_of(restored)
 
 

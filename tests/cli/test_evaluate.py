@@ -26,7 +26,8 @@ def test_figures_report_pictures_and_the_card(
         assert word in said, word
     told = json.loads(Path("e.json").read_text(encoding="utf-8"))
     assert [len(each["fingerprint"]) for each in told["sets"]] == [16, 16]
-    assert len(told["images"]) == 2 * (10 + 10)
+    assert len(told["images"]) == 2 * 2 * (10 + 10), "each model with the guard and without"
+    assert "lighter-10, guard off" in said
     assert "lighter-10" in Path("e.html").read_text(encoding="utf-8")
     drawn = sorted(Path("pictures").rglob("*.png"))
     assert len(drawn) == 20

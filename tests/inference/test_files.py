@@ -1,5 +1,6 @@
 """Photos on disk: nothing overwritten, nothing half-written, one bad file stops no other."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,15 @@ from PIL import Image
 
 from deblur import images
 from deblur.errors import PhotoTooLarge, RequestError, SettingError
-from deblur.inference.files import restore_file, restore_folder
+from deblur.inference import files
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import Model, read_info
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 
 MODEL = Model(read_info(bundled_model() or Path()), Restorer(lambda tiles: 1 - tiles, Tiling(64, 16)))
+restore_file = partial(files.restore_file, guarded=False)  # a negative is broken, of course
+restore_folder = partial(files.restore_folder, guarded=False)
 RGB = np.random.default_rng(2).integers(0, 256, (30, 40, 3), dtype=np.uint8)
 
 
@@ -168,3 +171,8 @@ def test_of_several_pages_the_first_is_restored_at_its_depth_with_a_word(
     assert restored.frames == 1
     assert np.array_equal(restored.rgb, 65_535 - deep)
     assert "first of its 2 frames" in caplog.text
+
+
+def test_what_the_model_broke_stays_with_a_word(photo: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert np.array_equal(read(files.restore_file(MODEL, photo)), RGB)
+    assert "my photo.png': the model broke 100 % of it" in caplog.text

@@ -15,28 +15,29 @@ from deblur.images import Photo, decode, encode
 from deblur.inference.model_folder import Golden, ModelInfo, write_info
 
 onnx = pytest.importorskip("onnx")
+DIM = 0.98
 
 
 @pytest.fixture(scope="module")
-def halving_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder whose network takes no time: it halves every pixel."""
-    folder = tmp_path_factory.mktemp("halving")
+def dimming_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder whose network takes no time: it dims all by a fiftieth, which no guard takes for broken."""
+    folder = tmp_path_factory.mktemp("dimming")
     shape = ["B", 3, "h", "w"]
     tensors = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, shape) for n in ("blurry", "restored")]
-    half = onnx.helper.make_tensor("half", onnx.TensorProto.FLOAT, [1], [0.5])
-    node = onnx.helper.make_node("Mul", ["blurry", "half"], ["restored"])
-    graph = onnx.helper.make_graph([node], "halving", tensors[:1], tensors[1:], [half])
+    dim = onnx.helper.make_tensor("dim", onnx.TensorProto.FLOAT, [1], [DIM])
+    node = onnx.helper.make_node("Mul", ["blurry", "dim"], ["restored"])
+    graph = onnx.helper.make_graph([node], "dimming", tensors[:1], tensors[1:], [dim])
     onnx.save(
         onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10),
         folder / "model.onnx",
     )
-    means = np.random.default_rng(1).random((1, 3, 16, 16), dtype=np.float32).mean(axis=(2, 3)).ravel() / 2
+    means = np.random.default_rng(1).random((1, 3, 16, 16), dtype=np.float32).mean(axis=(2, 3)).ravel() * DIM
     golden = Golden(1, 16, [float(v) for v in means])
     sha256 = sha256_of(folder / "model.onnx")
     write_info(
         folder,
         ModelInfo(
-            "halving", None, None, sha256, "f32", 16, 16, None, 0, False, 512, 64, None, None, {"name": ""}, golden
+            "dimming", None, None, sha256, "f32", 16, 16, None, 0, False, 512, 64, None, None, {"name": ""}, golden
         ),
     )
     return folder
@@ -50,7 +51,7 @@ def peak_mb(way: str, folder: Path, photo: Path) -> float:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the peak")
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
-def test_16_bits_take_20_bytes_a_pixel(halving_model: Path, tmp_path: Path, image_format: str) -> None:
+def test_16_bits_take_20_bytes_a_pixel(dimming_model: Path, tmp_path: Path, image_format: str) -> None:
     """Though the file itself, of noise that nothing packs, takes six of them."""
     peaks_mb = {}
     for megapixels in (1, 5):
@@ -58,16 +59,16 @@ def test_16_bits_take_20_bytes_a_pixel(halving_model: Path, tmp_path: Path, imag
         rgb = np.random.default_rng(0).integers(0, 65_536, (side_px, side_px, 3), dtype=np.uint16)
         photo = tmp_path / f"{megapixels}.{image_format.lower()}"
         photo.write_bytes(encode(Photo(rgb, image_format, packing="raw")))
-        peaks_mb[megapixels] = peak_mb("ours, ONNX Runtime f32", halving_model, photo)
+        peaks_mb[megapixels] = peak_mb("ours, ONNX Runtime f32", dimming_model, photo)
     assert peaks_mb[5] <= 20 * 5 + peaks_mb[1]
     restored = decode(photo.with_suffix(".restored").read_bytes())
-    assert np.abs(restored.rgb.astype(int) - rgb / 2).max() <= 1, "it was restored"
+    assert ((restored.rgb <= rgb) & (restored.rgb >= rgb * DIM - 1)).all(), "restored, as far as the guard lets it"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the peak")
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_a_hundred_megapixels_take_8_bytes_a_pixel_more_than_one(
-    halving_model: Path, tmp_path: Path, suffix: str
+    dimming_model: Path, tmp_path: Path, suffix: str
 ) -> None:
     """In a process of its own, decoding and encoding included."""
     coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8))
@@ -76,9 +77,9 @@ def test_a_hundred_megapixels_take_8_bytes_a_pixel_more_than_one(
         side_px = int((megapixels * 1e6) ** 0.5)
         photo = tmp_path / f"{megapixels}{suffix}"
         coarse.resize((side_px, side_px)).save(photo, **({"compress_level": 1} if suffix == ".png" else {}))
-        peaks_mb[megapixels] = peak_mb("ours, ONNX Runtime f32", halving_model, photo)
+        peaks_mb[megapixels] = peak_mb("ours, ONNX Runtime f32", dimming_model, photo)
     assert peaks_mb[100] <= 8 * 100 + peaks_mb[1] + 32
     restored, blurry = ((tmp_path / f"1{end}").open("rb") for end in (".restored", suffix))
     with restored, blurry:
-        halves, wholes = (np.asarray(Image.open(file), np.float32).mean() for file in (restored, blurry))
-    assert halves == pytest.approx(wholes / 2, abs=1), "it was restored"
+        dimmed, whole = (np.asarray(Image.open(file), np.float32).mean() for file in (restored, blurry))
+    assert DIM * whole - 0.5 < dimmed < whole - 0.2, "it was restored"

@@ -25,12 +25,14 @@ def test_bytes_and_decoded_pixels_come_out_alike(model: Model) -> None:
     of_photo, again = restore_photo(model, in_place)
     assert of_photo is in_place
     assert np.array_equal(of_bytes.rgb, of_photo.rgb)
-    assert np.array_equal(of_photo.rgb, to_rgb8(model.restorer(from_rgb8(RGB))))
-    assert not np.array_equal(of_photo.rgb, RGB)
+    unguarded, plainly = restore_photo(model, Photo(RGB.copy()), guarded=False)
+    assert np.array_equal(unguarded.rgb, to_rgb8(model.restorer(from_rgb8(RGB))))
+    assert not np.array_equal(unguarded.rgb, RGB)
     assert (outcome.height_px, outcome.width_px) == (150, 200)
     assert outcome.tiles == again.tiles == len(model.restorer.plan(RGB)) > 1
     assert outcome.model == "tiny"
-    assert outcome.guarded_tiles == 0
+    assert (outcome.replaced, outcome.left_alone) == (again.replaced, again.left_alone)
+    assert (plainly.replaced, plainly.left_alone) == (0, 0)
     assert outcome.seconds.keys() == {"decode", "restore"}
     assert again.seconds.keys() == {"restore"}
     assert 0 < outcome.seconds["restore"] < 60

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import gzip
 import json
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -56,13 +57,21 @@ def expected(model_folder: Path) -> np.ndarray:
 
 
 def test_a_photo_comes_back_restored(client: TestClient, expected: np.ndarray) -> None:
-    answer = client.post("/api/deblur", content=png(), headers={"Content-Type": "image/png"})
+    answer = client.post("/api/deblur?guard=off", content=png(), headers={"Content-Type": "image/png"})
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["x-deblur-guard"] == "off"
     assert np.array_equal(pixels(answer.content), np.rint(expected * 255).astype(np.uint8))
     assert answer.headers["x-deblur-model"] == "tiny"
     assert answer.headers["x-deblur-tiles"] == "1"
     assert "restore;dur=" in answer.headers["server-timing"]
+
+
+def test_the_guard_tells_what_it_did_and_can_be_turned_off(client: TestClient) -> None:
+    told = client.post("/api/deblur", content=png()).headers["x-deblur-guard"]
+    assert re.fullmatch(r"replaced=[01]\.\d\d, left-alone=[01]\.\d\d", told)
+    refused = client.post("/api/deblur?guard=maybe", content=png())
+    assert (refused.status_code, "allowed are on, off" in refused.text) == (400, True)
 
 
 def test_every_spelling_gives_the_same_answer(client: TestClient) -> None:

@@ -125,7 +125,7 @@ def test_what_is_counted(opened: Model) -> None:
         'deblur_megapixels_total{model="tiny"} 0.0054',
         'deblur_stage_seconds_count{stage="read"} 2',
         'deblur_stage_seconds_count{stage="restore"} 1',
-        'deblur_guarded_tiles_total{model="tiny"} 0',
+        'deblur_guarded_photos_total{model="tiny"} 0',
         "deblur_photos_inside 0",
     ):
         assert line in lines

@@ -37,8 +37,9 @@ def evaluate(
 ) -> int:
     """Restore whole images through the path that users get, and score them with intervals by scene.
 
-    Every figure stands beside doing nothing and beside what a user would try first, and is told twice: as the images
-    come, and after the best shift of the whole image, which tells displacement from damage.
+    Models are told as users get them, with the guard, and without it. Every figure stands beside doing nothing and
+    beside what a user would try first, and is told twice: as the images come, and after the best shift of the whole
+    image, which tells displacement from damage.
 
     Args:
         models: Model folders, models:/NAME@champion, checkpoints, or bundled.
@@ -77,7 +78,7 @@ def evaluate(
     sets = grid_of(sets, degrade) if degrade else sets
     distance = _distance(lpips)
     opened = [(text, open_named(text)) for text in models]
-    ways = model_ways(opened) + ([] if no_references else reference_ways())
+    ways = model_ways(opened, with_unguarded=True) + ([] if no_references else reference_ways())
     draw = partial(into, pictures, ways=ways) if pictures else None
     with counted(sets) as on_done:
         evaluation = measured(sets, ways, convention=ssim, lpips=distance, on_done=on_done, on_images=draw)

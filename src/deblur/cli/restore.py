@@ -1,7 +1,7 @@
 """``deblur restore``: restore a photo, or every photo in a folder."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.markup import escape
@@ -22,6 +22,7 @@ def restore(
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     large: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     keep_metadata: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    guard: Literal["on", "off"] = "on",
 ) -> int:
     """Restore a photo, or every photo in a folder.
 
@@ -33,6 +34,8 @@ def restore(
         overwrite: Replace files that exist.
         large: Try photos that are likely not to fit into memory.
         keep_metadata: Keep position, serial numbers, owner and comments, too.
+        guard: off writes the network's result as it is. Otherwise what is broken stays as it was, and what needs no
+            restoring is restored less.
     """
     from rich.progress import Progress
 
@@ -45,7 +48,7 @@ def restore(
     model = opener(opening)(folder)
     if line := chosen.line(folder, model.info):
         remark(line)
-    how = {"overwrite": overwrite, "large": large, "keep_metadata": keep_metadata}
+    how = {"overwrite": overwrite, "large": large, "keep_metadata": keep_metadata, "guarded": guard == "on"}
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(escape(pasteable(photo.name)), total=None)
         if photo.is_file():

@@ -6,10 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from deblur.errors import SettingError
 from deblur.evaluation.references import REFERENCES
 from deblur.evaluation.seams import drift_levels, seam_ratio
 from deblur.images import Photo, Pixels, Rgb8, centre_crop, from_rgb8, to_rgb8
+from deblur.inference.engine import Planes
+from deblur.inference.guard import Finish, Guard
 from deblur.inference.model_folder import Model
 from deblur.inference.photo import restore_photo
 from deblur.inference.restorer import Restorer
@@ -18,6 +22,7 @@ from deblur.metrics import psnr_db
 
 WHOLE_SIDE_PX = 1600
 """What an image has at most a side when it is restored as one tile, to compare: memory grows with it."""
+UNGUARDED = ", guard off"
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,12 @@ class Tiled:
     drift_levels: float
 
 
-def model_ways(models: Sequence[tuple[str, Model]]) -> list[Way]:
-    """Models, as a photo goes through them everywhere: fitted tiles, 8 bit out. Equal names tell where they are.
+def model_ways(models: Sequence[tuple[str, Model]], *, with_unguarded: bool = False) -> list[Way]:
+    """Models, as a photo goes through them everywhere: fitted tiles, guarded, 8 bit out. Equal names tell their places.
+
+    Args:
+        models: as they were named, and opened.
+        with_unguarded: also what each gives without the guard, as ways behind all models; the network runs once.
 
     Raises:
         SettingError: a model is named twice.
@@ -55,13 +64,16 @@ def model_ways(models: Sequence[tuple[str, Model]]) -> list[Way]:
     labels = [model.info.label for _, model in models]
     places = [text if text.startswith("models:/") else "/".join(Path(text).parts[-2:]) for text, _ in models]
     short, near = Counter(labels), Counter(zip(labels, places, strict=True))
-    ways = []
+    ways, unguarded = [], []
     for label, place, (text, model) in zip(labels, places, models, strict=True):
         told = place if near[label, place] == 1 else text
-        ways.append(Way(label if short[label] == 1 else f"{label} ({told})", _through(model), model))
+        name = label if short[label] == 1 else f"{label} ({told})"
+        both = _Both(model)
+        ways.append(Way(name, both.guarded if with_unguarded else _through(model), model))
+        unguarded.append(Way(f"{name}{UNGUARDED}", both.unguarded))
     if twice := [name for name, count in Counter(way.name for way in ways).items() if count > 1]:
         raise SettingError(f"{', '.join(twice)} is named twice. Name each model once.")
-    return ways
+    return ways + unguarded * with_unguarded
 
 
 def reference_ways() -> list[Way]:
@@ -93,6 +105,50 @@ def _through(model: Model) -> Callable[[Rgb8], tuple[Rgb8, float]]:
         return photo.rgb8, outcome.seconds["restore"]
 
     return restore
+
+
+class _Both:
+    """A model's results with and without the guard, of one run of the network: the second asks for the same image."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._last: tuple[Rgb8, Rgb8, Rgb8, float] | None = None
+
+    def guarded(self, blurry: Rgb8) -> tuple[Rgb8, float]:
+        """What users get."""
+        _, result, _, seconds = self._of(blurry)
+        return result, seconds
+
+    def unguarded(self, blurry: Rgb8) -> tuple[Rgb8, float]:
+        """What the network gives; what is no number is white."""
+        _, _, result, seconds = self._of(blurry)
+        return result, seconds
+
+    def _of(self, blurry: Rgb8) -> tuple[Rgb8, Rgb8, Rgb8, float]:
+        if self._last is None or self._last[0] is not blurry:
+            guarded = blurry.copy()
+            both = _KeepingBoth(guarded)
+            started = time.perf_counter()
+            self._model.restorer.in_place(guarded, guard=both)
+            self._last = blurry, guarded, both.unguarded, time.perf_counter() - started
+        return self._last
+
+
+class _KeepingBoth(Guard):
+    """A guard that also keeps what comes in; what is not a number becomes white."""
+
+    def __init__(self, rgb: Rgb8) -> None:
+        super().__init__(rgb)
+        self.unguarded = np.empty_like(rgb)
+
+    def before(self, finish: Finish) -> Finish:
+        take = super().before(finish)
+
+        def keep(rows: slice, restored: Planes) -> None:
+            self.unguarded[rows] = to_rgb8(restored.transpose(1, 2, 0))
+            take(rows, restored)
+
+        return keep
 
 
 def _timed(reference: Callable[[Pixels], Pixels]) -> Callable[[Rgb8], tuple[Rgb8, float]]:

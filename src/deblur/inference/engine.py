@@ -12,6 +12,9 @@ from deblur.errors import SettingError
 Tiles = NDArray[np.float32]
 """``(B, 3, h, w)`` float32 in ``[0, 1]``."""
 
+Planes = NDArray[np.float32]
+"""``(3, h, w)`` float32, one image."""
+
 Precision = Literal["auto", "f32", "bf16"]
 """What the network computes in: auto is bf16 where the processor multiplies it natively and the engine can use it."""
 

@@ -57,6 +57,7 @@ def restore_file(
     overwrite: bool = False,
     large: bool = False,
     keep_metadata: bool = False,
+    guarded: bool = True,
     on_tile: OnTile = ignore,
 ) -> Path:
     """Restore one photo; returns where it lies.
@@ -69,6 +70,7 @@ def restore_file(
         overwrite: whether an existing ``output`` may be replaced.
         large: whether to try what is likely not to fit into memory.
         keep_metadata: whether position, serial numbers, owner and comments are kept, too.
+        guarded: as in :func:`restore_photo`.
         on_tile: told (tiles done, tiles in all).
 
     Raises:
@@ -77,7 +79,7 @@ def restore_file(
     """
     place = _place_of(photo, output)
     try:
-        return _restore(model, photo, place, overwrite, _limits(large, keep_metadata), on_tile)
+        return _restore(model, photo, place, overwrite, _limits(large, keep_metadata), guarded, on_tile)
     except DeblurError as error:
         raise type(error)(f"{pasteable(photo)}: {error}") from error
 
@@ -90,6 +92,7 @@ def restore_folder(
     overwrite: bool = False,
     large: bool = False,
     keep_metadata: bool = False,
+    guarded: bool = True,
     on_report: Callable[[Report, int], None] = lambda report, total: None,
 ) -> list[Report]:
     """Restore every photo directly in ``folder`` into ``output`` (by default ``FOLDER.deblurred``), names kept.
@@ -118,7 +121,7 @@ def restore_folder(
     limits = _limits(large, keep_metadata)
     for photo in photos:
         taken = {report.output for report in reports if report.output}
-        report = _report_of(model, photo, _places_in(target, photo, taken=taken), overwrite, limits)
+        report = _report_of(model, photo, _places_in(target, photo, taken=taken), overwrite, limits, guarded)
         reports.append(report)
         on_report(report, len(photos))
     return reports
@@ -157,21 +160,23 @@ def _limits(large: bool, keep_metadata: bool) -> DecodeLimits:
     return replace(images.ANY_SIZE if large else images.OWN_FILES, private=keep_metadata)
 
 
-def _report_of(model: Model, photo: Path, place: Place, overwrite: bool, limits: DecodeLimits) -> Report:
+def _report_of(model: Model, photo: Path, place: Place, overwrite: bool, limits: DecodeLimits, guarded: bool) -> Report:
     """One file of a folder; whatever happens to it stays with it."""
     try:
-        return Report(photo, _restore(model, photo, place, overwrite, limits, ignore))
+        return Report(photo, _restore(model, photo, place, overwrite, limits, guarded, ignore))
     except DeblurError as error:
         return Report(photo, trouble=str(error))
 
 
-def _restore(model: Model, photo: Path, place: Place, overwrite: bool, limits: DecodeLimits, on_tile: OnTile) -> Path:
+def _restore(
+    model: Model, photo: Path, place: Place, overwrite: bool, limits: DecodeLimits, guarded: bool, on_tile: OnTile
+) -> Path:
     """The result's path; errors do not name the photo."""
     data = _read(photo, limits)
     target = place(data.format)
     try:
         _check_target(photo, target, overwrite)
-        restore_photo(model, data, on_tile=on_tile)
+        _, outcome = restore_photo(model, data, guarded=guarded, on_tile=on_tile)
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(target) as stream:  # a killed program leaves no half photo under the final name
             images.write(data, stream, FORMAT_OF_SUFFIX.get(target.suffix.lower()))
@@ -181,6 +186,10 @@ def _restore(model: Model, photo: Path, place: Place, overwrite: bool, limits: D
         ) from error
     except OSError as error:
         raise SettingError(f"{pasteable(error.filename or target)} cannot be written ({error.strerror}).") from error
+    if outcome.replaced > 0:
+        logger.warning(
+            "%s: the model broke %.0f %% of it, which stays as it was.", pasteable(photo), 100 * outcome.replaced
+        )
     if data.frames > 1:
         logger.warning("%s: the first of its %d frames or pages was restored.", pasteable(photo), data.frames)
     if data.said.more_pictures:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from deblur.images import DecodeLimits, Photo, decode
+from deblur.inference.guard import Guard
 from deblur.inference.model_folder import Model
 from deblur.inference.restorer import OnTile, ignore
 
@@ -19,7 +20,8 @@ class Outcome:
         tiles: that it was cut into.
         model: that restored it, NAME or NAME/VERSION.
         seconds: by stage: ``decode`` (where bytes came) and ``restore``.
-        guarded_tiles: where a guard put the input back in place of a broken result; no guard does so yet.
+        replaced: share of the photo, 0 to 1, where the guard put the input in the place of a broken result.
+        left_alone: share of the change that the guard left out elsewhere, averaged over the photo.
     """
 
     height_px: int
@@ -27,7 +29,13 @@ class Outcome:
     tiles: int
     model: str
     seconds: dict[str, float]
-    guarded_tiles: int = 0
+    replaced: float = 0.0
+    left_alone: float = 0.0
+
+    @property
+    def guard(self) -> str:
+        """Both shares, for a header or a line."""
+        return f"replaced={self.replaced:.2f}, left-alone={self.left_alone:.2f}"
 
 
 def restore_photo(
@@ -35,6 +43,7 @@ def restore_photo(
     photo: bytes | Photo,
     strength: float = 1.0,
     *,
+    guarded: bool = True,
     limits: DecodeLimits = DecodeLimits(),
     on_tile: OnTile = ignore,
     check: Callable[[], None] = lambda: None,
@@ -45,6 +54,7 @@ def restore_photo(
         model: opened.
         photo: bytes, or a photo, whose pixels are overwritten.
         strength: 0 to 1; the result is ``blurry + strength * (restored - blurry)``.
+        guarded: whether the guard puts the input back where the result is broken or the input needs no restoring.
         limits: what bytes may cost to decode.
         on_tile: told (tiles done, tiles in all) after each tile.
         check: called between tiles and inside them; an exception it raises stops the work at once.
@@ -52,7 +62,7 @@ def restore_photo(
     Raises:
         PhotoError: the bytes cannot be decoded.
         RequestError: ``strength`` out of range.
-        ModelError: the model returned something that is not a number; the photo is half restored.
+        ModelError: not guarded, and the model returned something that is not a number; the photo is half restored.
     """
     seconds: dict[str, float] = {}
     if isinstance(photo, bytes):
@@ -60,7 +70,9 @@ def restore_photo(
         photo = decode(photo, limits)
         seconds["decode"] = time.perf_counter() - started
     started = time.perf_counter()
-    plan = model.restorer.in_place(photo.rgb, strength, on_tile, check)
+    guard = Guard(photo.rgb) if guarded else None
+    plan = model.restorer.in_place(photo.rgb, strength, on_tile, check, guard)
     seconds["restore"] = time.perf_counter() - started
     height, width = photo.rgb.shape[:2]
-    return photo, Outcome(height, width, len(plan), model.info.label, seconds)
+    shares = (guard.replaced, guard.left_alone) if guard else (0.0, 0.0)
+    return photo, Outcome(height, width, len(plan), model.info.label, seconds, *shares)

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deblur.errors import ModelError, RequestError
 from deblur.images import Pixels, Rgb, from_rgb, to_rgb8, to_rgb16
-from deblur.inference.engine import Compiling, Engine, Tiles, begin
+from deblur.inference.engine import Compiling, Engine, Planes, Tiles, begin
+from deblur.inference.guard import Finish, Guard
 from deblur.inference.tiling import Plan, Tiling, plan_tiles
 
 CHECK_EVERY_S = 0.05
 STRIP_PX = 64
 """Rows that leave the accumulator at once: what their way to 8 bit takes stays small, however wide the photo."""
 OnTile = Callable[[int, int], None]
-Planes = NDArray[np.float32]
-"""``(3, h, w)`` float32."""
+FAR = 1e6
+"""What is not a number, or beyond this, becomes this where a guard will see it: it spoils its own place only."""
 
 
 def ignore(done: int, total: int) -> None:
@@ -84,27 +84,34 @@ class Restorer:
         strength: float = 1.0,
         on_tile: OnTile = ignore,
         check: Callable[[], None] = lambda: None,
+        guard: Guard | None = None,
     ) -> Plan:
         """Restore ``(H, W, 3)`` uint8 or uint16 where it lies: rows are overwritten once no tile needs them any more.
 
         The same as ``to_rgb8(restorer(from_rgb8(rgb)))`` (or 16) with a fraction of the memory: what is needed beside
         ``rgb`` depends on the tile and the image's width. After an exception ``rgb`` is half restored. Arguments and
         errors are those of calling the restorer; returns the tiles it was cut into.
+
+        A ``guard`` of this image keeps what is broken, and some of what needs no restoring, as it was. With one, values
+        that are not numbers raise nothing.
         """
         rounded = to_rgb8 if rgb.dtype == np.uint8 else to_rgb16
 
         def overwrite(rows: slice, restored: Planes) -> None:
             rgb[rows] = rounded(_mixed(rgb[rows], restored, strength))
 
+        if guard:
+            return self._restore(rgb, strength, guard.before(overwrite), on_tile, check, _bounded)
         return self._restore(rgb, strength, overwrite, on_tile, check)
 
     def _restore(
         self,
         pixels: Pixels | Rgb,
         strength: float,
-        finish: Callable[[slice, Planes], None],
+        finish: Finish,
         on_tile: OnTile,
         check: Callable[[], None],
+        checked: Callable[[Tiles], Tiles] | None = None,
     ) -> Plan:
         """Blend tile after tile; ``finish`` is given the rows that are complete, from top to bottom."""
         if not 0.0 <= strength <= 1.0:
@@ -113,7 +120,7 @@ class Restorer:
         rows, columns, done = plan.rows, plan.columns, 0
         column_weights = columns.weights()
         blended = np.zeros((3, rows.tile_px, columns.length_px), np.float32)
-        with closing(_restored_tiles(self.engine, _tiles(pixels, plan), check)) as tiles:
+        with closing(_restored_tiles(self.engine, _tiles(pixels, plan), check, checked or _finite)) as tiles:
             for top, finished, wy in zip(rows.starts, rows.finished_px, rows.weights(), strict=True):
                 for left, wx in zip(columns.starts, column_weights, strict=True):
                     h, w = len(wy), len(wx)
@@ -139,14 +146,16 @@ def _tiles(pixels: Pixels | Rgb, plan: Plan) -> Iterator[Tiles]:
             yield np.ascontiguousarray(np.pad(planes, lacking, mode="reflect")[None])
 
 
-def _restored_tiles(engine: Engine, tiles: Iterator[Tiles], check: Callable[[], None]) -> Generator[Planes]:
+def _restored_tiles(
+    engine: Engine, tiles: Iterator[Tiles], check: Callable[[], None], checked: Callable[[Tiles], Tiles]
+) -> Generator[Planes]:
     """The network's answers, in order. It has its next tile before the answer is waited for, so it never idles."""
     run = begin(engine)
     with ThreadPoolExecutor(1, "network") as network:
         answers: list[Future[Tiles]] = []
         try:
             for tile in tiles:
-                answers.append(network.submit(_checked, run.call, tile))
+                answers.append(network.submit(lambda tile: checked(_shaped(run.call, tile)), tile))
                 if len(answers) == 2:
                     yield _result(answers[0], check)
                     answers.pop(0)
@@ -172,13 +181,23 @@ def _end(cancel: Callable[[], None], answers: list[Future[Tiles]]) -> None:
         wait(answers, CHECK_EVERY_S)
 
 
-def _checked(call: Callable[[Tiles], Tiles], batch: Tiles) -> Tiles:
+def _shaped(call: Callable[[Tiles], Tiles], batch: Tiles) -> Tiles:
     restored = call(batch)
     if restored.shape != batch.shape:
         raise ModelError(f"The model answered {restored.shape} to a tile of {batch.shape}.")
+    return restored
+
+
+def _finite(restored: Tiles) -> Tiles:
     if not np.isfinite(restored).all():
         raise ModelError("The model's output holds values that are not numbers.")
     return restored
+
+
+def _bounded(restored: Tiles) -> Tiles:
+    if restored.min() >= -FAR and restored.max() <= FAR:  # not so where one is not a number
+        return restored
+    return np.nan_to_num(restored, nan=FAR).clip(-FAR, FAR)
 
 
 def _mixed(blurry: Pixels | Rgb, restored: Planes, strength: float) -> Pixels:

@@ -1,7 +1,7 @@
 """The HTTP API: POST a photo, get it back restored.
 
 POST /api/deblur          image bytes, multipart field ``image``, or JSON {"image": base64} -> the restored image;
-                          strength, format, quality, frames, metadata and model in the query, or beside the image
+                          strength, format, quality, frames, metadata, guard and model in the query, or beside the image
 GET  /api/models          the models to choose from, and what a photo may cost
 GET  /api/model           what ``model.json`` of the default model says
 GET  /api/health          whether a photo would be restored, and by what
@@ -179,11 +179,13 @@ class _Api:
                 served, tag, megapixels = await run_in_threadpool(self._chosen, sent, wish)
                 if conditional.has(request, tag):
                     return Response(status_code=304, headers={"ETag": tag})
-                restore = partial(restore_photo, served.model, on_tile=on_tile, check=partial(stop_if, left))
+                guarded = wish.guard == "on"
+                check = partial(stop_if, left)
+                restore = partial(restore_photo, served.model, guarded=guarded, on_tile=on_tile, check=check)
                 with self._promised.photo(megapixels, served.pace):
                     answer = await self._answer(sent.image, wish, restore, served, left)
         self._count(served, answer)
-        return _response(sent, answer, tag)
+        return _response(sent, answer, wish, tag)
 
     async def _answer(
         self, data: bytes, wish: Wish, restore: Callable[..., tuple[images.Photo, Outcome]], served: Served, left: Left
@@ -250,7 +252,7 @@ class _Api:
         for stage, seconds in outcome.seconds.items():
             self.counts.observe(stage, seconds)
         self.counts.add("deblur_megapixels_total", megapixels, model=outcome.model)
-        self.counts.add("deblur_guarded_tiles_total", outcome.guarded_tiles, model=outcome.model)
+        self.counts.add("deblur_guarded_photos_total", int(outcome.replaced > 0), model=outcome.model)
         served.pace.note(megapixels, sum(outcome.seconds.values()) - outcome.seconds["wait"])
 
     @asynccontextmanager
@@ -279,12 +281,13 @@ def _end(left: Left, why: Exception) -> None:
         left.set_result(why)
 
 
-def _response(sent: Sent, answer: _Answer, tag: str) -> Response:
+def _response(sent: Sent, answer: _Answer, wish: Wish, tag: str) -> Response:
     outcome, photo = answer.outcome, answer.photo
     headers = {
         "ETag": tag,
         "X-Deblur-Model": quote(outcome.model, safe="/@ "),  # headers are latin-1
         "X-Deblur-Tiles": str(outcome.tiles),
+        "X-Deblur-Guard": outcome.guard if wish.guard == "on" else "off",
         "Server-Timing": ", ".join(f"{stage};dur={1e3 * seconds:.0f}" for stage, seconds in outcome.seconds.items()),
     }
     if photo.frames > 1:

@@ -11,7 +11,10 @@ FAMILIES = {
     "deblur_requests_total": ("counter", "Requests of what is served, by path, HTTP status and problem code."),
     "deblur_megapixels_total": ("counter", "Megapixels restored, by model."),
     "deblur_stage_seconds": ("summary", "Seconds of a photo by stage: read, wait, decode, restore, encode."),
-    "deblur_guarded_tiles_total": ("counter", "Places where the guard put the input back, by model."),
+    "deblur_guarded_photos_total": (
+        "counter",
+        "Photos in which the guard put the input in a broken part, by model.",
+    ),
     "deblur_photos_inside": ("gauge", "Photos that were taken and not yet answered."),
     "deblur_places": ("gauge", "Photos that are taken at most; the next is told to come back."),
     "deblur_model_age_seconds": ("gauge", "How long the model is served, by name, version and source."),

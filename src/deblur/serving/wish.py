@@ -8,9 +8,10 @@ from deblur.errors import RequestError
 from deblur.images import OUTPUT_FORMATS
 from deblur.serving.limits import told
 
-OPTIONS = ("strength", "format", "quality", "frames", "metadata", "model")
+OPTIONS = ("strength", "format", "quality", "frames", "metadata", "guard", "model")
 FRAMES = ("first", "refuse")
 METADATA = ("public", "keep")
+GUARD = ("on", "off")
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,9 @@ class Wish:
     """The options of a request.
 
     ``quality`` is None where the photo's own way of writing is kept; ``frames`` says what becomes of a file with more
-    than one: the ``first`` is restored, or it is refused; ``metadata`` whether what is private is kept. ``model`` is a
-    name, or None for the one served by default; whether it is served is not known here.
+    than one: the ``first`` is restored, or it is refused; ``metadata`` whether what is private is kept; ``guard``
+    whether the input may take the result's place. ``model`` is a name, or None for the one served by default; whether
+    it is served is not known here.
     """
 
     strength: float = 1.0
@@ -27,6 +29,7 @@ class Wish:
     quality: int | None = None
     frames: str = "first"
     metadata: str = "public"
+    guard: str = "on"
     model: str | None = None
 
 
@@ -46,7 +49,8 @@ def wish_of(said: Sequence[tuple[str, str]]) -> Wish:
     if twice:
         raise RequestError(f"{', '.join(twice)} is given more than once, in the query or the body. Give it once.")
     values = dict(said)
-    for name, allowed in (("format", tuple(OUTPUT_FORMATS)), ("frames", FRAMES), ("metadata", METADATA)):
+    choices = {"format": tuple(OUTPUT_FORMATS), "frames": FRAMES, "metadata": METADATA, "guard": GUARD}
+    for name, allowed in choices.items():
         if name in values and values[name] not in allowed:
             raise RequestError(f"{name} is {told(values[name])}; allowed are {', '.join(allowed)}.")
     quality = values.get("quality")
@@ -56,6 +60,7 @@ def wish_of(said: Sequence[tuple[str, str]]) -> Wish:
         None if quality is None else int(number(quality, "quality", 1, 100, whole=True)),
         values.get("frames", "first"),
         values.get("metadata", "public"),
+        values.get("guard", "on"),
         values.get("model"),
     )
 

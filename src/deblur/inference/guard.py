@@ -1,0 +1,237 @@
+"""The guard: what is broken becomes the input again, and what needs no restoring is restored less, place by place.
+
+A grid of cells lies over the photo, whatever tiles it is cut into. Of each cell it is measured how blurry the input is
+and what the network changed. A small fitted function makes of that the share of the change that is kept; between the
+cells' centres it is interpolated. A change that no good restoration makes is not kept at all.
+"""
+
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deblur.images import Rgb
+from deblur.inference.engine import Planes
+
+CELL_PX = 32
+HALF_PX = CELL_PX // 2
+SHARES = (np.arange(CELL_PX, dtype=np.float32) + np.float32(0.5)) / np.float32(CELL_PX)
+"""Of pixels on their way from one cell's centre to the next one's."""
+LAGS_PX = (1, 2, 4)
+STATISTICS = 2 * len(LAGS_PX) + 2 + 3 * 3
+HELD = 3
+"""Rows of cells whose restored pixels wait until the row below has been measured."""
+LEVELS2, FAINT = np.float32(255**2), np.float32(0.5)
+"""Squared differences are compared in squared levels of 255; half of one hardly counts."""
+ALL, NONE = 0.97, 0.03
+"""Shares of a change that count as all of it, and as none."""
+FAR_ABOVE, MOSAIC, SHIFTED, ONE_COLOUR, OF_LIGHT = 3.4, 2.35, 4.7, 6.5, 0.37
+"""Limits of what a good restoration does: see ``features``."""
+# fitted by experiments/guard.py: python -m experiments.guard
+HIDDEN = np.array(
+    [
+        [0.192, -0.381, -0.495, 0.162, 0.297, 0.766, 1.17, -0.636],
+        [6.52, 1.81, 1.2, -1.75, 5.88, 4.36, -8.04, 4.27],
+        [2.54, -4.44, -2.58, -1.33, 2.85, 1.19, 5.11, 3.7],
+        [2.07, 0.842, -0.358, 0.964, 2.24, 0.331, -3.88, 2.41],
+        [2.47, 0.506, 1.64, -0.754, 2.16, 1.12, 3.92, -3.55],
+        [-0.138, -1.2, 4.68, -0.501, -1.6, -4.07, -1.9, -1.71],
+        [0.672, -0.144, 0.637, 0.142, 0.746, 0.147, 0.798, -0.722],
+        [0.362, 0.822, 1.19, 1.03, 0.191, -0.49, -0.505, -0.0315],
+    ]
+)
+HIDDEN_BIAS = np.array([-15.5, 2.22, -1.73, 2.83, -15.2, -7.44, -6.23, 0.565])
+KEPT = np.array([1.74, 1.39, 1.68, 1.55, 1.59, -1.65, 1.72, -1.46])
+KEPT_BIAS = 1.78
+# end of fitted
+Finish = Callable[[slice, Planes], None]
+"""Given rows that are complete, ``(3, rows, W)``, from top to bottom."""
+Grid = NDArray[np.float32]
+"""One value a cell, ``(..., rows, columns)``."""
+
+
+class Guard:
+    """The guard of one photo: it stands between restored rows and what overwrites the photo with them.
+
+    Args:
+        rgb: ``(H, W, 3)``; rows are read until they have been handed on.
+    """
+
+    def __init__(self, rgb: Rgb) -> None:
+        self._rgb = rgb
+        height, width = rgb.shape[:2]
+        rows, columns = ceil(height / CELL_PX), ceil(width / CELL_PX)
+        self._found = np.zeros((STATISTICS, rows, columns), np.float32)
+        self._area_px = np.outer(_lengths_px(height), _lengths_px(width))
+        self._kept = np.ones((rows, columns), np.float32)
+        self._broken = np.zeros((rows, columns), bool)
+        self._held = [np.empty((3, CELL_PX, width), np.float32) for _ in range(HELD)]
+        self._blurry, self._change = (np.empty((3, CELL_PX, width), np.float32) for _ in range(2))
+        self._done_px = self._taken_px = 0
+
+    @property
+    def replaced(self) -> float:
+        """The share of the photo where a broken result gave way to the input."""
+        return float((self._area_px * self._broken).sum() / self._area_px.sum())
+
+    @property
+    def left_alone(self) -> float:
+        """The share of the change that was left out elsewhere, averaged over the photo."""
+        return float((self._area_px * ~self._broken * (1 - self._kept)).sum() / self._area_px.sum())
+
+    def before(self, finish: Finish) -> Finish:
+        """What takes restored rows, as they are complete, and hands guarded ones to ``finish``, a little later."""
+
+        def take(rows: slice, restored: Planes) -> None:
+            while self._taken_px < rows.stop:
+                row, offset = divmod(self._taken_px, CELL_PX)
+                until = min(rows.stop, (row + 1) * CELL_PX)
+                part = slice(self._taken_px - rows.start, until - rows.start)
+                self._held[row % HELD][:, offset : offset + until - self._taken_px] = restored[:, part]
+                self._taken_px = until
+                if until in ((row + 1) * CELL_PX, len(self._rgb)):
+                    self._measured(row, finish)
+
+        return take
+
+    def _measured(self, row: int, finish: Finish) -> None:
+        """Measure a row of cells; decide on the one above and, at the end, on this one; hand on what is decided."""
+        height = len(self._rgb)
+        rows = slice(row * CELL_PX, min((row + 1) * CELL_PX, height))
+        held = self._held[row % HELD][:, : rows.stop - rows.start]
+        blurry, change = (each[:, : held.shape[1]] for each in (self._blurry, self._change))
+        self._read(rows, blurry)
+        np.subtract(held, blurry, out=change)
+        self._found[:, row] = statistics(blurry, change)
+        last = rows.stop == height
+        for decided in [row - 1] * (row > 0) + [row] * last:
+            self._kept[decided], self._broken[decided] = kept_shares(*self.around(decided))
+        self._hand_on(height if last else max(0, row * CELL_PX - HALF_PX), finish)
+
+    def _read(self, rows: slice, planes: Planes) -> None:
+        """Rows of the photo as ``[0, 1]``."""
+        planes[:] = self._rgb[rows].transpose(2, 0, 1)
+        planes /= np.float32(np.iinfo(self._rgb.dtype).max)
+
+    def around(self, row: int) -> tuple[Grid, Grid]:
+        """Statistics and pixels of each cell of a row with its eight neighbours, summed."""
+        near = slice(max(0, row - 1), row + 2)
+        sums = self._found[:, near].sum(axis=1), self._area_px[near].sum(axis=0)
+        wide = [each.copy() for each in sums]
+        for each, of in zip(wide, sums, strict=True):
+            each[..., 1:] += of[..., :-1]
+            each[..., :-1] += of[..., 1:]
+        return wide[0], wide[1]
+
+    def _hand_on(self, until_px: int, finish: Finish) -> None:
+        """The rows from where it stopped up to ``until_px``, in pieces between cells' centres and borders."""
+        while self._done_px < until_px:
+            row, offset = divmod(self._done_px, CELL_PX)
+            rows = slice(self._done_px, min(until_px, (self._done_px // HALF_PX + 1) * HALF_PX))
+            restored = self._held[row % HELD][:, offset : offset + rows.stop - rows.start]
+            above = max(0, (rows.start - HALF_PX) // CELL_PX)
+            pair = self._kept[above : above + 2]
+            if (pair == 0).all():
+                pass  # the input stays
+            elif (pair == 1).all():
+                finish(rows, restored)
+            else:
+                finish(rows, self._blended(rows, restored))
+            self._done_px = rows.stop
+
+    def _blended(self, rows: slice, restored: Planes) -> Planes:
+        """``blurry + kept * (restored - blurry)``, in place; kept is linear between cells' centres."""
+        row, offset = divmod(rows.start, CELL_PX)
+        above = row - 1 if offset < HALF_PX else row
+        upper, lower = (self._kept[np.clip(each, 0, len(self._kept) - 1)] for each in (above, above + 1))
+        shares = SHARES[(offset + HALF_PX) % CELL_PX :][: rows.stop - rows.start, None]
+        at_centres = upper + shares * (lower - upper)
+        columns = np.concatenate([at_centres[:, :1], at_centres, at_centres[:, -1:]], axis=1)[..., None]
+        wide = columns[:, :-1] + SHARES * (columns[:, 1:] - columns[:, :-1])
+        kept = wide.reshape(len(wide), -1)[:, HALF_PX : HALF_PX + restored.shape[2]]
+        blurry = self._blurry[:, : rows.stop - rows.start]
+        self._read(rows, blurry)
+        restored -= blurry
+        restored *= kept
+        restored += blurry
+        return restored
+
+
+def statistics(blurry: Planes, change: Planes) -> Grid:
+    """A row of cells, ``(3, up to 32, W)`` of the input and of what the network adds, as sums: ``(17, columns)``.
+
+    Of green, on every second row (along) or column (down): squared differences of the input over 1, 2 and 4 px along,
+    the same down, the product of its slopes along and down, and the squared slopes of the change. Of each channel, on
+    all pixels: the input, the change, and the squared change, which overwrites ``change``.
+    """
+    height, width = blurry.shape[1:]
+    along, down = blurry[1, ::2], blurry[1, :, ::2].copy()
+    changed_along, changed_down = change[1, ::2], change[1, :, ::2].copy()
+    pairs = height // 2
+    slopes = (along[:pairs, 1:] - along[:pairs, :-1]) * (blurry[1, 1 : 2 * pairs : 2, :-1] - along[:pairs, :-1])
+    found = [
+        *(_cell_sums((along[:, lag:] - along[:, :-lag]) ** 2, width) for lag in LAGS_PX),
+        *(_cell_sums((down[lag:] - down[:-lag]) ** 2, width, 2) for lag in LAGS_PX),
+        _cell_sums(slopes, width),
+        _cell_sums((changed_along[:, 1:] - changed_along[:, :-1]) ** 2, width)
+        + _cell_sums((changed_down[1:] - changed_down[:-1]) ** 2, width, 2),
+        *(_cell_sums(channel, width) for channel in (*blurry, *change)),
+    ]
+    np.multiply(change, change, out=change)
+    return np.array(found + [_cell_sums(channel, width) for channel in change])
+
+
+def features(sums: Grid, area_px: Grid) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """What the share rests on, ``(columns, 8)``, and where the change is broken.
+
+    Broken is a change with more energy than blur like the input's explains, with steeper slopes (a mosaic), with little
+    but a shift, of one colour alone, or of a large part of the light (crushed shadows). The limits are a little above
+    all that was met on good results.
+
+    Args:
+        sums: ``(17, columns)``, over cells with their neighbours.
+        area_px: of these.
+    """
+    found = sums / area_px
+    along, down, product = 2 * found[:3], 2 * found[3:6], 2 * found[6]
+    e1, e2, e4 = _log((along + down) / 2)
+    growth = _log(along[2]) - _log(along[0]), _log(down[2]) - _log(down[0])
+    coherence = np.hypot(along[0] - down[0], 2 * product) / (along[0] + down[0] + 1 / LEVELS2)
+    slope, light, shift, channels = _log(found[7]), found[8:11], np.abs(found[11:14]), found[14:17]
+    change, largest, shift2 = _log(channels.mean(axis=0)), _log(channels.max(axis=0)), _log(shift.max(axis=0) ** 2)
+    broken = (
+        (change - 0.5 * e4 - 2 * np.maximum(e4 - e2, 0) > FAR_ABOVE)
+        | (slope - 0.5 * e4 > MOSAIC)
+        | (shift2 + 2 * (shift2 - largest) > SHIFTED)
+        | (0.5 * change + 4 * (largest - change) > ONE_COLOUR)
+        | (shift > OF_LIGHT * (light + 0.04)).any(axis=0)
+    )
+    blur = [e1, e2 - e1, e4 - e2, np.minimum(*growth), np.maximum(*growth), coherence]
+    return np.stack([*blur, change, slope - e1], axis=1), broken
+
+
+def kept_shares(sums: Grid, area_px: Grid) -> tuple[Grid, NDArray[np.bool_]]:
+    """What is kept of the change, 0 to 1 by a small fitted network, and where it is broken. Arguments as above."""
+    found, broken = features(sums, area_px)
+    kept = 1 / (1 + np.exp(-(np.tanh(found @ HIDDEN + HIDDEN_BIAS) @ KEPT + KEPT_BIAS)))
+    kept = np.where(kept > ALL, 1, np.where(kept < NONE, 0, kept))
+    return np.where(broken, 0, kept).astype(np.float32), broken
+
+
+def _log(energy: NDArray[Any]) -> NDArray[Any]:
+    """Of a mean square, in levels of 255."""
+    return np.log(np.maximum(energy, 0) * LEVELS2 + FAINT)
+
+
+def _cell_sums(values: Planes, width: int, step_px: int = 1) -> Grid:
+    """Of ``(rows, columns)``, sums over the cells, ``32 / step_px`` columns wide, that a row of ``width`` px has."""
+    columns = np.zeros(ceil(width / step_px), np.float32)
+    columns[: values.shape[1]] = values.sum(axis=0)
+    return np.add.reduceat(columns, np.arange(0, len(columns), CELL_PX // step_px))
+
+
+def _lengths_px(side_px: int) -> Grid:
+    """Of the cells along an axis."""
+    return np.diff([*range(0, side_px, CELL_PX), side_px]).astype(np.float32)
