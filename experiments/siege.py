@@ -399,7 +399,7 @@ def main(
     out: tyro.conf.Positional[Path],
     bad: Path = Path("../shared/data/bad"),
     model: Path | None = None,
-    mutated: int = 20_000,
+    mutated: int = 10_000,
     connections: int = 500,
     minutes: float = 10,
     cancelled: int = 200,
@@ -426,10 +426,10 @@ def main(
         tell("bombs, cuts, disguises, orientations", bombs(service, all_hostile()))
         tell("slow connections", slow(service, connections, 100))
         tell("cancellations", cancellations(service, cancelled))
-        tell("twice the capacity", overload(service, 60 * minutes))
         if bad.is_dir():
             tell("bad files", bad_files(service, bad))
         tell("mutants", fuzz(service, mutated))
+        tell("twice the capacity", overload(service, 60 * minutes))
         tell("at the end", {"alive": service.alive, "memory MB": service.status("VmRSS") // 1000})
     tell("SIGTERM", ending(model))
 

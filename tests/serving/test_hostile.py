@@ -1,15 +1,18 @@
 """The service under attack, over sockets: the short form of ``python -m experiments.siege``, on a tiny model."""
 
+import gc
 import http.client
 import json
 import logging
 import re
 import socket
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deblur import images
@@ -26,6 +29,7 @@ from tests.conftest import SHARED
 from tests.hostile import all_hostile
 from tests.listening import serving
 from tests.serving.test_api import png
+from tests.serving.test_registry_client import until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux")
 
@@ -83,6 +87,39 @@ def test_who_leaves_takes_his_work_along(service: siege.Service) -> None:
     assert after <= before + 1
 
 
+def test_no_photo_outlives_its_request(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However that ends, and at once, not when Python next collects garbage: photos are large."""
+    decode, photos = images.decode, list["weakref.ref[np.ndarray]"]()
+
+    def noted(data: bytes, limits: images.DecodeLimits) -> images.Photo:
+        photo = decode(data, limits)
+        photos.append(weakref.ref(photo.rgb))
+        return photo
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    data = siege.photo(900)
+    monkeypatch.setattr(images, "decode", noted)
+    head = b"POST /api/deblur HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(data)
+    gc.disable()
+    try:
+        with serving(create_app(ModelStore(Path, lambda folder: model), standalone=Standalone())) as port:
+            for _ in range(3):
+                came = len(photos)
+                with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+                    client.sendall(head + data)
+                    until(lambda came=came: len(photos) > came)
+            assert siege.post(port, png()).status == 200
+            with monkeypatch.context() as broken:
+                broken.setattr(images, "encode", fail)
+                assert siege.post(port, png()).status == 500
+            until(lambda: not any(photo() is not None for photo in photos))
+    finally:
+        gc.enable()
+    assert len(photos) == 5
+
+
 def test_sigterm_answers_who_was_taken(model_folder: Path) -> None:
     figures = siege.ending(model_folder, side_px=1500, warm=False)
     assert set(figures["answers"]) <= {"200", "503 service-busy"}
@@ -110,7 +147,20 @@ def test_a_form_of_a_thousand_parts_is_refused(service: siege.Service) -> None:
 
 
 def test_a_body_that_is_too_large_is_answered_though_it_still_comes(service: siege.Service) -> None:
-    assert siege.post(service.port, bytes(30_000_000)).code == "photo-too-large"
+    """With its length, which is refused before a byte came, and in chunks without end, which are counted."""
+    sent = []
+
+    def chunks() -> Iterator[bytes]:
+        for i in range(60):
+            sent.append(i)
+            yield bytes(1_000_000)
+
+    for body in (bytes(30_000_000), chunks()):
+        with closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)) as client:
+            client.request("POST", "/api/deblur", body)
+            answer = client.getresponse()
+            assert (answer.status, json.loads(answer.read())["code"]) == (413, "photo-too-large")
+    assert len(sent) > 20
 
 
 def test_a_connection_on_which_nothing_moves_is_closed(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

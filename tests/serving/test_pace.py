@@ -1,16 +1,11 @@
-"""What may be promised by this machine's pace; what is refused before any work; what a stopped photo leaves behind."""
+"""What may be promised by this machine's pace, and what is refused before any work."""
 
-import asyncio
-import gc
 import time
-import weakref
 
-import numpy as np
 import pytest
 
 from deblur.errors import PhotoError, PhotoTooLarge, ServiceBusy
 from deblur.images import megapixels
-from deblur.serving.limits import stop_if
 from deblur.serving.pace import Pace, Promised
 from tests.hostile import all_hostile
 
@@ -57,22 +52,3 @@ def test_bombs_are_refused_by_their_header_in_20_ms() -> None:
             except PhotoError:
                 took.append(time.perf_counter() - started)
         assert min(took, default=9) < 0.02, bomb.name
-
-
-def test_who_is_stopped_lets_go_of_its_photo() -> None:
-    """At once, not when Python next collects garbage: photos are large and cancellations may be many."""
-
-    def stopped() -> "weakref.ref[np.ndarray]":
-        pixels = np.zeros((10, 10))
-        left: asyncio.Future[Exception] = asyncio.Future(loop=asyncio.new_event_loop())
-        left.set_result(ServiceBusy("The service is stopping."))
-        with pytest.raises(ServiceBusy, match="stopping"):
-            stop_if(left)
-        left.get_loop().close()
-        return weakref.ref(pixels)
-
-    gc.disable()
-    try:
-        assert stopped()() is None
-    finally:
-        gc.enable()

@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from traceback import clear_frames
 from urllib.parse import quote
 
 from starlette.applications import Starlette
@@ -40,7 +41,7 @@ from deblur.inference.restorer import ignore
 from deblur.serving import conditional, hook, page
 from deblur.serving.about import About
 from deblur.serving.body import Sent, body_within, read_body
-from deblur.serving.limits import Gate, Left, Limits, Room, stop_if
+from deblur.serving.limits import Gate, Left, Limits, Room
 from deblur.serving.metrics import Metrics
 from deblur.serving.model_store import ModelStore, Served
 from deblur.serving.models import Models
@@ -130,6 +131,7 @@ def _route(path: str, endpoints: dict[str, Endpoint], counts: Metrics) -> Route:
             answer = await endpoints["GET" if request.method == "HEAD" else request.method](request)
         except Exception as error:
             answer = await problem_of(request, error)
+            clear_frames(error.__traceback__)  # in circles they hold the photo until Python next collects garbage
         counts.add(
             "deblur_requests_total", path=path, status=str(answer.status_code), code=getattr(answer, "code", "none")
         )
@@ -180,7 +182,7 @@ class _Api:
                 if conditional.has(request, tag):
                     return Response(status_code=304, headers={"ETag": tag})
                 guarded = wish.guard == "on"
-                check = partial(stop_if, left)
+                check = partial(_stop_if, left)
                 restore = partial(restore_photo, served.model, guarded=guarded, on_tile=on_tile, check=check)
                 with self._promised.photo(megapixels, served.pace):
                     answer = await self._answer(sent.image, wish, restore, served, left)
@@ -304,3 +306,8 @@ def _response(sent: Sent, answer: _Answer, wish: Wish, tag: str) -> Response:
 
 def _key_required() -> Response:
     return Problem(401, "key-required", "Send the key: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
+
+
+def _stop_if(left: Left) -> None:
+    if left.done():
+        raise left.result()

@@ -122,20 +122,14 @@ class Gate:
         return _turn(self._slots, left)
 
 
-def stop_if(left: Left) -> None:
-    """Raise why nobody waits any more; a copy, which does not hold on to whom it stops, and so to the photo."""
-    if left.done():
-        why = left.result()
-        raise type(why)(*why.args)
-
-
 @asynccontextmanager
 async def _turn(semaphore: asyncio.Semaphore, left: Left) -> AsyncIterator[None]:
     """First come, first served; who has ``left`` waits for nothing, and gets the error that says why."""
     turn: asyncio.Future[Any] = asyncio.ensure_future(semaphore.acquire())
     try:
         await asyncio.wait({turn, left}, return_when=asyncio.FIRST_COMPLETED)
-        stop_if(left)
+        if left.done():
+            raise left.result()
         yield
     finally:
         if turn.done():
