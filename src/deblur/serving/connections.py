@@ -40,9 +40,8 @@ class Connection(H11Protocol):
 
     def _look(self) -> None:
         before, self._seen = self._seen, (self.cycle, self._idle, self.transport.get_write_buffer_size())
-        _, idle, untaken = self._seen
-        stuck = untaken and 0 < before[2] < untaken + LEAST_BYTES
-        if before[:2] == self._seen[:2] and (idle or stuck):
+        same, (_, idle, untaken) = before[:2] == self._seen[:2], self._seen
+        if same and (0 < before[2] < untaken + LEAST_BYTES if untaken else idle):
             self.transport.abort()
         else:
             self._watch = self.loop.call_later(LOOK_EVERY_S, self._look)
