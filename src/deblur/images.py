@@ -143,6 +143,34 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
         UnsupportedPhoto: a format or a mode that is not restored, or several frames where these are not allowed.
         PhotoTooLarge: over ``limits``.
     """
+    with _opened(data, limits) as image:
+        if image.format in ("JPEG", "MPO"):
+            rgb = jpeg_pixels.decoded(data, image.size, cmyk=image.mode == "CMYK")
+            if rgb is not None:
+                return _photo_of_jpeg(image, rgb, limits.private)
+        space = None
+        if image.format == "PNG":
+            png_chunks.check(data)
+            space = colour.space_in_png(image, data)
+        packing, frames = _packing_in(image, data), pages.count(image, data)
+        if frames > 1 and not limits.first_of_many:
+            raise UnsupportedPhoto(f"The file has {frames} frames or pages, not one. Send a single one.")
+        if bits_a_channel(image, data) == 16:
+            return replace(_deep_photo(image, data, space, limits.private), packing=packing, frames=frames)
+        said = _loaded(image, limits.private)
+        del data  # as large as two photos, for a PNG of a hundred megapixels
+        return replace(_photo_from(_upright(image), said, space), packing=packing, frames=frames)
+
+
+def megapixels(data: bytes, limits: DecodeLimits = DecodeLimits()) -> float:
+    """Of an image's header: refuses in milliseconds what :func:`decode` would refuse by it, with the same errors."""
+    with _opened(data, limits) as image:
+        return image.width * image.height / 1e6
+
+
+@contextmanager
+def _opened(data: bytes, limits: DecodeLimits) -> Iterator[Image.Image]:
+    """The image with its header read and within ``limits``; whatever a decoder raises inside becomes a PhotoError."""
     if not data:
         raise UnreadablePhoto("The image is empty (0 bytes). Send the bytes of a JPEG, PNG, WebP, TIFF, BMP or GIF.")
     heif = heif_format(data, limits.heif)
@@ -150,22 +178,8 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
     try:
         with quiet(), Image.open(BytesIO(data), formats=(heif,) if heif else OPENED) as image:
             _check_header(image, data, limits)
-            if image.format in ("JPEG", "MPO"):
-                rgb = jpeg_pixels.decoded(data, image.size, cmyk=image.mode == "CMYK")
-                if rgb is not None:
-                    return _photo_of_jpeg(image, rgb, limits.private)
-            space = None
-            if image.format == "PNG":
-                png_chunks.check(data)
-                space = colour.space_in_png(image, data)
-            packing, frames = _packing_in(image, data), pages.count(image, data)
-            if frames > 1 and not limits.first_of_many:
-                raise UnsupportedPhoto(f"The file has {frames} frames or pages, not one. Send a single one.")
-            if bits_a_channel(image, data) == 16:
-                return replace(_deep_photo(image, data, space, limits.private), packing=packing, frames=frames)
-            said = _loaded(image, limits.private)
-            del data  # as large as two photos, for a PNG of a hundred megapixels
-            return replace(_photo_from(_upright(image), said, space), packing=packing, frames=frames)
+            del data
+            yield image
     except DeblurError:
         raise
     except MemoryError as error:

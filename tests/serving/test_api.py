@@ -473,23 +473,33 @@ def test_who_leaves_while_waiting_leaves_the_queue(model_folder: Path) -> None:
 
 
 def test_a_body_that_does_not_come_is_given_up_and_only_so_many_are_read(model_folder: Path) -> None:
-    app = create_app(ModelStore(lambda: model_folder), Limits(reading=1, body_s=0.5))
+    app = create_app(ModelStore(lambda: model_folder), Limits(reading_mb=0.0005, body_s=0.5))
     scope = {"type": "http", "method": "POST", "path": "/api/deblur", "headers": [], "query_string": b""}
     statuses: list[object] = []
-
-    async def receive() -> dict[str, object]:
-        await asyncio.Event().wait()
-        return {}
 
     async def send(message: dict[str, object]) -> None:
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
 
-    async def both() -> None:
-        await asyncio.wait_for(asyncio.gather(*(app(scope, receive, send) for _ in range(2))), 10)  # type: ignore[arg-type]
+    async def post(part: bytes) -> None:
+        messages = [{"type": "http.request", "body": part, "more_body": True}]
 
-    asyncio.run(both())
-    assert statuses == [503, 408]
+        async def receive() -> dict[str, object]:
+            if not messages:
+                await asyncio.Event().wait()
+            return messages.pop()
+
+        await app(scope, receive, send)  # type: ignore[arg-type]
+
+    async def twice(parts: list[bytes]) -> None:
+        for _ in range(2):  # what the first two took is given back
+            await asyncio.wait_for(asyncio.gather(*map(post, parts)), 10)
+
+    asyncio.run(twice([bytes(400), bytes(400)]))
+    assert statuses == 2 * [503, 408]
+    statuses.clear()
+    asyncio.run(twice([bytes(1)] * 100))
+    assert statuses == 200 * [408]
 
 
 def test_without_post_no_spelling_of_the_path_takes_a_photo(model_folder: Path) -> None:

@@ -133,6 +133,8 @@ def run(app: "Starlette", host: str, port: int, said: str) -> int:
 
     import uvicorn
 
+    from deblur.serving.connections import HEAD_BYTES, Connection
+
     if not 0 <= port <= 65_535:
         raise SettingError(f"--port is {port}; allowed are 0 to 65535.")
     try:
@@ -143,7 +145,14 @@ def run(app: "Starlette", host: str, port: int, said: str) -> int:
         port = listening.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         say(said.format(url=f"http://{shown}:{port}"))
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            timeout_graceful_shutdown=GRACE_S,
+            http=Connection,
+            ws="none",
+            h11_max_incomplete_event_size=HEAD_BYTES,
+        )
         _server(config, getattr(app.state, "stop", lambda: None)).run([listening])
     return 0
 

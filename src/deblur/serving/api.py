@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from traceback import clear_frames
 from urllib.parse import quote
 
 from starlette.applications import Starlette
@@ -40,10 +41,11 @@ from deblur.inference.restorer import ignore
 from deblur.serving import conditional, hook, page
 from deblur.serving.about import About
 from deblur.serving.body import Sent, body_within, read_body
-from deblur.serving.limits import Gate, Left, Limits, Places
+from deblur.serving.limits import Gate, Left, Limits, Room
 from deblur.serving.metrics import Metrics
 from deblur.serving.model_store import ModelStore, Served
 from deblur.serving.models import Models
+from deblur.serving.pace import Promised
 from deblur.serving.problems import HANDLERS, Problem, problem_of
 from deblur.serving.progress import Progress
 from deblur.serving.standalone import Standalone
@@ -129,6 +131,7 @@ def _route(path: str, endpoints: dict[str, Endpoint], counts: Metrics) -> Route:
             answer = await endpoints["GET" if request.method == "HEAD" else request.method](request)
         except Exception as error:
             answer = await problem_of(request, error)
+            clear_frames(error.__traceback__)  # in circles they hold the photo until Python next collects garbage
         counts.add(
             "deblur_requests_total", path=path, status=str(answer.status_code), code=getattr(answer, "code", "none")
         )
@@ -150,7 +153,8 @@ class _Answer:
 class _Api:
     def __init__(self, models: Models, limits: Limits, standalone: Standalone | None, about: About) -> None:
         self._models, self._limits, self._standalone, self._about = models, limits, standalone, about
-        self._bodies, self._gate = Places(limits.reading), Gate(limits.slots, limits.waiting)
+        self._bodies, self._gate = Room(int(limits.reading_mb * 1e6)), Gate(limits.slots, limits.waiting)
+        self._promised = Promised(limits.answer_s)
         self._progress, self.counts = Progress(), Metrics()
         self._inside, self._stopping = set[Left](), False
 
@@ -168,19 +172,20 @@ class _Api:
         ident = request.query_params.get("progress")
         on_tile = ignore if ident is None else self._progress.begin(ident)
         started = time.perf_counter()
-        with self._bodies:
-            sent = await read_body(request, self._limits)
+        with self._bodies.of_one() as room:
+            sent = await read_body(request, self._limits, room)
         self.counts.observe("read", time.perf_counter() - started)
         wish = wish_of(asked + sent.options)
         with self._gate.places:
             async with self._left(request) as left:
-                served, tag = await run_in_threadpool(self._chosen, sent, wish)
+                served, tag, megapixels = await run_in_threadpool(self._chosen, sent, wish)
                 if conditional.has(request, tag):
                     return Response(status_code=304, headers={"ETag": tag})
                 guarded = wish.guard == "on"
                 check = partial(_stop_if, left)
                 restore = partial(restore_photo, served.model, guarded=guarded, on_tile=on_tile, check=check)
-                answer = await self._answer(sent.image, wish, restore, served, left)
+                with self._promised.photo(megapixels, served.pace):
+                    answer = await self._answer(sent.image, wish, restore, served, left)
         self._count(served, answer)
         return _response(sent, answer, wish, tag)
 
@@ -201,9 +206,11 @@ class _Api:
         photo_format = images.OUTPUT_FORMATS[wish.output_format] if wish.output_format else photo.format
         return _Answer(encoded, photo_format, photo, replace(outcome, seconds=seconds))
 
-    def _chosen(self, sent: Sent, wish: Wish) -> tuple[Served, str]:
+    def _chosen(self, sent: Sent, wish: Wish) -> tuple[Served, str, float]:
+        """The model, the answer's tag and the photo's megapixels; what its header rules out waits for no turn."""
         served = self._models.named(wish.model)
-        return served, conditional.tag_of(sent.image, served.model, wish, sent.as_json)
+        tag = conditional.tag_of(sent.image, served.model, wish, sent.as_json)
+        return served, tag, images.megapixels(sent.image, self._limits.decode)
 
     def _decoded(self, data: bytes, wish: Wish, model: Model) -> tuple[images.Photo, float]:
         """And the network compiled for its tiles; the seconds are decoding's."""

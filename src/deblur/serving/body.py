@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
@@ -32,8 +32,8 @@ class Sent:
     as_json: bool = False
 
 
-async def read_body(request: Request, limits: Limits) -> Sent:
-    """The image of a request and what stands beside it.
+async def read_body(request: Request, limits: Limits, room: Callable[[int], None] = lambda count: None) -> Sent:
+    """The image of a request and what stands beside it; ``room`` is told the bytes that come, and may refuse them.
 
     Raises:
         RequestError, UnsupportedPhoto, PhotoTooLarge: the body is none of an image, or too large.
@@ -41,24 +41,24 @@ async def read_body(request: Request, limits: Limits) -> Sent:
     """
     try:
         async with asyncio.timeout(limits.body_s):
-            return await _read(request, limits)
+            return await _read(request, limits, room)
     except TimeoutError as error:
         raise SlowBody(f"The body did not come within {limits.body_s:g} s. Send it again.") from error
 
 
-async def _read(request: Request, limits: Limits) -> Sent:
+async def _read(request: Request, limits: Limits, room: Callable[[int], None]) -> Sent:
     _check_coding(request.headers)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
-        return await _form(request, limits)
+        return await _form(request, limits, room)
     if media_type == "application/json":
-        return _json(await body_within(request, limits))
+        return _json(await body_within(request, limits, room))
     if not media_type.startswith("image/") and media_type not in RAW_TYPES:
         raise UnsupportedPhoto(
             f"Content-Type is {told(media_type)}; send image/*, application/octet-stream, multipart/form-data (field "
             'image) or application/json ({"image": base64}).'
         )
-    return Sent(await body_within(request, limits))
+    return Sent(await body_within(request, limits, room))
 
 
 def _check_coding(headers: Headers) -> None:
@@ -69,16 +69,16 @@ def _check_coding(headers: Headers) -> None:
             raise UnsupportedPhoto(f"{name} is {told(coding)}; send the image as it is, without {name}.")
 
 
-async def body_within(request: Request, limits: Limits) -> bytes:
+async def body_within(request: Request, limits: Limits, room: Callable[[int], None] = lambda count: None) -> bytes:
     """The body.
 
     Raises:
         PhotoTooLarge: as soon as it is too large.
     """
-    return b"".join([chunk async for chunk in _chunks_within(request, limits)])
+    return b"".join([chunk async for chunk in _chunks_within(request, limits, room)])
 
 
-async def _chunks_within(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
+async def _chunks_within(request: Request, limits: Limits, room: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limits.body_bytes:
         raise _too_large(limits)
@@ -87,11 +87,12 @@ async def _chunks_within(request: Request, limits: Limits) -> AsyncGenerator[byt
         size += len(chunk)
         if size > limits.body_bytes:
             raise _too_large(limits)
+        room(len(chunk))
         yield chunk
 
 
-async def _form(request: Request, limits: Limits) -> Sent:
-    parser = MultiPartParser(request.headers, _chunks_within(request, limits), max_files=1, max_fields=10)
+async def _form(request: Request, limits: Limits, room: Callable[[int], None]) -> Sent:
+    parser = MultiPartParser(request.headers, _chunks_within(request, limits, room), max_files=1, max_fields=10)
     parser.spool_max_size = limits.body_bytes  # nothing of a user's image on disk
     try:
         form = await parser.parse()

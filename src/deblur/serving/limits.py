@@ -1,16 +1,22 @@
 """What one request may cost, and how many run at once."""
 
 import asyncio
+import logging
 import os
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from deblur.errors import ServiceBusy
 from deblur.images import DecodeLimits
 
+logger = logging.getLogger("deblur.serving")
+
 RETRY_AFTER_S = 2
+ANSWER_S = 230.0
+"""In which an answer must come: Azure's load balancer gives up then."""
 Left = asyncio.Future[Exception]
 """Done once a request need not be answered any more; its result says why."""
 
@@ -35,8 +41,11 @@ class Limits:
     waiting: int = field(default_factory=lambda: 2 * (os.cpu_count() or 1))
     """Requests that may wait for a slot; the next is refused."""
 
-    reading: int = 16
-    """Bodies that are read at once: they lie in memory before anything else is known of a request."""
+    answer_s: float = field(default_factory=lambda: _answer_s())
+    """From request to answer, as far as this machine's pace tells; ``DEBLUR_ANSWER_S`` says otherwise, 0 for ever."""
+
+    reading_mb: float = 320.0
+    """Of all bodies that are being read. Connections do not count, bytes do: who sends slowly is in nobody's way."""
     body_s: float = 60.0
     """What a body may take to come, seconds."""
 
@@ -44,6 +53,39 @@ class Limits:
     def body_bytes(self) -> int:
         """Largest request body, bytes."""
         return int(self.body_mb * 1e6)
+
+
+def _answer_s() -> float:
+    text = os.environ.get("DEBLUR_ANSWER_S") or str(ANSWER_S)
+    with suppress(ValueError):
+        if (seconds := float(text)) >= 0:
+            return seconds or inf
+    logger.error("DEBLUR_ANSWER_S is %s; it must be seconds, or 0 for no limit. Going on with %g.", text, ANSWER_S)
+    return ANSWER_S
+
+
+class Room:
+    """Memory for the bodies that are being read, ``count`` bytes together."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+
+    @contextmanager
+    def of_one(self) -> Iterator[Callable[[int], None]]:
+        """Read a body; gives what is to be told the bytes that came, which refuses those that find no room."""
+        mine = 0
+
+        def take(count: int) -> None:
+            nonlocal mine
+            if count > self._free:
+                raise ServiceBusy(f"Too many bodies are being read. Try again in {RETRY_AFTER_S} s.")
+            self._free -= count
+            mine += count
+
+        try:
+            yield take
+        finally:
+            self._free += mine
 
 
 class Places:

@@ -33,6 +33,7 @@ TITLES = {
     413: "Too large",
     415: "Unsupported",
     422: "Not a readable image",
+    431: "Headers too large",
     500: "Internal error",
     503: "Not available now",
 }
