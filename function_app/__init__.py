@@ -5,13 +5,11 @@ the first request; if that fails, the answer is a 503 problem.
 """
 
 import importlib.util
-import os
 import sys
 from functools import partial
 from pathlib import Path
 
 import azure.functions as func
-from starlette.applications import Starlette
 
 ROOT = Path(__file__).resolve().parents[1]
 if importlib.util.find_spec("deblur") is None:  # a checkout that is not installed; a deployed app has deblur/ beside it
@@ -21,7 +19,6 @@ from deblur.inference.locating import bundled_model, followed, in_registry, loca
 from deblur.serving.api import create_app
 from deblur.serving.model_store import ModelStore
 from deblur.serving.registry_client import fetch_over_http
-from deblur.serving.standalone import Standalone
 
 DEPLOYED_MODEL, DEPLOYED_MODELS = ROOT / "model", ROOT / "models"
 
@@ -69,8 +66,3 @@ async def deblur(req: func.HttpRequest, context: func.Context) -> func.HttpRespo
 async def about(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """The page, health, models and OpenAPI document; an app that takes no photos. AzureWebJobsDisableHomepage=true."""
     return await anonymous.handle_async(req, context)
-
-
-def service() -> Starlette:
-    """The same API for any other server: ``uvicorn --factory function_app:service`` (infra/Dockerfile)."""
-    return create_app(stores, standalone=Standalone(os.environ.get("DEBLUR_KEY", "")))

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -23,6 +22,7 @@ from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.serving.api import create_app
 from deblur.serving.model_store import ModelStore
+from deblur.serving.server import server_of
 from deblur.serving.standalone import Standalone
 from tests.serving.test_api import png
 from tests.serving.test_registry_client import until
@@ -118,9 +118,8 @@ def test_a_photo_that_outlasts_the_end_is_told_to_come_back(
     model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server that ``deblur serve`` runs, told to stop while the network computes for ever."""
-    verb, computing, cancelled = sys.modules["deblur.cli.serve"], threading.Event(), threading.Event()
-    monkeypatch.setattr(verb, "GRACE_S", 3.0)
-    monkeypatch.setattr(verb, "STOP_BEFORE_S", 2.5)
+    computing, cancelled = threading.Event(), threading.Event()
+    monkeypatch.setattr("deblur.serving.server.STOP_BEFORE_S", 2.5)
 
     def compute(batch: np.ndarray) -> np.ndarray:
         computing.set()
@@ -137,7 +136,7 @@ def test_a_photo_that_outlasts_the_end_is_told_to_come_back(
     model = Model(read_info(model_folder), Restorer(Endless(), Tiling(128, 32)))
     app = create_app(ModelStore(Path, lambda folder: model), standalone=Standalone())
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(2) as pool:
-        server = verb._server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=3), app.state.stop)
+        server = server_of(app, 3)
         running = pool.submit(server.run, [listening])
         answer = pool.submit(status_of, f"http://127.0.0.1:{listening.getsockname()[1]}/api/deblur")
         assert computing.wait(20)

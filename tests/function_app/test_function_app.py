@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 pytest.importorskip("azure_functions_runtime", reason="azure-functions-runtime is not installed (dev.py installs it)")
 
+from deblur.errors import SettingError
 from tests.function_app.worker import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,11 +136,18 @@ def test_it_is_found_in_a_checkout_that_is_not_installed() -> None:
 def test_another_server_gets_the_same_api(
     fresh_store: None, model_folder: Path, photos: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import function_app
+    from function_app.__main__ import service
 
     monkeypatch.setenv("DEBLUR_MODEL", str(model_folder))
-    answer = TestClient(function_app.service()).post("/api/deblur", content=jpeg(photos))
+    monkeypatch.setenv("DEBLUR_KEY", "a-key-as-a-file-has-it\n")
+    client = TestClient(service())
+    assert client.post("/api/deblur", content=jpeg(photos)).status_code == 401
+    keyed = {"Authorization": "Bearer a-key-as-a-file-has-it"}
+    answer = client.post("/api/deblur", content=jpeg(photos), headers=keyed)
     assert (answer.status_code, answer.headers["x-deblur-model"]) == (200, "tiny")
+    monkeypatch.setenv("DEBLUR_KEY", "short")
+    with pytest.raises(SettingError, match="16 or more"):
+        service()
 
 
 def test_host_settings_leave_no_prefix() -> None:

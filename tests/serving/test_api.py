@@ -526,3 +526,19 @@ def test_where_the_model_comes_from(model_folder: Path, monkeypatch: pytest.Monk
     with pytest.raises(ModelError, match="model, or DEBLUR_MODEL"):
         locate_model(None, fetch)
     assert json.loads((model_folder / "model.json").read_text())["version"] is None
+
+
+@pytest.mark.parametrize("more", [b"[" * 200, b"{}," * 200, b"1," * 200])
+def test_json_that_is_more_than_a_photo_is_refused_before_it_is_parsed(client: TestClient, more: bytes) -> None:
+    body = b'{"image": "AAAA", "x": [' + more
+    answer = client.post("/api/deblur", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert "more than a photo" in answer.json()["detail"]
+
+
+def test_what_is_told_of_a_model_has_none_of_its_trainings_paths(model_folder: Path, tmp_path: Path) -> None:
+    model = open_model(model_folder)
+    trained = replace(model, info=replace(model.info, trained={"settings": {"output_dir": "/home/me/runs"}}))
+    told = TestClient(create_app(ModelStore(lambda: model_folder, lambda folder: trained))).get("/api/model")
+    assert told.json()["name"] == model.info.name
+    assert "/home/me" not in told.text

@@ -2,8 +2,6 @@
 
 import ipaddress
 import os
-import re
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -17,17 +15,13 @@ from deblur.cli.opening import Chosen, Ran, Running, opener
 from deblur.errors import SettingError
 
 if TYPE_CHECKING:
-    import socket
-
-    import uvicorn
     from starlette.applications import Starlette
 
     from deblur.inference.model_folder import Model
     from deblur.serving.model_store import ModelStore
 
-GRACE_S, STOP_BEFORE_S = 20, 3
-"""What photos may take once the service is told to stop; so long before, those that run are told to come back."""
-KEY = re.compile(r"[!-~]{16,}")
+GRACE_S = 20
+"""What photos may take once the service is told to stop."""
 
 
 def serve(
@@ -61,16 +55,13 @@ def serve(
     """
     from deblur.serving.api import create_app
     from deblur.serving.limits import Limits
-    from deblur.serving.standalone import Standalone
+    from deblur.serving.standalone import NO_KEY, Standalone
 
     if waiting is not None and waiting < 0:
         raise SettingError(f"--waiting is {waiting}; allowed are whole numbers from 0.")
     key = _key(key_file)
     if not key and not _is_loopback(host):
-        complain(
-            f"WARNING: {host} can be reached from elsewhere and no key is set, so anybody may send photos. Set one "
-            "with --key-file or DEBLUR_KEY."
-        )
+        complain(f"WARNING: {NO_KEY}")
     standalone = Standalone(key, cors, os.environ.get("DEBLUR_HOOK_SECRET", ""))
     stores = {name: _store(named, running, warm) for name, named in by_name(model).items()}
     with ExitStack() as closed:
@@ -107,17 +98,15 @@ def _store(named: str | None, running: Running, warm: bool) -> "ModelStore":
 
 
 def _key(file: Path | None) -> str:
-    where = "DEBLUR_KEY" if file is None else str(file)
+    from deblur.serving.standalone import checked_key
+
+    if file is None:
+        return checked_key(os.environ.get("DEBLUR_KEY", ""), "DEBLUR_KEY")
     try:
-        key = os.environ.get("DEBLUR_KEY", "") if file is None else file.read_text(encoding="utf-8").strip()
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"The key file {file} cannot be read ({type(error).__name__}).") from error
-    if (key or file) and not KEY.fullmatch(key):
-        raise SettingError(
-            f"The key in {where} must be 16 or more letters, digits and signs without spaces; 'python -c \"import "
-            "secrets; print(secrets.token_urlsafe())\"' makes one."
-        )
-    return key
+    return checked_key(text or "empty", str(file))
 
 
 def _is_loopback(host: str) -> bool:
@@ -131,9 +120,7 @@ def run(app: "Starlette", host: str, port: int, said: str) -> int:
     """Serve an app until it is stopped; ``said``, with the address in place of ``{url}``, is told once it listens."""
     import socket
 
-    import uvicorn
-
-    from deblur.serving.connections import HEAD_BYTES, Connection
+    from deblur.serving.server import server_of
 
     if not 0 <= port <= 65_535:
         raise SettingError(f"--port is {port}; allowed are 0 to 65535.")
@@ -145,27 +132,5 @@ def run(app: "Starlette", host: str, port: int, said: str) -> int:
         port = listening.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         say(said.format(url=f"http://{shown}:{port}"))
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            timeout_graceful_shutdown=GRACE_S,
-            http=Connection,
-            ws="none",
-            h11_max_incomplete_event_size=HEAD_BYTES,
-        )
-        _server(config, getattr(app.state, "stop", lambda: None)).run([listening])
+        server_of(app, GRACE_S).run([listening])
     return 0
-
-
-def _server(config: "uvicorn.Config", stop: Callable[[], None]) -> "uvicorn.Server":
-    """A server that ends what still runs shortly before its time is up, so that it is answered."""
-    import asyncio
-
-    import uvicorn
-
-    class Stopping(uvicorn.Server):
-        async def shutdown(self, sockets: "list[socket.socket] | None" = None) -> None:
-            asyncio.get_running_loop().call_later(GRACE_S - STOP_BEFORE_S, stop)
-            await super().shutdown(sockets)
-
-    return Stopping(config)

@@ -1,7 +1,7 @@
 """What the service tells of itself, to anybody: codes and versions, never a path or a reason; those are in the log."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
@@ -47,8 +47,9 @@ class About:
         return JSONResponse({"status": "starting", "version": __version__}, 503)
 
     async def model(self, request: Request) -> Response:
-        """What ``model.json`` says."""
-        return JSONResponse(asdict((await run_in_threadpool(self._models.default.get)).info))
+        """What ``model.json`` says, but for the training's own settings, which have paths in them."""
+        info = (await run_in_threadpool(self._models.default.get)).info
+        return JSONResponse(asdict(replace(info, trained=None)))
 
     async def models(self, request: Request) -> Response:
         """What a page or a program must know before it sends a photo."""

@@ -114,7 +114,7 @@ def _for_pages(origins: tuple[str, ...]) -> list[Middleware]:
         CORSMiddleware,
         allow_origins=origins,
         allow_methods=("GET", "POST"),
-        allow_headers=("Authorization", "Content-Type", "If-None-Match"),
+        allow_headers=("Authorization", "Content-Type", "If-None-Match", "x-functions-key"),
         expose_headers=OUR_HEADERS,
     )
     return [cors] if origins else []
@@ -187,7 +187,7 @@ class _Api:
                 with self._promised.photo(megapixels, served.pace):
                     answer = await self._answer(sent.image, wish, restore, served, left)
         self._count(served, answer)
-        return _response(sent, answer, wish, tag)
+        return await run_in_threadpool(_response, sent, answer, wish, tag)
 
     async def _answer(
         self, data: bytes, wish: Wish, restore: Callable[..., tuple[images.Photo, Outcome]], served: Served, left: Left

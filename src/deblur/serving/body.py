@@ -6,21 +6,23 @@ import json
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from deblur.errors import PhotoTooLarge, RequestError, SlowBody, UnsupportedPhoto
 from deblur.serving.limits import Limits, told
+from deblur.serving.wish import OPTIONS
 
 RAW_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", "")
 """Besides ``image/*``: what clients send with raw bytes (curl --data-binary says x-www-form-urlencoded)."""
 
 PLAIN_CODINGS = {"Content-Encoding": ("identity",), "Content-Transfer-Encoding": ("7bit", "8bit", "binary")}
 STANDARD_ALPHABET = str.maketrans("-_", "+/")
-JSON_FORM = (
-    'Send {"image": "<base64 of the image>"}, and strength, format, quality, frames, metadata or model beside it.'
-)
+JSON_FORM = f'Send {{"image": "<base64 of the image>"}}, and beside it what you like of {", ".join(OPTIONS)}.'
+MOST_JSON_PARTS = 100
+"""Commas and brackets: base64 has none, so the JSON of a photo has few, and no other is worth parsing."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ async def _read(request: Request, limits: Limits, room: Callable[[int], None]) -
     if media_type == "multipart/form-data":
         return await _form(request, limits, room)
     if media_type == "application/json":
-        return _json(await body_within(request, limits, room))
+        return await run_in_threadpool(_json, await body_within(request, limits, room))
     if not media_type.startswith("image/") and media_type not in RAW_TYPES:
         raise UnsupportedPhoto(
             f"Content-Type is {told(media_type)}; send image/*, application/octet-stream, multipart/form-data (field "
@@ -112,6 +114,8 @@ async def _form(request: Request, limits: Limits, room: Callable[[int], None]) -
 
 
 def _json(body: bytes) -> Sent:
+    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_JSON_PARTS:
+        raise RequestError(f"The JSON holds more than a photo and its options. {JSON_FORM}")
     try:
         pairs = json.loads(body, object_pairs_hook=tuple)  # ((name, value), ...): a dict would hide what came twice
         if not isinstance(pairs, tuple):

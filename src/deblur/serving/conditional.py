@@ -9,6 +9,9 @@ from deblur import __version__
 from deblur.inference.model_folder import Model
 from deblur.serving.wish import Wish
 
+PIXELS = 2
+"""Raised whenever a version makes other pixels of a photo (2: the guard)."""
+
 
 def tag_of(image: bytes, model: Model, wish: Wish, as_json: bool) -> str:
     """The ETag of the answer: of the image's bytes, the model, its tiles and precision, the options and this version.
@@ -16,7 +19,8 @@ def tag_of(image: bytes, model: Model, wish: Wish, as_json: bool) -> str:
     It is weak: another processor may round the last bit of a pixel otherwise.
     """
     tiling, precision = model.restorer.tiling, getattr(model.restorer.engine, "precision", "f32")
-    decided = (__version__, model.info.sha256, model.info.label, tiling, precision, replace(wish, model=None), as_json)
+    made = (__version__, PIXELS, model.info.sha256, model.info.label, tiling, precision)
+    decided = (*made, replace(wish, model=None), as_json)
     digest = hashlib.sha256(repr(decided).encode())
     digest.update(image)
     return f'W/"{digest.hexdigest()[:32]}"'

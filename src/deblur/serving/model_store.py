@@ -132,7 +132,9 @@ class ModelStore:
         if self.failure and self._failed_at and time.monotonic() - self._failed_at < RETRY_AFTER_FAILURE_S:
             raise ModelError(self.failure.sentence)
         try:
-            return self._opened(self._found(self._locate))
+            served = self._opened(self._found(self._locate))
+            self.failure = None
+            return served
         except ModelError as error:
             self._failed_at = time.monotonic()
             logger.error("the model cannot be used: %s", error)

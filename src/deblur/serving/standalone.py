@@ -1,9 +1,30 @@
 """What a server of one's own needs and a function app leaves to its host: a key, whose pages may call, and the rest."""
 
 import hmac
+import re
 from dataclasses import dataclass
 
 from starlette.requests import Request
+
+from deblur.errors import SettingError
+
+KEY = re.compile(r"[!-~]{16,}")
+NO_KEY = "No key is set and the service can be reached from elsewhere, so anybody may send photos. Set DEBLUR_KEY."
+
+
+def checked_key(text: str, where: str) -> str:
+    """A key as ``where`` has it, without the line break of a file; empty: none.
+
+    Raises:
+        SettingError: it is short, or holds what no header can.
+    """
+    key = text.strip()
+    if key and not KEY.fullmatch(key):
+        raise SettingError(
+            f"The key in {where} must be 16 or more letters, digits and signs without spaces; 'python -c \"import "
+            "secrets; print(secrets.token_urlsafe())\"' makes one."
+        )
+    return key
 
 
 @dataclass(frozen=True)
