@@ -48,6 +48,11 @@ def test_restarts_go_down_three_times_each_time_more_slowly() -> None:
     assert found[30:] == sorted(found[30:], reverse=True)
 
 
+@pytest.mark.parametrize("steps", [7, 14, 70, 701])
+def test_restarts_end_with_the_run(steps: int) -> None:
+    assert rates(Optimization(0.1, schedule="restarts"), steps)[-1] < 3e-3 * 70 / steps
+
+
 def test_one_cycle_rises_and_ends_lower_than_it_began() -> None:
     found = rates(Optimization(0.1, schedule="onecycle"))
     peak = found.index(max(found))

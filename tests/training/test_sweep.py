@@ -84,3 +84,21 @@ def test_wrong_settings_are_told_before_anything_trains(
 
 def test_a_trial_is_named_for_a_folder() -> None:
     assert Trial(3, {"train_data": "photos:a/b leaves"}).name == "03-train_data=photos-a-b-leaves"
+
+
+def test_a_trial_that_fails_leaves_the_others_to_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["sweep", str(tmp_path), "--vary", "learning_rate=1e30,1e-3", "residual=true", "--tracking", "off"]
+    command += ["--nonfinite_limit", "0", "--train_data", "leaves", "--test_data", "leaves", "--val_images", "1"]
+    assert cli.main([*command, *SMALL, "--num_epochs", "3"]) == 1
+    told = capsys.readouterr().out
+    assert "trial 1 failed" in told
+    assert "trial 2 of 2: learning_rate=1e-3" in told
+    assert (tmp_path / "02-learning_rate=1e-3-residual=true" / "model" / "model.onnx").is_file()
+
+
+@pytest.mark.parametrize(("more", "sentence"), [(["--vary", "width=8"], "behind one"), (["--dry_run"], "no dry run")])
+def test_what_a_sweep_does_not_do_is_told(
+    more: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["sweep", str(tmp_path), "--vary", "width=8", "--train_data", "leaves", *more]) == 1
+    assert sentence in capsys.readouterr().err

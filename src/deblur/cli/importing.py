@@ -34,6 +34,8 @@ def import_network(
         order: Of its channels.
         output: Which of its outputs is the restored image.
     """
+    if not licence.strip():
+        raise SettingError("--licence is empty. Say under which licence network and weights are given.")
     if file.suffix == ".pth":
         if layout or range or order or output:
             raise SettingError(f"What {file.name} takes is known: leave --layout, --range, --order and --output out.")

@@ -1,6 +1,6 @@
 """``deblur sweep``: several trainings that differ in a few settings, side by side."""
 
-import shlex
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,8 +30,9 @@ class Sweep:
     out: tyro.conf.Positional[Path]
     """Folder of the sweep; each trial has its own in it."""
     vary: tuple[str, ...]
-    """NAME=VALUE,VALUE,... of a training's settings: "learning_rate=1e-3,3e-3", "train_data=photos:mine leaves,leaves".
-    NAME=LOW..HIGH is drawn between the two, evenly in the logarithm."""
+    """NAME=VALUE,VALUE,... of a training's settings, all behind one --vary: "learning_rate=1e-3,3e-3"
+    "train_data=photos:mine leaves,leaves" "residual=true,false". NAME=LOW..HIGH is drawn between the two, evenly in the
+    logarithm."""
     trials: int | None = None
     """Train so many of the combinations, by chance; by default all."""
     data: tuple[str, ...] = ()
@@ -41,6 +42,8 @@ class Sweep:
 def sweep(arguments: Sequence[str]) -> int:
     """Parse a sweep and run it; returns the exit code."""
     chosen, rest = tyro.cli(Sweep, prog="deblur sweep", args=arguments, return_unknown_args=True)
+    if sum(each == "--vary" or each.startswith("--vary=") for each in arguments) > 1:
+        raise SettingError("--vary is given more than once. Write all that varies behind one.")
     share_cores()
     from deblur.training import sweep as training
     from deblur.training.terminal import progress_of
@@ -53,7 +56,8 @@ def sweep(arguments: Sequence[str]) -> int:
         _report(done)
     if done and chosen.data:
         _evaluate(done, chosen.data)
-    return 0
+    failed = int(os.environ.get("RANK", "0")) == 0 and len(done) < len(trials)
+    return int(failed)
 
 
 def _varied(text: str) -> tuple[str, list[str]]:
@@ -66,8 +70,13 @@ def _varied(text: str) -> tuple[str, list[str]]:
 def _settings(rest: Sequence[str], trial: "Trial", folder: Path) -> "TrainSettings":
     arguments = [*rest, "--output_dir", str(folder)]
     for name, value in trial.values.items():
-        arguments += [f"--{name}", *shlex.split(value)]
+        if value.lower() not in ("true", "false"):
+            arguments += [f"--{name}", *value.split()]
+        elif value.lower() == "true":
+            arguments.append(f"--{name}")
     settings = parsed(arguments).resolved()
+    if settings.run.dry_run:
+        raise SettingError("A sweep has no dry run; that of 'deblur train' prints the settings of one training.")
     if settings.run.registered_model_name:
         raise SettingError("A sweep registers nothing. Register its best: deblur ship FOLDER --name NAME.")
     return settings

@@ -19,6 +19,8 @@ def teach(
     places: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SOURCE [SOURCE ...] OUT")],
     teacher: str,
     device: str = "auto",
+    blur_gamma: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    average: int | None = None,
 ) -> int:
     """Let a teacher restore the blurry images of pairs, whole, and save what it makes of them; train with --teacher OUT
     then. The same command goes on after a kill, and makes what is missing after pairs were added or changed.
@@ -28,8 +30,10 @@ def teach(
             answers, a new or empty one, or one that this command began.
         teacher: A model folder, models:/NAME@ALIAS, a training's output folder, a checkpoint, or official weights.
         device: cpu, cuda, cuda:1, mps, or auto: a GPU if there is one.
+        blur_gamma: As in the training: teach GoPro's blur_gamma/, or frames averaged in linear light.
+        average: As in the training: frames averaged into one blurry image.
     """
-    from deblur.data.sources import open_sources
+    from deblur.data.sources import Reading, open_sources
     from deblur.data.teaching import check_teachable, teach
     from deblur.training.device import pick_device
     from deblur.training.teacher import find_teacher
@@ -37,7 +41,7 @@ def teach(
     if len(places) < 2:
         raise SettingError("Give folders of pairs, and last the folder for the answers.")
     *sources, last = places
-    out, opened = Path(last), open_sources(sources)
+    out, opened = Path(last), open_sources(sources, Reading(blur_gamma, average))
     for source in opened:
         check_teachable(source)
         if source.name.path and Path(os.path.abspath(out)).is_relative_to(source.name.path):

@@ -147,7 +147,8 @@ def _with_answers(source: Source, answers: SavedAnswers, cache: Path | None) -> 
     if lacking:
         raise DataError(
             f"{source.name.path}: {len(lacking)} of {len(source.pairs)} pairs have no answer in {answers.folder} "
-            f"({', '.join(lacking[:3])}{' ...' if len(lacking) > 3 else ''}). 'deblur teach' makes what is missing."
+            f"({', '.join(lacking[:3])}{' ...' if len(lacking) > 3 else ''}). "
+            "'deblur teach' makes what is missing; give it the average and blur_gamma of the training."
         )
     images: Sequence[FileImage] = [
         ImageFile(pair.name, answers.files[digests[pair.images[0]]]) for pair in source.pairs

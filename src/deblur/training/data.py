@@ -202,7 +202,7 @@ def _examine(
     for error in report.errors:
         left_out = skip_bad and error.kind in BROKEN and (trains.issuperset(error.files) or not chosen)
         if not chosen and error.kind.startswith("leak"):
-            told.append(error)
+            told.insert(0, error)
         elif not left_out:
             errors.append(error)
     for finding in told[:FINDINGS_TOLD]:

@@ -11,7 +11,7 @@ from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import (
     ConstantLR,
     CosineAnnealingLR,
-    CosineAnnealingWarmRestarts,
+    LambdaLR,
     LinearLR,
     LRScheduler,
     OneCycleLR,
@@ -29,8 +29,16 @@ PLATEAU_FACTOR, PLATEAU_VALIDATIONS = 0.5, 5
 
 
 def _restarts(optimizer: Optimizer, steps: int) -> LRScheduler:
-    first = steps // (2**CYCLES - 1) + 1
-    return CosineAnnealingWarmRestarts(optimizer, first, 2, eta_min=LEARNING_RATE_END)
+    """As CosineAnnealingWarmRestarts, whose cycles have whole steps, and whose last one would end after the run."""
+    least = LEARNING_RATE_END / optimizer.param_groups[0].get("initial_lr", optimizer.param_groups[0]["lr"])
+    ends = [round(steps * (2**cycle - 1) / (2**CYCLES - 1)) for cycle in range(CYCLES + 1)]
+
+    def share(step: int) -> float:
+        cycle = max(number for number in range(CYCLES) if ends[number] <= step)
+        done = min(1.0, (step - ends[cycle]) / max(1, ends[cycle + 1] - ends[cycle]))
+        return 1 - (1 - least) * (1 - math.cos(math.pi * done)) / 2
+
+    return LambdaLR(optimizer, share)
 
 
 def _one_cycle(optimizer: Optimizer, steps: int) -> LRScheduler:

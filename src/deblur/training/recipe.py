@@ -149,9 +149,9 @@ def _follow(settings: TrainSettings, data: Data, processes: Processes) -> None:
     if told == FINISHED.encode():
         return
     with stop_signals() as stop:
-        opened = Opened(RunRecord(settings.run.output_dir), told)
+        opened, teacher = Opened(RunRecord(settings.run.output_dir), told), _teacher(settings)  # first, as _lead has it
         network = build(load_checkpoint(told)["architecture"]) if told else _network(settings)
-        _trainer(settings, data, network, _teacher(settings), processes, opened, stop, Progress()).fit()
+        _trainer(settings, data, network, teacher, processes, opened, stop, Progress()).fit()
 
 
 def _begun(

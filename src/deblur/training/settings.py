@@ -415,6 +415,12 @@ class TrainSettings:
             raise SettingError("minutes is measured by one process. Give num_epochs where several train together.")
         if not ranges_of(self.blur.blur).measured_share and run.kernels:
             raise SettingError(f"kernels are for a camera's blur, and blur is {self.blur.blur}: give one of them.")
+        if self.objective.teacher_decay != "none" and not run.teacher:
+            raise SettingError(f"teacher_decay is {self.objective.teacher_decay}, and there is no teacher.")
+        if self.blur.noise is not None and ranges_of(self.blur.blur).white_levels:
+            raise SettingError(f"noise is a camera's, and blur is {self.blur.blur}: give one of them.")
+        if self.data.data_on_device and self.blur.synthesis == "loader":
+            raise SettingError("data_on_device leaves nothing for loaders to blur: leave synthesis out.")
         if run.resume and run.fresh:
             raise SettingError("resume goes on with a run, fresh begins anew: give one of them.")
         if run.tracking == "off" and run.registered_model_name:

@@ -6,6 +6,7 @@ goes on, so the same command resumes a sweep.
 
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deblur.errors import SettingError, TrackerError
+from deblur.errors import DeblurError, DiskFull, FolderInUse, SettingError, TrackerError
 from deblur.files import write_json
 from deblur.training.progress import Progress
 from deblur.training.recipe import Result, run
@@ -104,14 +105,22 @@ def sweep(
 
     Raises:
         SettingError: settings of a trial that make no sense; all are looked at before the first trains.
-        DeblurError: what a training fails with. The same sweep goes on with it.
+        DiskFull, FolderInUse: the same sweep goes on with that trial. Whatever else a training fails with is told, and
+            the next one begins.
     """
     resolved = [settings_of(trial, folder / trial.name) for trial in trials]
-    parent = None if resolved[0].run.tracking == "off" else _parent(folder, on_line)
+    tracked = resolved[0].run.tracking != "off" and os.environ.get("RANK", "0") == "0"  # of several processes one
+    parent = _parent(folder, on_line) if tracked else None
     for trial, settings in zip(trials, resolved, strict=True):
         on_line(f"trial {trial.number} of {len(trials)}: {trial.told}")
-        with watched() as progress:
-            result = run(settings, progress=progress, tags={PARENT: parent} if parent else {})
+        try:
+            with watched() as progress:
+                result = run(settings, progress=progress, tags={PARENT: parent} if parent else {})
+        except (DiskFull, FolderInUse):
+            raise
+        except DeblurError as error:
+            on_line(f"trial {trial.number} failed: {error}")
+            continue
         if result is not None:  # of several processes one has it
             yield Trained(trial, result)
 
