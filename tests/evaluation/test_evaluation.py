@@ -20,13 +20,15 @@ from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.metrics import psnr_db, ssim
 from tests.evaluation.planted import DARKER
 
+pytestmark = pytest.mark.usefixtures("trusted")
+
 
 def ways_of(planted: Path, *names: str) -> list[Way]:
     return model_ways([(name, open_model(planted / name, OnnxEngine)) for name in names])
 
 
 @pytest.fixture(scope="module")
-def found(planted: Path) -> Evaluation:
+def found(planted: Path, trusted: None) -> Evaluation:
     return evaluate(
         open_report_sets([str(planted / "pairs")]), [*ways_of(planted, "by10", "by4"), *reference_ways()[:1]]
     )

@@ -24,6 +24,7 @@ from tests.registry.untraced import log_version
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 
 NAME = "lighter"
+pytestmark = pytest.mark.usefixtures("trusted")
 UNSURE = GainInterval(0.1, -0.2, 0.4, 6, "scenes")
 
 
