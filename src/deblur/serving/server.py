@@ -31,12 +31,13 @@ def server_of(app: "Starlette", grace_s: int) -> "uvicorn.Server":
             asyncio.get_running_loop().call_later(grace_s - STOP_BEFORE_S, stop)
             await super().shutdown(sockets)
 
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        timeout_graceful_shutdown=grace_s,
-        http=Connection,
-        ws="none",
-        h11_max_incomplete_event_size=HEAD_BYTES,
+    return Stopping(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            timeout_graceful_shutdown=grace_s,
+            http=Connection,
+            ws="none",
+            h11_max_incomplete_event_size=HEAD_BYTES,
+        )
     )
-    return Stopping(config)
