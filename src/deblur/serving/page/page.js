@@ -237,6 +237,16 @@ function stages(result) {
     .map(([, stage, ms]) => [stage, ms / 1e3]);
 }
 
+/** What the guard did, from "replaced=0.02, left-alone=0.33": rows, none where it did nothing. */
+function guarded(header) {
+  const percent = name => Math.round(100 * Number(new RegExp(`${name}=([0-9.]+)`).exec(header)?.[1] ?? 0));
+  const [replaced, alone] = ["replaced", "left-alone"].map(percent);
+  return [
+    ...(replaced ? [["Guard", `${replaced} % was broken`, "and is as it came"]] : []),
+    ...(alone ? [["Left alone", `${alone} %`, "of the change, where it looked sharp"]] : []),
+  ];
+}
+
 function taken(result) { return stages(result).reduce((sum, [, each]) => sum + each, 0); }
 
 function facts({size, result}) {
@@ -250,7 +260,7 @@ function facts({size, result}) {
   const [model, tiles, guard] = ["Model", "Tiles", "Guard"].map(name => result.header(`X-Deblur-${name}`));
   if (model) told.push(["Model", decodeURIComponent(model)]);
   if (size) told.push(["Size", size, tiles === "1" ? "in one tile" : `in ${tiles} tiles`]);
-  return guard ? [...told, ["Guard", guard]] : told;
+  return [...told, ...guarded(guard ?? "")];
 }
 
 function notes({result, seen, strength}) {
