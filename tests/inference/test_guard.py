@@ -4,14 +4,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from skimage import data
 
 from deblur.errors import ModelError
 from deblur.images import Photo, Rgb8, from_rgb8, to_rgb8
 from deblur.inference.engine import Tiles
-from deblur.inference.guard import Guard
-from deblur.inference.locating import bundled_model
-from deblur.inference.model_folder import Model, open_model
+from deblur.inference.guard import FITTED_TO, Guard
+from deblur.inference.locating import bundled_folder, bundled_model
+from deblur.inference.model_folder import Model, open_model, read_info
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.photo import restore_photo
 from deblur.inference.restorer import Restorer
@@ -122,3 +123,21 @@ def test_without_a_guard_what_is_not_a_number_is_an_error() -> None:
     kept, guard = guarded(not_a_number, FACE)
     assert np.array_equal(kept, FACE)
     assert guard.replaced == 1
+
+
+def test_the_share_is_that_of_the_bundled_model() -> None:
+    """Who ships other weights fits it again: python -m experiments.guard."""
+    assert read_info(bundled_folder()).sha256 == FITTED_TO
+
+
+def test_of_another_model_only_what_is_broken_gives_way() -> None:
+    rgb = FACE[:128, :128].copy()
+    pixels = rgb.astype(np.float32) / 255
+    sharper = np.clip(1.3 * pixels - 0.3 * gaussian_filter(pixels, (1.5, 1.5, 0)), 0, 1).transpose(2, 0, 1)
+    kept = []
+    for sha256 in ("of another model", FITTED_TO):
+        guard = Guard(rgb.copy(), sha256)
+        guard.before(lambda rows, restored: None)(slice(0, 128), sharper)
+        kept.append((guard.replaced, guard.left_alone))
+    assert kept[0] == (0.0, 0.0)
+    assert kept[1][1] > 0.05

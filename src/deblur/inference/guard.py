@@ -29,6 +29,8 @@ ALL, NONE = 0.97, 0.03
 """Shares of a change that count as all of it, and as none."""
 FAR_ABOVE, MOSAIC, SHIFTED, ONE_COLOUR, OF_LIGHT = 3.4, 2.35, 4.7, 6.5, 0.37
 """Limits of what a good restoration does: see ``features``."""
+FITTED_TO = "8ebebdbeb3f47757b5da3a227e93ebb56afbc906ed6137b8f47299e1b7fb269a"
+"""The model.onnx of deblur-fast, whose changes the share knows: of another model it would leave out what is good."""
 # fitted by experiments/guard.py: python -m experiments.guard
 HIDDEN = np.array(
     [
@@ -57,10 +59,11 @@ class Guard:
 
     Args:
         rgb: ``(H, W, 3)``; rows are read until they have been handed on.
+        sha256: of the model. Of one that the share was not fitted to, only what is broken gives way.
     """
 
-    def __init__(self, rgb: Rgb) -> None:
-        self._rgb = rgb
+    def __init__(self, rgb: Rgb, sha256: str = FITTED_TO) -> None:
+        self._rgb, self._fitted = rgb, sha256 == FITTED_TO
         height, width = rgb.shape[:2]
         rows, columns = ceil(height / CELL_PX), ceil(width / CELL_PX)
         self._found = np.zeros((STATISTICS, rows, columns), np.float32)
@@ -107,7 +110,8 @@ class Guard:
         self._found[:, row] = statistics(blurry, change)
         last = rows.stop == height
         for decided in [row - 1] * (row > 0) + [row] * last:
-            self._kept[decided], self._broken[decided] = kept_shares(*self.around(decided))
+            kept, self._broken[decided] = kept_shares(*self.around(decided))
+            self._kept[decided] = kept if self._fitted else ~self._broken[decided]
         self._hand_on(height if last else max(0, row * CELL_PX - HALF_PX), finish)
 
     def _read(self, rows: slice, planes: Planes) -> None:
