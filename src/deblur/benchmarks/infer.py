@@ -31,7 +31,7 @@ from deblur.errors import ModelError, SettingError
 from deblur.export.onnx import export_model
 from deblur.files import write_json
 from deblur.images import Photo, Rgb8, encode
-from deblur.inference.engine import Engine, Run, Tiles, begin
+from deblur.inference.engine import Engine, Run, Tiles, begin, precision_of
 from deblur.inference.engines import open_engine
 from deblur.inference.model_folder import ONNX_FILE, Model, read_info
 from deblur.inference.photo import restore_photo
@@ -195,7 +195,7 @@ def _compare(folder: Path, runs: int, console: Console) -> dict[str, Any]:
     flops = flops_per_pixel(network_from(folder).eval()) * rgb.shape[0] * rgb.shape[1]
     plan = plan_tiles(*FULL_HD, info.tiling)
     described = {"flops_of_the_image": flops, "computed_share": plan.computed_share}
-    described["auto_precision"] = getattr(stopwatch.engine, "precision", "f32")
+    described["auto_precision"] = precision_of(stopwatch.engine)
     return {"seconds": seconds, **described, **found}
 
 

@@ -15,6 +15,7 @@ from deblur.evaluation.measuring import Distance, Measured, OnImage, measure
 from deblur.evaluation.summary import Bins, Difference, Kept, Summary, bins, difference, kept, summary, worst
 from deblur.evaluation.ways import Tiled, Way, tiled_against_whole
 from deblur.files import write_json
+from deblur.inference.engine import precision_of
 from deblur.metrics import SsimConvention
 
 FORMAT = 1
@@ -190,9 +191,7 @@ def _tiled(report_set: ReportSet, ways: Sequence[Way], rows: Sequence[Measured])
 
 def _facts_of(way: Way) -> WayFacts:
     engine = way.model.restorer.engine if way.model else None
-    return WayFacts(
-        way.name, way.model.info.sha256 if way.model else None, getattr(engine, "precision", "f32") if engine else None
-    )
+    return WayFacts(way.name, way.model.info.sha256 if way.model else None, precision_of(engine) if engine else None)
 
 
 def machine_facts() -> dict[str, Any]:

@@ -56,6 +56,11 @@ class Reduced(Protocol):
         ...
 
 
+def precision_of(engine: Engine) -> str:
+    """What an engine computes in; one that does not say so computes in float32."""
+    return str(getattr(engine, "precision", "f32"))
+
+
 def begin(engine: Engine) -> Run:
     """A run of ``engine``; one that cannot be cancelled finishes its tile."""
     return engine.begin() if isinstance(engine, Cancellable) else Run(engine)

@@ -16,7 +16,7 @@ import numpy as np
 
 from deblur.errors import ModelError, SettingError
 from deblur.files import sha256_of, write_json
-from deblur.inference.engine import Engine, Reduced, Tiles
+from deblur.inference.engine import Engine, Reduced, Tiles, precision_of
 from deblur.inference.engines import open_engine
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import AREA_SLACK, SizeRule, Tiling
@@ -284,7 +284,7 @@ def open_model(
 
 
 def _check_golden(info: ModelInfo, engine: Engine, onnx: Path) -> None:
-    precision = getattr(engine, "precision", "f32")
+    precision = precision_of(engine)
     try:
         distance = info.golden.distance(engine)
     except ModelError:

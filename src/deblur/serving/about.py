@@ -11,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from deblur import __version__, errors, images
+from deblur.inference.engine import precision_of
 from deblur.serving.limits import Limits
 from deblur.serving.metrics import Sample
-from deblur.serving.model_store import ModelStore, Served
+from deblur.serving.model_store import ModelStore
 from deblur.serving.models import Models
 
 
@@ -87,14 +88,10 @@ def _state(name: str, store: ModelStore) -> dict[str, Any]:
     told: dict[str, Any] = {"name": name or (served.model.info.name if served else None), "model": None, "failed": None}
     if served:
         told |= {"model": served.model.info.label, "source": served.source, "since": _time(served.since)}
-        told |= {"precision": _precision(served), "bf16_refused": served.model.bf16_refused}
+        told |= {"precision": precision_of(served.model.restorer.engine), "bf16_refused": served.model.bf16_refused}
     if failure:
         told["failed"] = {"code": failure.code, "at": _time(failure.at)}
     return told
-
-
-def _precision(served: Served) -> str:
-    return str(getattr(served.model.restorer.engine, "precision", "f32"))
 
 
 def _time(moment: datetime) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from starlette.requests import Request
 
 from deblur import __version__
+from deblur.inference.engine import precision_of
 from deblur.inference.model_folder import Model
 from deblur.serving.wish import Wish
 
@@ -18,7 +19,7 @@ def tag_of(image: bytes, model: Model, wish: Wish, as_json: bool) -> str:
 
     It is weak: another processor may round the last bit of a pixel otherwise.
     """
-    tiling, precision = model.restorer.tiling, getattr(model.restorer.engine, "precision", "f32")
+    tiling, precision = model.restorer.tiling, precision_of(model.restorer.engine)
     made = (__version__, PIXELS, model.info.sha256, model.info.label, tiling, precision)
     decided = (*made, replace(wish, model=None), as_json)
     digest = hashlib.sha256(repr(decided).encode())

@@ -56,12 +56,18 @@ class Limits:
 
 
 def _answer_s() -> float:
-    text = os.environ.get("DEBLUR_ANSWER_S") or str(ANSWER_S)
+    return seconds_set("DEBLUR_ANSWER_S", ANSWER_S, "for no limit") or inf
+
+
+def seconds_set(name: str, usual: float, zero_is: str) -> float:
+    """The seconds that an environment variable sets, 0 or more; ``usual`` without it, and, said in the log, where it is
+    none. ``zero_is`` tells what 0 stands for."""
+    text = os.environ.get(name) or str(usual)
     with suppress(ValueError):
         if (seconds := float(text)) >= 0:
-            return seconds or inf
-    logger.error("DEBLUR_ANSWER_S is %s; it must be seconds, or 0 for no limit. Going on with %g.", text, ANSWER_S)
-    return ANSWER_S
+            return seconds
+    logger.error("%s is %s; it must be seconds, or 0 %s. Going on with %g.", name, text, zero_is, usual)
+    return usual
 
 
 class Room:

@@ -5,7 +5,6 @@ there, checks it as always, and puts it in the old one's place. Requests end on 
 """
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from deblur.addresses import without_secrets
 from deblur.errors import DeblurError, ModelError
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import Model, open_model
+from deblur.serving.limits import seconds_set
 from deblur.serving.pace import Pace
 
 logger = logging.getLogger("deblur.serving")
@@ -106,7 +106,11 @@ class ModelStore:
         with self._lock:
             if self._served is None:
                 self._served = self._first()
-                threading.Thread(target=self._keep_following, args=(_follow_s(),), daemon=True).start()
+                threading.Thread(
+                    target=self._keep_following,
+                    args=(seconds_set("DEBLUR_FOLLOW_S", FOLLOW_S, "to follow no alias"),),
+                    daemon=True,
+                ).start()
             return self._served
 
     def open_beside(self) -> None:
@@ -209,14 +213,3 @@ def _warm(served: Served) -> None:
         started = time.perf_counter()
         restorer.in_place(np.full((side_px, side_px, 3), 128, np.uint8))
     served.pace.note(side_px**2 / 1e6, time.perf_counter() - started)
-
-
-def _follow_s() -> float:
-    text = os.environ.get("DEBLUR_FOLLOW_S") or str(FOLLOW_S)
-    with suppress(ValueError):
-        if (seconds := float(text)) >= 0:
-            return seconds
-    logger.error(
-        "DEBLUR_FOLLOW_S is %s; it must be seconds, or 0 to follow no alias. Going on with %g.", text, FOLLOW_S
-    )
-    return FOLLOW_S
