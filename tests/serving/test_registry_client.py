@@ -204,3 +204,22 @@ def test_an_alias_that_moves_is_followed_and_each_version_fetched_once(
     until(lambda: len(registry.seen) >= asked + 3)
     store.close()
     assert sum("get-artifact" in path for path, _ in registry.seen) == 4, "two files of two versions"
+
+
+def test_of_the_versions_that_were_fetched_the_last_few_are_kept(
+    serve: Serve, mlflow_like: Callable[[str], Answer]
+) -> None:
+    def answer(path: str) -> Answer:
+        if "/model-versions/get?" not in path:
+            return mlflow_like(path)
+        version = path.rpartition("=")[2]
+        return 200, {}, json.dumps({"model_version": {"version": version, "run_id": "r"}}).encode()
+
+    server = f"http://{serve(answer).place}"
+    first = fetch_over_http("models:/a/1", server)
+    folders = []
+    for version in range(2, registry_client.KEPT + 3):
+        folders.append(fetch_over_http(f"models:/a/{version}", server))
+        assert fetch_over_http("models:/a/1", server) == first, "it is in use"
+    assert [folder.is_dir() for folder in folders] == [False, False, *[True] * (registry_client.KEPT - 1)]
+    assert fetch_over_http("models:/a/2", server).is_dir(), "it is fetched again"

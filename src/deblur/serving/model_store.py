@@ -27,8 +27,8 @@ logger = logging.getLogger("deblur.serving")
 RETRY_AFTER_FAILURE_S = 5.0
 FOLLOW_S = 60.0
 """How often an alias is asked for; the environment variable ``DEBLUR_FOLLOW_S`` says otherwise, 0 for never."""
-LONGEST_WAIT = 16
-"""After each failure twice as long is waited, up to so many times."""
+LONGEST_WAIT = 4
+"""After each failure twice as long is waited, up to so many times: four minutes."""
 WARM_PX = 512
 
 

@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any, BinaryIO
 
 from deblur.addresses import login_of
@@ -29,8 +30,12 @@ FILE_MB, JSON_MB = 512, 1
 CHUNK = 1 << 20
 USUAL_PORT = {"http": 80, "https": 443}
 
+KEPT = 8
+"""Versions; of more that were fetched, the one that was not asked for longest is deleted."""
+
+_fetching = Lock()
 _fetched: dict[tuple[str, ...], Path] = {}
-"""(server, name, version, run) -> the folder that this process has fetched."""
+"""(server, name, version, run) -> the folder that this process has fetched; the one asked for last at the end."""
 
 
 def fetch_over_http(uri: str, tracking_uri: str | None = None) -> Path:
@@ -54,12 +59,17 @@ def fetch_over_http(uri: str, tracking_uri: str | None = None) -> Path:
             "MLFLOW_TRACKING_INSECURE_TLS is set, and certificates are always checked here: a model decides what users "
             "get. Unset it; SSL_CERT_FILE names the certificate of an authority of your own."
         )
-    with _told_without_address():
+    with _told_without_address(), _fetching:
         name, version, run_id = _resolve(server, uri)
         key = (server, name, version, run_id or "")
-        if key not in _fetched or not is_whole(_fetched[key]):
-            _fetched[key] = _fetch(server, name, version, run_id)
-        return _fetched[key]
+        folder = _fetched.get(key)
+        if folder is None or not is_whole(folder):
+            folder = _fetch(server, name, version, run_id)
+        _fetched.pop(key, None)
+        _fetched[key] = folder
+        for earlier in list(_fetched)[:-KEPT]:
+            shutil.rmtree(_fetched.pop(earlier), ignore_errors=True)
+        return folder
 
 
 @contextmanager
