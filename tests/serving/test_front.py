@@ -1,5 +1,6 @@
 """A server of one's own: keys, other pages, conditional requests, metrics, the registry's hook, and its end."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -8,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -232,6 +234,34 @@ def test_who_is_told_to_stop_refuses_what_still_runs(model_folder: Path) -> None
             assert problem.headers["retry-after"]
 
 
+def test_who_still_sends_when_the_service_stops_is_told_so(opened: Model) -> None:
+    app = create_app(ModelStore(Path, lambda folder: opened))
+    sent: list[dict[str, Any]] = []
+
+    async def stopped_while_a_body_comes() -> None:
+        reading = asyncio.Event()
+
+        async def receive() -> dict[str, object]:
+            if reading.is_set():
+                await asyncio.Event().wait()
+            reading.set()
+            return {"type": "http.request", "body": png()[:10], "more_body": True}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/api/deblur", "headers": [], "query_string": b""}
+        answered = asyncio.create_task(app(scope, receive, send))  # type: ignore[arg-type]
+        await reading.wait()
+        await asyncio.sleep(0)
+        app.state.stop()
+        await asyncio.wait_for(answered, 10)
+
+    asyncio.run(stopped_while_a_body_comes())
+    assert sent[0]["status"] == 503
+    assert b"stopping" in sent[1]["body"]
+
+
 def test_one_photo_more_than_computes_is_decoded_meanwhile_and_no_further(
     model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,7 +292,8 @@ def test_head_and_options_say_what_there_is(opened: Model) -> None:
     client = client_of(opened)
     assert client.options("/api/deblur").headers["allow"] == "OPTIONS, POST"
     assert client.options("/api/health").headers["allow"] == "GET, HEAD, OPTIONS"
-    assert client.head("/api/health").status_code == 200
+    assert client.options("/page.css").headers["allow"] == client.options("/").headers["allow"] == "GET, HEAD, OPTIONS"
+    assert client.head("/api/health").status_code == client.head("/").status_code == 200
     for method, path, allowed in (
         ("GET", "/api/deblur", "OPTIONS, POST"),
         ("PUT", "/api/health", "GET, HEAD, OPTIONS"),

@@ -108,7 +108,9 @@ def test_progress_is_told_tile_by_tile_and_only_by_its_id(model_folder: Path) ->
         assert client.get("/api/progress/abcdefgh").json() == {"done": 6, "total": 6}
 
 
-@pytest.mark.parametrize("ident", ["short", "x" * 65, "with%20space", "../../etc"])
+@pytest.mark.parametrize(
+    "ident", ["short", "x" * 65, "with%20space", "../../etc", "", "two-of-them&progress=two-of-them"]
+)
 def test_an_id_that_is_none_is_refused(client: TestClient, ident: str) -> None:
     assert client.post(f"/api/deblur?progress={ident}", content=png()).status_code == 400
 

@@ -1,7 +1,6 @@
 """What the service tells of itself, to anybody: codes and versions, never a path or a reason; those are in the log."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
@@ -46,11 +45,6 @@ class About:
             return JSONResponse({"status": "ready", "version": __version__})
         self._models.default.open_beside()
         return JSONResponse({"status": "starting", "version": __version__}, 503)
-
-    async def model(self, request: Request) -> Response:
-        """What ``model.json`` says, but for the training's own settings, which have paths in them."""
-        info = (await run_in_threadpool(self._models.default.get)).info
-        return JSONResponse(asdict(replace(info, trained=None)))
 
     async def models(self, request: Request) -> Response:
         """What a page or a program must know before it sends a photo."""

@@ -3,7 +3,6 @@
 POST /api/deblur          image bytes, multipart field ``image``, or JSON {"image": base64} -> the restored image;
                           strength, format, quality, frames, metadata, guard and model in the query, or beside the image
 GET  /api/models          the models to choose from, and what a photo may cost
-GET  /api/model           what ``model.json`` of the default model says
 GET  /api/health          whether a photo would be restored, and by what
 GET  /api/ready           whether it would be without waiting for a model
 GET  /api/openapi.json    this, for programs
@@ -19,11 +18,12 @@ POST /api/hooks/registry  MLflow's webhook: ask the registry now
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from traceback import clear_frames
+from typing import Any
 from urllib.parse import quote
 
 from starlette.applications import Starlette
@@ -80,9 +80,9 @@ def create_app(
     table: dict[str, dict[str, Endpoint]] = {
         "/api/health": {"GET": about.health},
         "/api/ready": {"GET": about.ready},
-        "/api/model": {"GET": about.model},
         "/api/models": {"GET": about.models},
         "/api/openapi.json": {"GET": about.openapi},
+        **page.ENDPOINTS,
     }
     if with_post:
         table["/api/deblur"] = {"POST": api.deblur}
@@ -100,7 +100,7 @@ def create_app(
 
     app = Starlette(
         lifespan=lifespan,
-        routes=[*(_route(path, endpoints, api.counts) for path, endpoints in table.items()), *page.ROUTES],
+        routes=[_route(path, endpoints, api.counts) for path, endpoints in table.items()],
         exception_handlers=HANDLERS,
         middleware=_for_pages(standalone.origins if standalone else ()),
     )
@@ -156,11 +156,13 @@ class _Api:
         self._bodies, self._gate = Room(int(limits.reading_mb * 1e6)), Gate(limits.slots, limits.waiting)
         self._promised = Promised(limits.answer_s)
         self._progress, self.counts = Progress(), Metrics()
-        self._inside, self._stopping = set[Left](), False
+        self._reading, self._inside, self._stopping = set[asyncio.Task[Any]](), set[Left](), False
 
     def stop(self) -> None:
         """End what runs, and take no more: who waits for a photo is told to come back. In the event loop."""
         self._stopping = True
+        for task in self._reading:
+            task.cancel()
         for left in self._inside:
             _end(left, errors.ServiceBusy(STOPPING))
 
@@ -169,10 +171,10 @@ class _Api:
             return _key_required()
         asked = [pair for pair in request.query_params.multi_items() if pair[0] not in ("code", "progress")]
         wish_of(asked)  # a mistake here is told before the body is read
-        ident = request.query_params.get("progress")
-        on_tile = ignore if ident is None else self._progress.begin(ident)
+        idents = request.query_params.getlist("progress")
+        on_tile = self._progress.begin(",".join(idents)) if idents else ignore  # no id has a comma: two are refused
         started = time.perf_counter()
-        with self._bodies.of_one() as room:
+        with self._bodies.of_one() as room, self._body():
             sent = await read_body(request, self._limits, room)
         self.counts.observe("read", time.perf_counter() - started)
         wish = wish_of(asked + sent.options)
@@ -256,6 +258,22 @@ class _Api:
         self.counts.add("deblur_megapixels_total", megapixels, model=outcome.model)
         self.counts.add("deblur_guarded_photos_total", int(outcome.replaced > 0), model=outcome.model)
         served.pace.note(megapixels, sum(outcome.seconds.values()) - outcome.seconds["wait"])
+
+    @contextmanager
+    def _body(self) -> Iterator[None]:
+        """Read a body; who still sends when the service stops is told so."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._reading.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            task.uncancel()
+            raise errors.ServiceBusy(STOPPING) from None
+        finally:
+            self._reading.discard(task)
 
     @asynccontextmanager
     async def _left(self, request: Request) -> AsyncIterator[Left]:

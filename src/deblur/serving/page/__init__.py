@@ -2,7 +2,7 @@
 
 index.html  what there is              page.css    how it looks
 page.js     the photos and their states            viewer.js   before and after on a canvas
-service.js  what it asks of the HTTP API           price.json  what computing costs on Azure
+service.js  what it asks of the HTTP API
 """
 
 from functools import partial
@@ -10,7 +10,6 @@ from importlib import resources
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 FILES = {
     "index.html": "text/html",
@@ -18,7 +17,6 @@ FILES = {
     "page.js": "text/javascript",
     "viewer.js": "text/javascript",
     "service.js": "text/javascript",
-    "price.json": "application/json",
 }
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -33,5 +31,5 @@ async def _file(name: str, request: Request) -> Response:
     return Response((resources.files(__name__) / name).read_bytes(), media_type=FILES[name], headers=HEADERS)
 
 
-ROUTES = [Route("/" if name == "index.html" else f"/{name}", partial(_file, name), methods=["GET"]) for name in FILES]
-"""For anyone: the page holds no secret, and a key is asked for when a photo is sent."""
+ENDPOINTS = {"/" if name == "index.html" else f"/{name}": {"GET": partial(_file, name)} for name in FILES}
+"""By path and method, for anyone: the page holds no secret, and a key is asked for when a photo is sent."""

@@ -7,6 +7,8 @@ import {Viewer} from "./viewer.js";
 const TRIES = 20, POLL_MS = 400, REVEAL_MS = 700, THUMB_PX = 144, SENDING = 0.3;  // its share of the progress bar
 const ENDINGS = {"image/jpeg": "jpg", "image/tiff": "tif"};  // where it is not what follows the slash
 const SAID = {waiting: "Waits for its turn", sending: "Is being sent", restoring: "Is being restored"};
+// What computing costs on Azure Functions, Flex Consumption, on demand; the least seconds are billed at least.
+const USD_PER_GB_SECOND = 0.000026, MEMORY_GB = 2, LEAST_SECONDS = 1;
 const KEY_STAYS = "Kept in this tab only, and sent to this service only.";
 
 const at = id => document.getElementById(id);
@@ -18,7 +20,7 @@ const seconds = value =>
 const ending = blob => ENDINGS[blob.type] ?? blob.type.split("/")[1];
 
 const photos = [];
-let known = {models: [], limits: {}}, price = null, chosen = null, working = false, decoding = 0;
+let known = {models: [], limits: {}}, chosen = null, working = false, decoding = 0;
 
 const viewer = new Viewer(at("stage"), zoom => {
   at("fit").ariaPressed = viewer.level === null;
@@ -252,11 +254,11 @@ function taken(result) { return stages(result).reduce((sum, [, each]) => sum + e
 function facts({size, result}) {
   if (!result) return [];
   const parts = stages(result).map(([stage, each]) => `${stage} ${seconds(each)}`);
-  const told = [["Time", seconds(taken(result)), parts.join(", ")]];
-  if (price) {
-    const dollars = Math.max(price.least_seconds, taken(result)) * price.memory_gb * price.usd_per_gb_second;
-    told.push(["Cost", `$${(1000 * dollars).toFixed(2)} for 1000 such`, `on Azure Functions, ${price.memory_gb} GB`]);
-  }
+  const dollars = Math.max(LEAST_SECONDS, taken(result)) * MEMORY_GB * USD_PER_GB_SECOND;
+  const told = [
+    ["Time", seconds(taken(result)), parts.join(", ")],
+    ["Cost", `$${(1000 * dollars).toFixed(2)} for 1000 such`, `on Azure Functions, ${MEMORY_GB} GB`],
+  ];
   const [model, tiles, guard] = ["Model", "Tiles", "Guard"].map(name => result.header(`X-Deblur-${name}`));
   if (model) told.push(["Model", decodeURIComponent(model)]);
   if (size) told.push(["Size", size, tiles === "1" ? "in one tile" : `in ${tiles} tiles`]);
@@ -342,5 +344,4 @@ addEventListener("drop", event => {
   document.body.classList.remove("dropping");
   add(event.dataTransfer.files);
 });
-price = await fetch("price.json").then(answer => answer.json(), () => null);
 await learn();
