@@ -9,8 +9,9 @@ import numpy as np
 from deblur.data.pairs import Pair
 from deblur.data.scenes import scene_of
 from deblur.errors import DataError
-from deblur.evaluation.statistics import Interval, bootstrap
+from deblur.evaluation.statistics import bootstrap
 from deblur.images import Pixels, Rgb8, from_rgb8, to_rgb8
+from deblur.interval import Interval
 from deblur.metrics import ms_ssim, psnr_db, scales_that_fit, ssim
 
 NOTHING_TO_GAIN_DB = 10 * math.log10(12 * 255**2)
