@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "deblur"
 
 ORDER = (
-    ("errors", "project", "addresses", "files"),
+    ("errors", "project", "addresses", "files", "interval"),
     ("jpeg_pixels", "png_chunks", "deep", "pages"),
     ("colour", "metadata", "image_kinds"),
     ("images",),

@@ -32,8 +32,9 @@ from deblur.errors import DataError, ModelError
 from deblur.evaluation.alignment import align
 from deblur.evaluation.panels import side_by_side, stacked
 from deblur.evaluation.scores import EvaluationSet
-from deblur.evaluation.statistics import Interval, bootstrap
+from deblur.evaluation.statistics import bootstrap
 from deblur.images import Photo, Rgb8, centre_crop, decode, encode
+from deblur.interval import Interval
 from deblur.metrics import psnr_db
 from deblur.models import build, parameter_count
 from deblur.synthesis.draw import BlurRanges

@@ -28,7 +28,7 @@ def test_pairs_with_their_scenes_and_a_fingerprint(pair_folder: Path, tmp_path: 
     copy = tmp_path / "copy"
     shutil.copytree(pair_folder, copy)
     assert open_report_sets([str(copy)])[0].fingerprint == found.fingerprint, "where it lies says nothing"
-    Image.new("RGB", (220, 200)).save(copy / "blur" / "china.png")
+    Image.fromarray(np.zeros_like(found.pairs[3].load()[0])).save(copy / "blur" / "china.png")
     assert open_report_sets([str(copy)])[0].fingerprint != found.fingerprint
 
 
@@ -55,6 +55,19 @@ def test_a_table_beside_photographs_tells_the_scenes(photo_folder: Path) -> None
     (photos,) = open_report_sets([f"photos:{photo_folder}"])
     assert sorted(photos.scenes) == ["in", "in", "in", "out", "out", "out"]
     assert grid_of([photos], "kernel=3")[0].scenes == photos.scenes
+
+
+def test_images_that_cannot_be_scored_are_all_named_before_any_work(pair_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(pair_folder, tmp_path / "pairs")
+    whole = (folder / "blur" / "camera.png").read_bytes()
+    (folder / "blur" / "camera.png").write_bytes(whole[: len(whole) // 2])
+    Image.new("RGB", (7, 5)).save(folder / "sharp" / "china.png")
+    for side in ("blur", "sharp"):
+        Image.new("RGB", (40, 10)).save(folder / side / "rocket.png")
+    with pytest.raises(DataError) as raised:
+        open_report_sets([str(folder)])
+    for told in ("3 of 6 images", "camera.png", "differ in size", "rocket.png: it has a side of 10 px", "Mend"):
+        assert told in str(raised.value)
 
 
 def test_what_holds_no_fixed_images_is_refused(pair_folder: Path) -> None:

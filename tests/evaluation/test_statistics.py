@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from deblur.evaluation.statistics import Interval, bootstrap
+from deblur.evaluation.statistics import bootstrap
+from deblur.interval import Interval
 
 DRAWN = 1000
 

@@ -13,7 +13,8 @@ from deblur.errors import RegistrationError
 from deblur.evaluation.card import write_card
 from deblur.evaluation.contest import Rules
 from deblur.inference import locating
-from deblur.inference.model_folder import ONNX_FILE, GainInterval, read_info
+from deblur.inference.model_folder import ONNX_FILE, read_info
+from deblur.interval import Interval
 from deblur.library import locate
 from deblur.registry import promotion, versions
 from deblur.registry.tracking import connect, experiment_id
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarnin
 
 NAME = "lighter"
 pytestmark = pytest.mark.usefixtures("trusted")
-UNSURE = GainInterval(0.1, -0.2, 0.4, 6, "scenes")
+UNSURE = Interval(0.1, -0.2, 0.4, 6, "scenes")
 
 
 @pytest.fixture

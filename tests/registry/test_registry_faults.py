@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from deblur.cli import main
 from deblur.demo import free_port
 from deblur.errors import ModelError, RegistrationError, TrackerError
 from deblur.inference.locating import bundled_model
-from deblur.inference.model_folder import GainInterval, read_info, write_info
+from deblur.inference.model_folder import read_info, write_info
+from deblur.interval import Interval
 from deblur.library import locate
 from deblur.registry import tracking, versions
 from deblur.registry.benchmarks import log_benchmark
@@ -30,7 +32,7 @@ from tests.serving.test_registry_client import Registry
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 
 
-SURE = GainInterval(1.0, 0.5, 1.5, 6, "scenes")
+SURE = Interval(1.0, 0.5, 1.5, 6, "scenes")
 
 
 @pytest.fixture
@@ -267,14 +269,14 @@ def test_what_was_registered_is_asked_for(
     [
         (SURE, ["challenger", "champion"], "tiny version 1 (challenger, champion)"),
         (
-            GainInterval(0.1, -0.2, 0.4, 6, "scenes"),
+            Interval(0.1, -0.2, 0.4, 6, "scenes"),
             ["challenger"],
-            "; not champion: its gain over the input, +0.10 dB [-0.20, +0.40], is not surely above 0",
+            "; not champion: its gain over the input, +0.10 [-0.20, +0.40] dB, is not surely above 0",
         ),
         (
-            GainInterval(0.1, None, None, 2, "images"),
+            Interval(0.1, -math.inf, math.inf, 2, "images"),
             ["challenger"],
-            ", +0.10 dB (too few images for an interval), is not surely above 0",
+            ", +0.10 [too few images] dB, is not surely above 0",
         ),
         (None, ["challenger"], "; not champion: its gain over the input has no interval"),
     ],
@@ -282,7 +284,7 @@ def test_what_was_registered_is_asked_for(
 def test_the_first_champion_needs_a_gain_that_is_sure(
     store: Path,
     record: RunRecord,
-    gain: GainInterval | None,
+    gain: Interval | None,
     aliases: list[str],
     told: str,
     capsys: pytest.CaptureFixture[str],

@@ -13,6 +13,7 @@ from PIL import Image
 from deblur.cli import main
 from deblur.data.crops import Key
 from deblur.data.photos import SharpPhoto
+from deblur.data.scenes import write_scenes
 from deblur.data.sources import hold_back, open_sources
 from deblur.errors import DataError, SettingError
 from deblur.registry.record import FINISHED
@@ -53,6 +54,16 @@ def test_it_trains_from_nothing(tmp_path: Path) -> None:
 def test_photos_alone_hold_some_of_themselves_back(tmp_path: Path, photo_folder: Path) -> None:
     result = finished(config(tmp_path, f"photos:{photo_folder}"))
     assert {score.name.split()[1] for score in result.scores.images} == {"astronaut.png"}
+
+
+def test_an_interval_is_over_the_scenes_of_the_folders_table(tmp_path: Path, pair_folder: Path) -> None:
+    """Six photographs whose names tell six scenes; the table tells five."""
+    folder = Path(shutil.copytree(pair_folder, tmp_path / "pairs"))
+    names = sorted(file.name for file in (folder / "blur").iterdir())
+    write_scenes(folder, {name: f"scene {max(number, 1)}" for number, name in enumerate(names)})
+    settings = config(tmp_path / "o", str(pair_folder), test_data=(str(folder),), val_images=6, doctor="off")
+    gain_db = data_of(settings, Progress()).validation.score(lambda pixels: pixels).gain_db
+    assert (gain_db.groups, gain_db.by) == (5, "scenes")
 
 
 def test_one_folder_of_pairs_is_enough(tmp_path: Path, pair_folder: Path) -> None:

@@ -74,10 +74,10 @@ def evaluate(
         raise SettingError("Name at least one model: a folder, models:/NAME@champion, a checkpoint, or bundled.")
     if pictures:
         check_empty(pictures)
-    sets = open_report_sets(data, scenes, cache)
-    sets = grid_of(sets, degrade) if degrade else sets
     distance = _distance(lpips)
     opened = [(text, open_named(text)) for text in models]
+    sets = open_report_sets(data, scenes, cache)
+    sets = grid_of(sets, degrade) if degrade else sets
     ways = model_ways(opened, with_unguarded=True) + ([] if no_references else reference_ways())
     draw = partial(into, pictures, ways=ways) if pictures else None
     with counted(sets) as on_done:

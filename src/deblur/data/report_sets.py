@@ -2,20 +2,23 @@
 
 import hashlib
 import itertools
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from deblur.data.pairs import FileImage, Pair, fingerprint
 from deblur.data.scenes import looked_up, read_scenes, scene_of, scenes_of
-from deblur.errors import SettingError
+from deblur.errors import DataError, PhotoError, SettingError
 from deblur.images import Rgb8, centre_crop
 from deblur.synthesis.frozen import degraded, frozen_kernel
 
 SMALLEST_PX = 11
 """What SSIM's window needs."""
+MOST_TOLD = 20
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ def open_report_sets(
 
     Raises:
         SettingError: no source, or one that holds no fixed images.
-        DataError: a source that cannot be opened, or a name that the table of scenes lacks.
+        DataError: a source that cannot be opened, images that are broken, too small, or of two sizes, all by name, or a
+            name that the table of scenes lacks.
     """
     if not sources:
         raise SettingError("data is needed: folders of pairs, or photos:FOLDER for sharp photographs.")
@@ -119,7 +123,29 @@ def open_report_sets(
     images = Counter((each.origin, pair.name) for each in long for pair in each.pairs)
     if twice := [name for (_, name), count in images.items() if count > 1]:
         raise SettingError(f"{twice[0]} and {len(twice) - 1} others are in two sets, and would count twice. Name one.")
+    _check_images(long)
     return long
+
+
+def _check_images(sets: Sequence[ReportSet]) -> None:
+    """Decode all of them now: no work of an hour shall end at a broken one. (Films were looked through already.)"""
+
+    def trouble(pair: Pair) -> str:
+        try:
+            side_px = min(pair.load()[1].shape[:2])
+        except (PhotoError, DataError) as error:
+            return str(error)
+        return f"{pair.name}: it has a side of {side_px} px, less than {SMALLEST_PX}" * (side_px < SMALLEST_PX)
+
+    pairs = [pair for each in sets if not each.films for pair in each.pairs]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets other threads run
+        bad = list(filter(None, pool.map(trouble, pairs)))
+    if bad:
+        more = f"; and {len(bad) - MOST_TOLD} more" * (len(bad) > MOST_TOLD)
+        raise DataError(
+            f"{len(bad)} of {len(pairs)} images cannot be scored: {'; '.join(bad[:MOST_TOLD])}{more}. Mend or "
+            "remove them; nothing was restored yet."
+        )
 
 
 def grid_of(sets: Sequence[ReportSet], wanted: str) -> list[ReportSet]:

@@ -335,6 +335,11 @@ def validation_pairs(
     return evenly_chosen(pairs, count)
 
 
+def scenes_by_name(sources: Sequence[Source]) -> dict[str, str]:
+    """Name -> scene of all pairs, as their folders' tables or their names tell it."""
+    return {name: scene for source in sources for name, scene in source.scenes.items()}
+
+
 def check_trains(name: SourceName) -> None:
     """Refuse what is kept for a promotion.
 

@@ -10,6 +10,7 @@ from deblur.errors import DataError
 from deblur.evaluation.summary import WEAK
 from deblur.files import whole_file
 from deblur.inference.model_folder import CARD_FILE, ModelInfo, write_info
+from deblur.interval import Interval
 
 NOT_RECORDED = "not recorded"
 RECIPE = {
@@ -96,11 +97,11 @@ def _scores(info: ModelInfo) -> Iterator[str]:
         if info.psnr_db is None or info.psnr_input_db is None:
             yield "Nobody has scored it."
             return
-        gain = info.gain_db or f"{info.psnr_db - info.psnr_input_db:+.2f} dB"
+        gain = info.gain_db or f"{info.psnr_db - info.psnr_input_db:+.2f}"
         images = "it was registered with" if info.origin else "that chose its checkpoint"
         yield (
-            f"{info.psnr_db:.2f} dB on the images {images}: {gain} over the blurry input. On images that chose nothing "
-            "it was not scored."
+            f"{info.psnr_db:.2f} dB on the images {images}: {gain} dB over the blurry input. On images that chose "
+            "nothing it was not scored."
         )
         return
     yield "Gains in PSNR over the blurry input, mean and 95 % interval, as the images come and after one global shift."
@@ -111,8 +112,8 @@ def _scores(info: ModelInfo) -> Iterator[str]:
             each["set"],
             f"{each['images']}",
             f"{each['psnr_input_db']:.2f}",
-            interval_of(each["gain_db"]),
-            interval_of(each["shifted_gain_db"]),
+            _interval(each["gain_db"]),
+            _interval(each["shifted_gain_db"]),
             f"{each['ssim_input']:.4f} -> {each['ssim']:.4f}",
             f"{each['gain_db']['groups']} {each['gain_db']['by']}",
             sets[each["set"]]["fingerprint"],
@@ -141,7 +142,7 @@ def _harms(reported: Mapping[str, Any] | None) -> Iterator[str]:
     for each in reported.get("bins", ()):
         for group in each["groups"]:
             if group["name"] == WEAK:
-                gain = interval_of(group["gain_db"])
+                gain = _interval(group["gain_db"])
                 lines.append(f"Weak blur (input of 30 dB and more, {group['images']} pairs): {gain} dB.")
     lines += [
         f"Sharp photographs ({each['set']}, {each['images']}): the output is {each['psnr_db']:.1f} dB from the "
@@ -193,17 +194,13 @@ def _limits(info: ModelInfo) -> Iterator[str]:
         least = min(groups, key=lambda group: group["gain_db"]["mean"])
         yield (
             f"* It gains least on blur of {least['name']} (as wide as such a Gaussian): "
-            f"{interval_of(least['gain_db'])} dB on {least['images']} pairs."
+            f"{_interval(least['gain_db'])} dB on {least['images']} pairs."
         )
     yield "* It invents no detail on purpose, but what it sharpens need not have been there. It is no evidence."
 
 
-def interval_of(interval: Mapping[str, Any] | None) -> str:
-    """``+0.88 [+0.40, +1.31]``; of few images there is no interval."""
-    if interval is None:
-        return "-"
-    bounds = [interval["low"], interval["high"]]
-    return f"{interval['mean']:+.2f}" + ("" if None in bounds else " [{:+.2f}, {:+.2f}]".format(*bounds))
+def _interval(values: Mapping[str, Any] | None) -> str:
+    return str(Interval.read(values)) if values else "-"
 
 
 def _section(title: str) -> Iterator[str]:

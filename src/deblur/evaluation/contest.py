@@ -12,8 +12,9 @@ from deblur.errors import DataError, SettingError
 from deblur.evaluation.evaluation import Evaluation
 from deblur.evaluation.measuring import Measured
 from deblur.evaluation.scores import NOTHING_TO_GAIN_DB
-from deblur.evaluation.statistics import GROUPS_AT_LEAST, Interval, bootstrap
+from deblur.evaluation.statistics import GROUPS_AT_LEAST, bootstrap
 from deblur.evaluation.summary import WEAK, weak_blur
+from deblur.interval import Interval
 
 MARGIN_DB, HARM_DB, SLOWER_AT_MOST = 0.05, 0.1, 1.10
 IMAGES_AT_LEAST = 20

@@ -162,9 +162,6 @@ def evaluate(
         lpips: the distance by a network, where its weights are at hand.
         on_done: told how far it is.
         on_images: gives what is told the pictures of a set, where somebody wants them.
-
-    Raises:
-        DataError: an image that cannot be read, or is too small for SSIM.
     """
     images: list[Measured] = []
     tiled: list[TiledFacts] = []

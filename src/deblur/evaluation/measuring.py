@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-from deblur.data.pairs import Pair
 from deblur.data.report_sets import ReportSet
 from deblur.errors import DataError
 from deblur.evaluation.alignment import Aligned, align
@@ -14,7 +13,7 @@ from deblur.evaluation.blur_strength import blur_sigma_px
 from deblur.evaluation.scores import NOTHING_TO_GAIN_DB
 from deblur.evaluation.ways import Way
 from deblur.images import Rgb8
-from deblur.metrics import SsimConvention, gradient_ratio, ms_ssim, psnr_db, scales_that_fit, ssim
+from deblur.metrics import SsimConvention, gradient_ratio, ms_ssim, psnr_db, ssim
 
 MOST_SHIFT_PX = 6
 Distance = Callable[[Rgb8, Rgb8], float]
@@ -104,14 +103,10 @@ def measure(
 ) -> Iterator[list[Measured]]:
     """For each image in turn, its figures in every way. Ways take turns in going first and, back and forth, behind each
     other, so that none has all the warm caches; they are timed alone, and scored side by side.
-
-    Raises:
-        DataError: an image too small for SSIM.
     """
     with ThreadPoolExecutor() as pool:
         for index, (pair, scene) in enumerate(zip(report_set.pairs, report_set.scenes, strict=True)):
             blurry, sharp = pair.load()
-            _check_size(pair, sharp)
             order = [(index + turn) % len(ways) for turn in range(len(ways))][:: -1 if index // len(ways) % 2 else 1]
             by_way = {way: ways[way].restore(blurry) for way in order}
             restored = [by_way[way] for way in range(len(ways))]
@@ -127,13 +122,6 @@ def measure(
                 Measured(report_set.name, way.name, *about, found, before, seconds)
                 for way, found, (_, seconds) in zip(ways, after, restored, strict=True)
             ]
-
-
-def _check_size(pair: Pair, sharp: Rgb8) -> None:
-    try:
-        scales_that_fit(min(sharp.shape[:2]))
-    except ValueError as error:
-        raise DataError(f"{pair.name}: {error}") from error
 
 
 def _figures(image: Rgb8, sharp: Rgb8, convention: SsimConvention, lpips: Distance | None, *, shifted: bool) -> Figures:

@@ -9,7 +9,6 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from html import escape
-from math import isfinite
 from pathlib import Path
 from string import Template
 from types import MappingProxyType
@@ -44,7 +43,7 @@ TWICE = (
     "reference loses much PSNR, though nobody would see it."
 )
 INTERVALS = (
-    "Brackets hold the true mean with 95 %. Fewer than five images are too few for that. Where they are drawn over "
+    "Brackets hold the true mean with 95 %. Fewer than five images are too few for them. Where they are drawn over "
     "images, not over scenes, they are too narrow if the images are alike."
 )
 NUMBER = re.compile(r"[-+]?[\d.]+( \[.*\])?|-?")
@@ -128,10 +127,9 @@ def result(evaluation: Evaluation) -> list[str]:
 def _gain_said(each: Summary) -> str:
     gain, shifted = each.gain_db, each.shifted_gain_db
     verb = "loses PSNR," if gain.high < 0 else "gains"
-    bounds = f"[{gain.low:+.2f}, {gain.high:+.2f}]" if isfinite(gain.low) else "(too few images for an interval)"
     unsure = ", which is not sure" * (gain.low <= 0 <= gain.high)
     after = f"; after one global shift {shifted.mean:+.2f}" if shifted else ""
-    return f"{each.way} {verb} {gain.mean:+.2f} dB {bounds} over the blurry input on {each.set}{unsure}{after}."
+    return f"{each.way} {verb} {gain} dB over the blurry input on {each.set}{unsure}{after}."
 
 
 def _verdict(verdict: Verdict) -> Iterator[str]:

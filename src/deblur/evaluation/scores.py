@@ -1,16 +1,18 @@
 """Score a restorer on whole images, beside the score of doing nothing. Needs neither torch nor a loss."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from deblur.data.pairs import Pair
 from deblur.data.scenes import scene_of
 from deblur.errors import DataError
-from deblur.evaluation.statistics import Interval, bootstrap
+from deblur.evaluation.statistics import bootstrap
 from deblur.images import Pixels, Rgb8, from_rgb8, to_rgb8
+from deblur.interval import Interval
 from deblur.metrics import ms_ssim, psnr_db, scales_that_fit, ssim
 
 NOTHING_TO_GAIN_DB = 10 * math.log10(12 * 255**2)
@@ -25,6 +27,7 @@ class Score:
     """
 
     name: str
+    scene: str
     psnr_db: float
     ssim: float
     psnr_input_db: float
@@ -71,7 +74,7 @@ class Scores:
     def gain_db(self) -> Interval:
         """Mean PSNR gain over the blurry input, with its 95 % interval by scene. Raises as :meth:`mean` does."""
         gains = [score.psnr_db - score.psnr_input_db for score in self._some]
-        return bootstrap(gains, [scene_of(score.name) for score in self._some])
+        return bootstrap(gains, [score.scene for score in self._some])
 
     @property
     def _some(self) -> list[Score]:
@@ -85,10 +88,16 @@ class Scores:
 
 
 class EvaluationSet:
-    """A fixed set of pairs; the inputs' own scores are computed once."""
+    """A fixed set of pairs; the inputs' own scores are computed once.
 
-    def __init__(self, pairs: Sequence[Pair]) -> None:
+    Args:
+        pairs: in their order.
+        scenes: name -> scene; names that it lacks tell their scenes themselves.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], scenes: Mapping[str, str] = MappingProxyType({})) -> None:
         self.pairs = list(pairs)
+        self._scenes = scenes
         self._inputs: dict[int, tuple[float, float]] = {}
 
     def score(
@@ -112,7 +121,8 @@ class EvaluationSet:
             restored = to_rgb8(output)
             psnr_input_db, ssim_input = self._input_score(index, blurry, sharp)
             figures = (psnr_db(restored, sharp), ssim(restored, sharp), psnr_input_db, ssim_input)
-            score = Score(pair.name, *figures, ms_ssim(restored, sharp) if with_ms_ssim else float("nan"))
+            scene = self._scenes.get(pair.name) or scene_of(pair.name)
+            score = Score(pair.name, scene, *figures, ms_ssim(restored, sharp) if with_ms_ssim else float("nan"))
             on_image(Scored(score, blurry, output, restored, sharp))
             scores.append(score)
         return Scores(scores)

@@ -5,7 +5,6 @@ Tibshirani 1993); where there are fewer than five of them, images are, and the i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf, sqrt
 from typing import Any
 
@@ -14,30 +13,11 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
+from deblur.interval import Interval
+
 DRAWS, SEED = 10_000, 2026
 GROUPS_AT_LEAST = 5
 """No draw goes beyond the least value: four images that gain by chance all four, once in 16, would look sure."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean and the 95 % interval that ``groups`` drawn again give it; ``by`` is what was drawn, scenes or images."""
-
-    mean: float
-    low: float
-    high: float
-    groups: int
-    by: str
-
-    @property
-    def above_zero(self) -> bool:
-        """Whether the whole interval lies above zero."""
-        return self.low > 0
-
-    def __str__(self) -> str:
-        if self.groups < GROUPS_AT_LEAST:
-            return f"{self.mean:+.2f} [too few]"
-        return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
 
 
 def bootstrap(values: Sequence[float], scenes: Sequence[str], *, by_image: bool = False) -> Interval:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from deblur.evaluation.measuring import Measured
-from deblur.evaluation.statistics import Interval, bootstrap
+from deblur.evaluation.statistics import bootstrap
+from deblur.interval import Interval
 
 WEAK_BLUR_DB = 30.0
 """Inputs of this PSNR and more: nearly sharp, and easily harmed."""

@@ -9,8 +9,8 @@ from rich.table import Column, Table
 from deblur.evaluation.contest import Verdict
 from deblur.evaluation.evaluation import Evaluation, TiledFacts
 from deblur.evaluation.measuring import Measured
-from deblur.evaluation.statistics import Interval
 from deblur.evaluation.summary import Bins, Difference, Group, Kept, Summary
+from deblur.interval import Interval
 
 NAMED = 3
 Row = list[str]
@@ -185,17 +185,13 @@ def verdict_listing(verdict: Verdict) -> Listing:
     drawn = f"all pairs, 95 % over {verdict.difference_db.groups} {verdict.difference_db.by}"
     rows = [[f"{each.name} ({each.images})", f"{each.psnr_db:+.3f}"] for each in verdict.groups]
     if verdict.slowness:
-        rows.append(["seconds, challenger over champion", f"{verdict.slowness.mean:.3f} {_bounds(verdict.slowness)}"])
+        rows.append(["seconds, challenger over champion", f"{verdict.slowness:.3f}"])
     return Listing(
         f"{verdict.challenger} against {verdict.against}, {verdict.images} pairs",
         ["", f"PSNR dB, minus that of {verdict.against}"],
-        [[[drawn, f"{verdict.difference_db.mean:+.3f} {_bounds(verdict.difference_db)}"]], rows],
+        [[[drawn, f"{verdict.difference_db:+.3f}"]], rows],
         first="bold",
     )
-
-
-def _bounds(interval: Interval) -> str:
-    return f"[{interval.low:.3f}, {interval.high:.3f}]"
 
 
 def or_dash(interval: Interval | None) -> str:

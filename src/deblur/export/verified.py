@@ -6,7 +6,6 @@ is opened again and scored as users get it; a file that scores otherwise than th
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from math import isfinite
 from pathlib import Path
 from typing import Literal
 
@@ -17,9 +16,8 @@ from deblur import project
 from deblur.data.pairs import fingerprint
 from deblur.errors import RegistrationError, SettingError
 from deblur.evaluation.scores import EvaluationSet, Scores
-from deblur.evaluation.statistics import Interval
 from deblur.export.onnx import export_model
-from deblur.inference.model_folder import GainInterval, open_model, write_info
+from deblur.inference.model_folder import open_model, write_info
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
@@ -150,14 +148,8 @@ def verify_model(
         model.info,
         psnr_db=psnr_db,
         psnr_input_db=scores.mean("psnr_input_db"),
-        gain_db=recorded(scores.gain_db),
+        gain_db=scores.gain_db,
         scored_on=fingerprint(images.pairs),
     )
     write_info(folder, info)
     return scores
-
-
-def recorded(gain: Interval) -> GainInterval:
-    """An interval as ``model.json`` has it: JSON knows no infinity."""
-    low, high = (bound if isfinite(bound) else None for bound in (gain.low, gain.high))
-    return GainInterval(gain.mean, low, high, gain.groups, gain.by)

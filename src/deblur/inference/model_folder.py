@@ -20,6 +20,7 @@ from deblur.inference.engine import Engine, Reduced, Tiles, precision_of
 from deblur.inference.engines import open_engine
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import AREA_SLACK, SizeRule, Tiling
+from deblur.interval import Interval
 
 ONNX_FILE, JSON_FILE, CARD_FILE = "model.onnx", "model.json", "CARD.md"
 FORMAT = 3
@@ -46,30 +47,6 @@ class Golden:
     def distance(self, engine: Engine) -> float:
         """Largest difference between the engine's cell means and those recorded at export."""
         return float(np.abs(golden_cell_means(engine, self.seed, self.side_px) - np.array(self.cell_means)).max())
-
-
-@dataclass(frozen=True)
-class GainInterval:
-    """Mean gain in dB over the blurry input, and its 95 % interval over ``groups`` scenes or images, as ``by`` says.
-
-    ``low`` and ``high`` are None where the images are too few to tell.
-    """
-
-    mean: float
-    low: float | None
-    high: float | None
-    groups: int
-    by: str
-
-    @property
-    def above_zero(self) -> bool:
-        """Whether the whole interval lies above zero."""
-        return self.low is not None and self.low > 0
-
-    def __str__(self) -> str:
-        if self.low is None or self.high is None:
-            return f"{self.mean:+.2f} dB (too few images for an interval)"
-        return f"{self.mean:+.2f} dB [{self.low:+.2f}, {self.high:+.2f}]"
 
 
 @dataclass(frozen=True)
@@ -122,7 +99,7 @@ class ModelInfo:
     psnr_input_db: float | None
     architecture: dict[str, Any]
     golden: Golden
-    gain_db: GainInterval | None = None
+    gain_db: Interval | None = None
     scored_on: str | None = None
     trained: dict[str, Any] | None = None
     reported: dict[str, Any] | None = None
@@ -193,7 +170,7 @@ def golden_cell_means(engine: Engine, seed: int, side_px: int) -> Tiles:
 
 def write_info(folder: Path, info: ModelInfo) -> None:
     """Write ``model.json``."""
-    write_json(folder / JSON_FILE, asdict(info))
+    write_json(folder / JSON_FILE, asdict(info) | {"gain_db": info.gain_db and info.gain_db.as_json()})
 
 
 def read_info(folder: Path) -> ModelInfo:
@@ -210,7 +187,7 @@ def read_info(folder: Path) -> ModelInfo:
         if values["format"] == 1:
             values = _from_format_1(values)
         gain = values.get("gain_db")
-        parts = {"golden": Golden(**values["golden"]), "gain_db": GainInterval(**gain) if gain else None}
+        parts = {"golden": Golden(**values["golden"]), "gain_db": Interval.read(gain) if gain else None}
         info = ModelInfo(**{**values, **parts, "format": FORMAT})
         bytes.fromhex(info.sha256)
     except FileNotFoundError as error:

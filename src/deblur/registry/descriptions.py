@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING
 
 from deblur.errors import TrackerError
-from deblur.evaluation.card import card, interval_of
+from deblur.evaluation.card import card
 from deblur.inference.model_folder import ModelInfo
+from deblur.interval import Interval
 from deblur.registry.tracking import connect, tracker_trouble
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def with_card(client: "MlflowClient", name: str, version: str, info: ModelInfo) 
     client.update_model_version(name, version, text)
     for each in (info.reported or {}).get("summaries", ()):
         key = "".join(c if c.isalnum() or c in "_-. /" else "-" for c in f"gain_db {each['set']}")
-        client.set_model_version_tag(name, version, key, interval_of(each["gain_db"]))
+        client.set_model_version_tag(name, version, key, str(Interval.read(each["gain_db"])))
     run_id = client.get_model_version(name, version).run_id
     if run_id:
         client.set_tag(run_id, "mlflow.note.content", text)

@@ -157,7 +157,7 @@ def describe_version(name: str, version: str, info: ModelInfo) -> str:
     told = f"{name} version {version} ({own})"
     if CHAMPION in aliases or _surely_gains(info):
         return told
-    gain = f", {info.gain_db}, is not surely above 0" if info.gain_db else " has no interval"
+    gain = f", {info.gain_db} dB, is not surely above 0" if info.gain_db else " has no interval"
     return f"{told}; not champion: its gain over the input{gain}"
 
 

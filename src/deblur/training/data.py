@@ -25,6 +25,7 @@ from deblur.data.sources import (
     mixture,
     open_sources,
     prepared,
+    scenes_by_name,
     validation_pairs,
 )
 from deblur.data.teaching import SavedAnswers, with_answers
@@ -137,7 +138,8 @@ def open_data(
     images = sum(source.images for source in parts.training)
     both = f"{fingerprint_of(parts.training, synthesis.ranges)}-{fingerprint(validation)}"
     split = unicode_text("; ".join(map(_split_named, parts.promotion)))
-    return Data(crops, epoch_images or images, EvaluationSet(validation), both, left_out, _datasets(parts), split)
+    images_that_validate = EvaluationSet(validation, scenes_by_name(parts.validation))
+    return Data(crops, epoch_images or images, images_that_validate, both, left_out, _datasets(parts), split)
 
 
 def _datasets(parts: Parts) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from deblur import project
 from deblur.data.batches import first_crops
 from deblur.data.pairs import fingerprint
-from deblur.data.sources import Source, hold_back, mixture, open_sources, prepared, validation_pairs
+from deblur.data.sources import Source, hold_back, mixture, open_sources, prepared, scenes_by_name, validation_pairs
 from deblur.errors import DataError, PhotoError, SettingError
 from deblur.evaluation.scores import EvaluationSet, Scores
 from deblur.export.verified import Exported, Freeze, export_verified, verify_model
@@ -64,7 +64,7 @@ def export_weights(
     return export_verified(
         network,
         folder,
-        EvaluationSet(validation_pairs(sources, None, made.blur.strength, made.ranges)),
+        _validation_set(made, sources, None),
         read_info(source).tiling if is_model else made.network.tiling(network),
         name=name,
         half=half,
@@ -96,7 +96,7 @@ def register_checkpoint(
     check_name(name)
     state = load_checkpoint(checkpoint)
     made, network = TrainSettings.recorded(state.get("settings", {})), network_of(state)
-    images = EvaluationSet(_validation_pairs(made, test_data, val_images))
+    images = _validation(made, test_data, val_images)
     tags = {
         DATA: fingerprint(images.pairs),
         **project.git_tags(),
@@ -160,7 +160,7 @@ def register_folder(
         )
     if not test_data:
         raise SettingError("test_data is needed: pairs to score the model on.")
-    images = EvaluationSet(_validation_pairs(TrainSettings(), test_data, val_images))
+    images = _validation(TrainSettings(), test_data, val_images)
     tags = {DATA: fingerprint(images.pairs), **project.git_tags(), "registered_from": info.origin["file"]}
     place = folder.resolve()
     settings = {"imported": info.origin["file"], "licence": info.licence, **info.architecture}
@@ -189,7 +189,7 @@ def _registered(
     return register_record(record, name, shipping.run_id, unshipped, on_line)
 
 
-def _validation_pairs(made: TrainSettings, test_data: Sequence[str], val_images: int | None) -> list[Any]:
+def _validation(made: TrainSettings, test_data: Sequence[str], val_images: int | None) -> EvaluationSet:
     """Those that were named, else those of the training."""
     named = test_data or made.run.test_data or made.run.train_data
     if not named:
@@ -197,8 +197,12 @@ def _validation_pairs(made: TrainSettings, test_data: Sequence[str], val_images:
     sources = open_sources(named, made.reading)
     if not (test_data or made.run.test_data):
         sources = hold_back(sources).validation
-    count = val_images or (None if test_data else made.data.val_images)
-    return validation_pairs(sources, count, made.blur.strength, made.ranges)
+    return _validation_set(made, sources, val_images or (None if test_data else made.data.val_images))
+
+
+def _validation_set(made: TrainSettings, sources: Sequence[Source], count: int | None) -> EvaluationSet:
+    pairs = validation_pairs(sources, count, made.blur.strength, made.ranges)
+    return EvaluationSet(pairs, scenes_by_name(sources))
 
 
 def _freezing(
