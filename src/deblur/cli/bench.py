@@ -147,9 +147,4 @@ def data(
     return 0
 
 
-BENCHES: dict[str, Callable[..., int]] = {
-    "train": train,
-    "infer": infer,
-    "tiles": tiles,
-    "data": data,
-}
+BENCHES: dict[str, Callable[..., int]] = {"train": train, "infer": infer, "tiles": tiles, "data": data}

@@ -8,7 +8,6 @@ import tyro
 from deblur.cli.console import say
 from deblur.errors import DataError
 from deblur.files import pasteable
-from deblur.inference.locating import BUNDLED, bundled_folder
 
 
 def card(model: tyro.conf.Positional[str], evaluation: Path | None = None) -> int:
@@ -27,7 +26,7 @@ def card(model: tyro.conf.Positional[str], evaluation: Path | None = None) -> in
     from deblur.inference.model_folder import whole_info
     from deblur.library import locate
 
-    folder = bundled_folder() if model == BUNDLED else locate(model)
+    folder = locate(model)
     info = whole_info(folder)
     if evaluation:
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from deblur.cli.console import console, say
-from deblur.cli.named import open_named
+from deblur.cli.opening import open_named
 from deblur.cli.outputs import check_new, check_outputs
 from deblur.errors import SettingError
 from deblur.files import pasteable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from deblur.cli.console import counted, say, show
-from deblur.cli.named import open_named
+from deblur.cli.opening import open_named
 from deblur.cli.outputs import check_outputs
 from deblur.errors import SettingError
 

@@ -1,6 +1,8 @@
-"""Which model a verb opens, and what runs it: options that restore and serve share."""
+"""Which model a verb opens, as a person names it, and what runs it."""
 
+import re
 import shlex
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,12 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from deblur.errors import SettingError
+from deblur.inference.locating import bundled_model
 
 if TYPE_CHECKING:
     from deblur.inference.model_folder import Model, ModelInfo, OpenEngine
     from deblur.inference.tiling import Tiling
 
 Engine = Literal["auto", "openvino", "onnxruntime", "torch"]
+CHECKPOINT = ".pth"
+NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*)=(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,8 @@ class Opening(Running):
     """Which model restores, and how it runs."""
 
     model: str | None = None
-    """A model folder or models:/NAME@champion; by default DEBLUR_MODEL, else the registry's champion if it has beaten
-    the bundled model (deblur promote), else the bundled model."""
+    """A model folder, models:/NAME@champion or bundled; by default DEBLUR_MODEL, else the registry's champion if it has
+    beaten the bundled model (deblur promote), else the bundled model."""
 
 
 Opened = Annotated[Opening, tyro.conf.arg(name="")]
@@ -75,8 +80,6 @@ class Chosen:
 
     def line(self, folder: Path, info: "ModelInfo") -> str | None:
         """What restores, and how to choose another; None where somebody chose."""
-        from deblur.inference.locating import bundled_model
-
         if self._named:
             return None
         bundled = ", the bundled model" if folder == bundled_model() else ""
@@ -124,3 +127,34 @@ def _engine_opener(opening: Running) -> "OpenEngine":
     return lambda onnx_file: TorchEngine(
         network_from(onnx_file.parent), pick_device(device), opening.precision, opening.threads
     )
+
+
+def open_named(text: str | None) -> "Model":
+    """Open ``bundled``, a model folder, ``models:/NAME@ALIAS``, or a checkpoint, which is exported first.
+
+    None is what restores where nobody names a model.
+
+    Raises:
+        ModelError: it cannot be found or opened.
+    """
+    from deblur.library import open_model
+
+    file = Path(text or "")
+    if file.suffix != CHECKPOINT or not file.is_file():
+        return open_model(text)
+    from deblur.training.existing import export_weights
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        export_weights(file, Path(scratch), file.stem)
+        return open_model(scratch)
+
+
+def by_name(models: tuple[str, ...]) -> dict[str, str | None]:
+    """``a=FOLDER`` -> what is served as ``a``; a single model needs no name."""
+    if not models:
+        return {"": None}
+    named = [(found[1], found[2]) if (found := NAMED.fullmatch(each)) else ("", each) for each in models]
+    by_name: dict[str, str | None] = dict(named)
+    if len(by_name) < len(models) or (len(models) > 1 and "" in by_name):
+        raise SettingError(f"--model is {' '.join(models)}; give each of several a name of its own: a=FOLDER b=FOLDER.")
+    return by_name

@@ -21,12 +21,11 @@ def package(
         engine: What runs the network there; openvino is faster on x86-64, onnxruntime runs everywhere.
     """
     from deblur import project
-    from deblur.cli.named import by_name
-    from deblur.inference.locating import BUNDLED, bundled_folder
+    from deblur.cli.opening import by_name
     from deblur.library import locate
     from deblur.staging import stage
 
-    models = {name: bundled_folder() if where == BUNDLED else locate(where) for name, where in by_name(model).items()}
+    models = {name: locate(where) for name, where in by_name(model).items()}
     staged = stage(project.root(), models, out, engine)
     say(f"{staged.modules} modules and what goes with them, {staged.code_bytes / 1e6:.1f} MB")
     say(f"{', '.join(info.label for info in staged.models)}, {staged.model_bytes / 1e6:.1f} MB")

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from deblur.cli.console import complain, say
-from deblur.cli.named import by_name
-from deblur.cli.opening import Chosen, Ran, Running, opener
+from deblur.cli.opening import Chosen, Ran, Running, by_name, opener
 from deblur.errors import SettingError
 
 if TYPE_CHECKING:

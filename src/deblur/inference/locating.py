@@ -46,7 +46,7 @@ def locate_model(
     ``wanted`` must be had. Where a registry fails to give another one, the next is taken, and the log says so.
 
     Args:
-        wanted: a model folder or ``models:/NAME@ALIAS``.
+        wanted: a model folder, ``models:/NAME@ALIAS`` or ``bundled``.
         fetch: makes a local folder of a ``models:/`` URI.
         fallback: a model folder or URI, or None: the champion that has beaten the bundled model, or what was deployed
             with an app.
@@ -78,6 +78,8 @@ def locate_model(
 
 
 def _folder(chosen: str, fetch: FetchModel) -> Path:
+    if chosen == BUNDLED:
+        return bundled_folder()
     return fetch(chosen) if chosen.startswith("models:/") else Path(chosen)
 
 
