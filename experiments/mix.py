@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 import tyro
 
-from deblur import project
 from deblur.errors import SettingError
 from deblur.export.onnx import export_model
 from deblur.inference.model_folder import read_info
@@ -30,8 +29,7 @@ def main(folder: tyro.conf.Positional[Path], other: Path, share: float, out: Pat
         raise SettingError(f"{folder} and {other} must be of one network, and the share (here {share}) 0 to 1.")
     weights = second.state_dict()
     network.load_state_dict({key: torch.lerp(own, weights[key], share) for key, own in network.state_dict().items()})
-    commit, _ = project.git_state()
-    export_model(network, out, name=name, tiling=read_info(folder).tiling, git_commit=commit, half=True)
+    export_model(network, out, name=name, tiling=read_info(folder).tiling, half=True)
 
 
 if __name__ == "__main__":

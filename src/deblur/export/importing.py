@@ -1,24 +1,26 @@
 """A model folder of a restoration network that others trained: what it wants is found out and written into the file."""
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from deblur import project
 from deblur.errors import ModelError, SettingError
-from deblur.export.convention import Convention, Order, Range, find_convention, photographs
-from deblur.export.foreign import Foreign, open_foreign
-from deblur.export.onnx import GOLDEN_SIDE_PX, golden_of, make_folder
-from deblur.export.precision import write_for_engines
+from deblur.export.convention import SAME_DB, Convention, Order, Range, find_convention, photographs, psnr_db
+from deblur.export.foreign import Foreign
+from deblur.export.onnx import GOLDEN_SIDE_PX, describe, golden_of, make_folder, write_onnx
 from deblur.export.probing import find_reach, find_stride
 from deblur.export.reading import Layout, read_foreign
-from deblur.export.wrapping import wrap
+from deblur.export.wrapping import note, wrap
 from deblur.files import sha256_of
-from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, ModelInfo, write_info
+from deblur.inference.engine import Tiles
+from deblur.inference.model_folder import GOLDEN_TOLERANCE_BF16, ONNX_FILE, Golden, ModelInfo
 from deblur.inference.onnx_runtime import OnnxEngine
+from deblur.inference.openvino import PRECISION, OpenVinoEngine
 from deblur.inference.tiling import SizeRule, Tiling
 
 IMPORTED = "imported"
@@ -67,7 +69,7 @@ def import_model(
     if file.resolve() == (folder / ONNX_FILE).resolve():
         raise SettingError(f"{file} would be replaced by what is made from it. Choose another folder.")
     model = read_foreign(file)
-    network = open_foreign(model, known.layout, known.output)
+    network = Foreign(model, known.layout, known.output)
     on_line(f"layout {network.layout}; sides: {network.rule}")
     tried_px = network.rule.max_side_px or network.rule.fit(TRIED_PX)
     convention, kept_db = find_convention(network, list(network.images), tried_px, known.range, known.order)
@@ -82,38 +84,21 @@ def import_model(
     golden = golden_of(engine, tiling.rule.fit(GOLDEN_SIDE_PX))
     golden = replace(golden, tolerance=golden.tolerance * max(1.0, float(np.abs(golden.cell_means).max())))
     make_folder(folder)
-    (folder / JSON_FILE).unlink(missing_ok=True)  # what it says is true of the old file only
-    on_line(write_for_engines(wrapped, folder / ONNX_FILE, golden, photographs(tried_px)[0][:1]))
-    commit, _ = project.git_state()
-    info = ModelInfo(
-        name=name,
+    on_line(_write_for_engines(wrapped, folder, golden, photographs(tried_px)[0][:1]))
+    architecture = {"layout": network.layout, "range": convention.range, "order": convention.order}
+    return describe(
+        folder,
+        name,
+        tiling,
+        golden,
         run_id=None,
-        git_commit=commit,
-        sha256=sha256_of(folder / ONNX_FILE),
-        precision="f32",
-        multiple_of=tiling.rule.multiple_of,
-        min_side_px=tiling.rule.min_side_px,
-        max_side_px=tiling.rule.max_side_px,
         reach_px=reach_px,
         halo_px=tiling.halo_px,
         statistics=reach_px is None,
-        tile_px=tiling.tile_px,
-        overlap_px=tiling.overlap_px,
-        psnr_db=None,
-        psnr_input_db=None,
-        architecture={
-            "name": IMPORTED,
-            "layout": network.layout,
-            "range": convention.range,
-            "order": convention.order,
-            "output": convention.output,
-        },
-        golden=golden,
+        architecture={"name": IMPORTED, **architecture, "output": convention.output},
         licence=licence.strip(),
         origin={"file": file.name, "sha256": sha256_of(file)},
     )
-    write_info(folder, info)
-    return info
 
 
 def _check_parity(engine: OnnxEngine, network: Foreign, convention: Convention, side_px: int) -> None:
@@ -142,3 +127,35 @@ def _told(reach_px: int | None, tiling: Tiling) -> str:
         return "reach: to the end of the tile (statistics over it, or attention), or too far to tell: tiles are blended"
     exact = tiling.halo_px == reach_px
     return f"reach: {reach_px} px; tiles {'change nothing' if exact else 'are blended'}"
+
+
+def _write_for_engines(model: Any, folder: Path, golden: Golden, blurry: Tiles) -> str:
+    """Write a ``ModelProto``, with a word in its metadata where it must be computed in float32; returns what was found.
+
+    bf16 is allowed where a processor that has it stays within the golden input's tolerance and, on a photograph
+    ``(1, 3, h, w)``, within one level of 255. Nobody's word is no permission.
+    """
+    allowed, why = _bf16(write_onnx(folder, model), golden, blurry)
+    if not allowed:
+        note(model, PRECISION, "f32")
+        write_onnx(folder, model)
+    return f"precision: {'bf16 or f32' if allowed else 'f32 only'} ({why})"
+
+
+def _bf16(onnx: Path, golden: Golden, blurry: Tiles) -> tuple[bool, str]:
+    if importlib.util.find_spec("openvino") is None:
+        return False, "OpenVINO is not here to try bf16"
+    try:
+        engine = OpenVinoEngine(onnx, "f32")
+        distance, expected = golden.distance(engine), engine(blurry)
+    except Exception as error:  # OpenVINO raises RuntimeError and others
+        raise ModelError(f"OpenVINO cannot run the network: {str(error).splitlines()[0][:300]}") from error
+    if not distance <= golden.tolerance:
+        raise ModelError(f"OpenVINO computes something else than ONNX Runtime (golden input off by {distance:.2g}).")
+    try:
+        half = OpenVinoEngine(onnx, "bf16")
+    except SettingError:
+        return False, "this processor has no bf16 to try"
+    distance, apart_db = golden.distance(half), float(psnr_db(half(blurry), expected).min())
+    allowed = distance <= max(golden.tolerance, GOLDEN_TOLERANCE_BF16) and apart_db >= SAME_DB
+    return allowed, f"in bf16 the golden input is off by {distance:.1g}, a photograph by {apart_db:.0f} dB"

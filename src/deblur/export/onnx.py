@@ -7,19 +7,13 @@ from typing import Any
 
 import torch
 
+from deblur import project
 from deblur.errors import SettingError
 from deblur.export.group_norm import channelwise
 from deblur.export.half import halve_weights
 from deblur.files import sha256_of, whole_file
 from deblur.inference.engine import Engine
-from deblur.inference.model_folder import (
-    JSON_FILE,
-    ONNX_FILE,
-    Golden,
-    ModelInfo,
-    golden_cell_means,
-    write_info,
-)
+from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, Golden, ModelInfo, golden_cell_means, write_info
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.tiling import Tiling
 from deblur.models.network import Network
@@ -29,48 +23,28 @@ OPSET = 20
 
 
 def export_model(
-    model: Network,
-    folder: Path,
-    *,
-    name: str,
-    tiling: Tiling,
-    git_commit: str | None = None,
-    run_id: str | None = None,
-    half: bool = False,
+    model: Network, folder: Path, *, name: str, tiling: Tiling, run_id: str | None = None, half: bool = False
 ) -> ModelInfo:
     """Write ``model`` into ``folder``, with batch, height and width left open; returns what ``model.json`` says.
 
     ``half`` keeps the weights in float16; what is computed with them stays float32.
     """
     make_folder(folder)
-    onnx = folder / ONNX_FILE
     traced = _traced(model.eval().cpu())
     if half:
         halve_weights(traced, model.state_dict().keys())
-    (folder / JSON_FILE).unlink(missing_ok=True)  # what it says is true of the old file only
-    with whole_file(onnx) as stream:
-        stream.write(traced.SerializeToString())
-    info = ModelInfo(
-        name=name,
+    return describe(
+        folder,
+        name,
+        tiling,
+        golden_of(OnnxEngine(write_onnx(folder, traced)), GOLDEN_SIDE_PX),
         run_id=run_id,
-        git_commit=git_commit,
-        sha256=sha256_of(onnx),
-        precision="f32",
-        multiple_of=model.size_rule.multiple_of,
-        min_side_px=model.size_rule.min_side_px,
         reach_px=model.reach_px,
         halo_px=model.halo_px,
         statistics=model.has_statistics,
-        tile_px=tiling.tile_px,
-        overlap_px=tiling.overlap_px,
-        psnr_db=None,
-        psnr_input_db=None,
         architecture=model.architecture,
         bytes_per_px=model.bytes_per_px,
-        golden=golden_of(OnnxEngine(onnx), GOLDEN_SIDE_PX),
     )
-    write_info(folder, info)
-    return info
 
 
 def make_folder(folder: Path) -> None:
@@ -83,6 +57,35 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingError(f"{folder} cannot hold a model ({error.strerror}). Choose another folder.") from error
+
+
+def write_onnx(folder: Path, model: Any) -> Path:
+    """Write a ``ModelProto`` as ``model.onnx``; an earlier ``model.json``, which is true of the old file only, goes."""
+    (folder / JSON_FILE).unlink(missing_ok=True)
+    with whole_file(folder / ONNX_FILE) as stream:
+        stream.write(model.SerializeToString())
+    return folder / ONNX_FILE
+
+
+def describe(folder: Path, name: str, tiling: Tiling, golden: Golden, **more: Any) -> ModelInfo:
+    """Write ``model.json`` beside a ``model.onnx`` that nobody has verified yet; ``more`` are fields of it."""
+    info = ModelInfo(
+        name=name,
+        git_commit=project.git_state()[0],
+        sha256=sha256_of(folder / ONNX_FILE),
+        precision="f32",
+        multiple_of=tiling.rule.multiple_of,
+        min_side_px=tiling.rule.min_side_px,
+        max_side_px=tiling.rule.max_side_px,
+        tile_px=tiling.tile_px,
+        overlap_px=tiling.overlap_px,
+        psnr_db=None,
+        psnr_input_db=None,
+        golden=golden,
+        **more,
+    )
+    write_info(folder, info)
+    return info
 
 
 def golden_of(engine: Engine, side_px: int) -> Golden:

@@ -12,7 +12,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from deblur import project
 from deblur.data.pairs import fingerprint
 from deblur.errors import RegistrationError, SettingError
 from deblur.evaluation.scores import EvaluationSet, Scores
@@ -99,8 +98,7 @@ def export_verified(
         psnr_db = scores.mean("psnr_db")
     if frozen and psnr_db is not None:
         network, psnr_db = _better(network, psnr_db, frozen, scored, on_line)
-    commit, _ = project.git_state()
-    export_model(network, folder, name=name, tiling=tiling, git_commit=commit, run_id=run_id, half=half)
+    export_model(network, folder, name=name, tiling=tiling, run_id=run_id, half=half)
     if psnr_db is None:
         return Exported(network)
     return Exported(network, verify_model(folder, images, psnr_db, check), scores)

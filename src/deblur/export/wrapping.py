@@ -1,7 +1,7 @@
 """A network of others between a few nodes of ONNX: the file takes and gives pixels, so no engine needs to know."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ class _Chain:
 
     end: str
     taken: set[str]
-    nodes: list[Any]
-    weights: list[Any]
+    nodes: list[Any] = field(default_factory=list)
+    weights: list[Any] = field(default_factory=list)
 
     def add(self, kind: str, constant: Any = None, **attributes: Any) -> None:
         from onnx import helper, numpy_helper
@@ -56,18 +56,19 @@ def wrap(model: Any, convention: Convention, layouts: tuple[Layout, Layout], *, 
     wrapped.CopyFrom(model)
     graph, given = wrapped.graph, input_of(model)
     taken = set(_names(graph))
-    enter = _Chain(fresh(INPUT, taken), taken, [], [])
+    enter = _Chain(fresh(INPUT, taken), taken)
+    leave = _Chain(convention.output, taken)
     first = enter.end
     scale, offset = SCALE_AND_OFFSET[convention.range]
+    turned = np.array([2, 1, 0])
     if convention.order == "bgr":
-        enter.add("Gather", np.array([2, 1, 0]), axis=1)
+        enter.add("Gather", turned, axis=1)
     if scale != 1:
         enter.add("Mul", np.float32(scale))
     if offset:
         enter.add("Add", np.float32(offset))
     if layouts[0] == "nhwc":
         enter.add("Transpose", perm=TO_NHWC)
-    leave = _Chain(convention.output, taken, [], [])
     if layouts[1] == "nhwc":
         leave.add("Transpose", perm=TO_NCHW)
     if offset:
@@ -75,7 +76,7 @@ def wrap(model: Any, convention: Convention, layouts: tuple[Layout, Layout], *, 
     if scale != 1:
         leave.add("Mul", np.float32(1 / scale))
     if convention.order == "bgr":
-        leave.add("Gather", np.array([2, 1, 0]), axis=1)
+        leave.add("Gather", turned, axis=1)
     last = fresh(OUTPUT, taken)
     join = [
         helper.make_node("Identity", [enter.end], [given.name], name=fresh("enter", taken)),
