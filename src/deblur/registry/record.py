@@ -98,32 +98,23 @@ class RunRecord:
     @property
     def unshipped(self) -> str:
         """What the tracker lacks, for people."""
-        path, lines = self.folder / SHIPPED_FILE, len(self.epochs)
-        shipped = 0
+        lines, shipped = len(self.epochs), 0
         with suppress(OSError, ValueError, KeyError):
-            shipped = json.loads(path.read_text(encoding="utf-8"))["epochs"]
+            shipped = json.loads((self.folder / SHIPPED_FILE).read_text(encoding="utf-8"))["epochs"]
         return f"{lines - shipped} of {lines} lines of metrics"
 
     @property
-    def train_seconds(self) -> float | None:
-        """What training and validation took so far; None where a version that did not count it trained, too."""
-        return self._newest("train_seconds")
-
-    @property
-    def train_energy_kj(self) -> float | None:
-        """Energy of that time, kJ; None where the machine does not tell."""
-        return self._newest("train_energy_kj")
-
-    @property
     def facts(self) -> dict[str, Any]:
-        """What a model card tells of the run: settings, where it ran, datasets, seconds and energy."""
+        """What a model card tells of the run: settings, where it ran, datasets, and what training and validation took,
+        seconds and kJ; None where an earlier version did not count it, or the machine does not tell."""
         run = self.run
+        trained = [line["metrics"] for line in self.epochs if "seconds" in line["metrics"]] or [{}]
         return {
             "settings": {key: value for key, value in run["settings"].items() if value not in (None, "", [])},
             "tags": run["tags"],
             "datasets": run.get("datasets", []),
-            "seconds": self.train_seconds,
-            "energy_kj": self.train_energy_kj,
+            "seconds": trained[-1].get("train_seconds"),
+            "energy_kj": trained[-1].get("train_energy_kj"),
         }
 
     def panels(self) -> list[tuple[str, int, Path]]:
@@ -185,18 +176,12 @@ class RunRecord:
         write_json(self.folder / RUN_FILE, values)
 
     def _set_aside(self) -> None:
-        """Move what an earlier run left, and checkpoints that somebody put here, out of the way."""
-        patterns = (
-            *OWN_FILES,
-            *STATE_FILES,
-            RUN_FILE,
-        )  # run.json last: after a kill the rest follows to the same place
-        self.move_aside([path for pattern in patterns for path in self.folder.glob(pattern)])
+        """Move what an earlier run left, and checkpoints that somebody put here, out of the way.
 
-    def _newest(self, metric: str) -> float | None:
-        """After the newest epoch that trained."""
-        trained = [line["metrics"] for line in self.epochs if "seconds" in line["metrics"]]
-        return trained[-1].get(metric) if trained else None
+        ``run.json`` comes last: after a kill the rest follows to the same place.
+        """
+        patterns = (*OWN_FILES, *STATE_FILES, RUN_FILE)
+        self.move_aside([path for pattern in patterns for path in self.folder.glob(pattern)])
 
     def move_aside(self, paths: Iterable[Path]) -> None:
         """Move files into ``earlier/STARTED`` inside the folder; nothing is deleted."""
