@@ -1,7 +1,7 @@
 """The model card: what a model is, what it was made from, what it does and what it harms. Written from what is recorded
 in ``model.json``, nothing by hand (Mitchell et al., "Model Cards for Model Reporting", 2019)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,46 +67,41 @@ def write_card(folder: Path, info: ModelInfo) -> Path:
 
 def card(info: ModelInfo) -> str:
     """Markdown."""
-    return "\n".join(_lines(info)).rstrip() + "\n"
-
-
-def _lines(info: ModelInfo) -> Iterator[str]:
     network = ", ".join(f"{key} {value}" for key, value in info.architecture.items() if key != "name")
-    yield f"# {info.label}"
-    yield ""
-    yield (
+    made = (
         f"Restores blurred photographs. {info.architecture['name']} ({network}), `model.onnx` sha256 "
         f"`{info.sha256[:16]}`, computed in {info.precision}."
     )
     if info.origin:
-        yield (
-            f"Trained by others and imported from {info.origin['file']}, sha256 `{info.origin['sha256'][:16]}`. "
+        made += (
+            f"\nTrained by others and imported from {info.origin['file']}, sha256 `{info.origin['sha256'][:16]}`. "
             f"Licence: {info.licence or NOT_RECORDED}."
         )
-    yield from _scores(info)
-    yield from _harms(info.reported)
-    yield from _data(info.trained or {})
-    yield from _recipe(info)
-    yield from _limits(info)
+    trained = info.trained or {}
+    sections = {
+        "Scores": _scores(info, info.reported) if info.reported else _score(info),
+        "Known harms": _bullets(_harms(info.reported)),
+        "Data": _data(trained.get("datasets", ())),
+        "Recipe": _recipe(info, trained),
+        "Limits": _bullets(_limits(info)),
+    }
+    return "\n\n".join([f"# {info.label}", made, *(f"## {title}\n\n{text}" for title, text in sections.items())]) + "\n"
 
 
-def _scores(info: ModelInfo) -> Iterator[str]:
-    yield from _section("Scores")
-    reported = info.reported
-    if not reported:
-        if info.psnr_db is None or info.psnr_input_db is None:
-            yield "Nobody has scored it."
-            return
-        gain = info.gain_db or f"{info.psnr_db - info.psnr_input_db:+.2f}"
-        images = "it was registered with" if info.origin else "that chose its checkpoint"
-        yield (
-            f"{info.psnr_db:.2f} dB on the images {images}: {gain} dB over the blurry input. On images that chose "
-            "nothing it was not scored."
-        )
-        return
-    yield "Gains in PSNR over the blurry input, mean and 95 % interval, as the images come and after one global shift."
-    yield ""
-    sets = {each["name"]: each for each in reported["sets"]}
+def _score(info: ModelInfo) -> str:
+    """Where no evaluation was reported: what chose or registered it."""
+    if info.psnr_db is None or info.psnr_input_db is None:
+        return "Nobody has scored it."
+    gain = info.gain_db or f"{info.psnr_db - info.psnr_input_db:+.2f}"
+    images = "it was registered with" if info.origin else "that chose its checkpoint"
+    return (
+        f"{info.psnr_db:.2f} dB on the images {images}: {gain} dB over the blurry input. On images that chose nothing "
+        "it was not scored."
+    )
+
+
+def _scores(info: ModelInfo, reported: Mapping[str, Any]) -> str:
+    fingerprints = {each["name"]: each["fingerprint"] for each in reported["sets"]}
     rows = [
         [
             each["set"],
@@ -116,62 +111,56 @@ def _scores(info: ModelInfo) -> Iterator[str]:
             _interval(each["shifted_gain_db"]),
             f"{each['ssim_input']:.4f} -> {each['ssim']:.4f}",
             f"{each['gain_db']['groups']} {each['gain_db']['by']}",
-            sets[each["set"]]["fingerprint"],
+            fingerprints[each["set"]],
         ]
         for each in reported["summaries"]
     ]
-    yield from _table(["set", "pairs", "input dB", "gain dB", "after one shift", "SSIM", "over", "fingerprint"], rows)
-    yield ""
+    heads = ["set", "pairs", "input dB", "gain dB", "after one shift", "SSIM", "over", "fingerprint"]
     machine = reported["machine"]
     paces = sorted({f"{each['seconds_per_megapixel']:.2f}" for each in reported["summaries"]}, key=float)
-    ends = dict.fromkeys([*paces[:1], *paces[-1:]])
-    pace = f": {' to '.join(ends)} s a megapixel" if ends else ""
-    yield f"SSIM: {reported['ssim']}. Measured on {machine['processor']}, {machine['cores']} cores{pace}."
+    pace = f": {' to '.join(dict.fromkeys([paces[0], paces[-1]]))} s a megapixel" if paces else ""
+    said = "Gains in PSNR over the blurry input, mean and 95 % interval, as the images come and after one global shift."
+    measured = f"SSIM: {reported['ssim']}. Measured on {machine['processor']}, {machine['cores']} cores{pace}."
+    return f"{said}\n\n{_table(heads, rows)}\n\n{measured}"
 
 
-def _harms(reported: Mapping[str, Any] | None) -> Iterator[str]:
-    yield from _section("Known harms")
+def _harms(reported: Mapping[str, Any] | None) -> list[str]:
     if reported is None:
-        yield "* Nobody has looked for any."
-        return
+        return ["Nobody has looked for any."]
     lines = [
         f"{each['set']}: the worst of {each['images']} pairs loses {-each['least_gain_db']:.2f} dB."
         for each in reported.get("summaries", ())
         if each["least_gain_db"] < 0
     ]
-    for each in reported.get("bins", ()):
-        for group in each["groups"]:
-            if group["name"] == WEAK:
-                gain = _interval(group["gain_db"])
-                lines.append(f"Weak blur (input of 30 dB and more, {group['images']} pairs): {gain} dB.")
+    lines += [
+        f"Weak blur (input of 30 dB and more, {group['images']} pairs): {_interval(group['gain_db'])} dB."
+        for each in reported.get("bins", ())
+        for group in each["groups"]
+        if group["name"] == WEAK
+    ]
     lines += [
         f"Sharp photographs ({each['set']}, {each['images']}): the output is {each['psnr_db']:.1f} dB from the "
         f"photograph on average, {each['least_psnr_db']:.1f} dB at worst ({each['least']})."
         for each in reported.get("sharp_photographs", ())
     ]
-    yield from (f"* {line}" for line in lines or ["None was found on these sets."])
+    return lines or ["None was found on these sets."]
 
 
-def _data(trained: Mapping[str, Any]) -> Iterator[str]:
-    yield from _section("Data")
-    datasets = trained.get("datasets", ())
+def _data(datasets: Sequence[Mapping[str, Any]]) -> str:
     if not datasets:
-        yield f"{NOT_RECORDED.capitalize()}."
-        return
+        return f"{NOT_RECORDED.capitalize()}."
     rows = [[each["context"], each["name"], f"{each['images']}", each["licence"], each["digest"]] for each in datasets]
-    yield from _table(["for", "name", "images", "licence", "digest"], rows)
+    return _table(["for", "name", "images", "licence", "digest"], rows)
 
 
-def _recipe(info: ModelInfo) -> Iterator[str]:
-    yield from _section("Recipe")
-    trained = info.trained or {}
+def _recipe(info: ModelInfo, trained: Mapping[str, Any]) -> str:
     settings = trained.get("settings", {})
     rows = [[name, _told(settings[key])] for key, name in RECIPE.items() if settings.get(key) not in (None, "", [])]
     seconds, energy_kj = trained.get("seconds"), trained.get("energy_kj")
     rows.append(["time", f"{seconds:,.0f} s" if seconds else NOT_RECORDED])
     rows.append(["energy", f"{energy_kj:,.0f} kJ" if energy_kj else NOT_RECORDED])
     rows.append(["commit", info.git_commit or NOT_RECORDED])
-    yield from _table(["", ""], rows)
+    return _table(["", ""], rows)
 
 
 def _told(value: Any) -> str:
@@ -179,36 +168,26 @@ def _told(value: Any) -> str:
 
 
 def _limits(info: ModelInfo) -> Iterator[str]:
-    yield from _section("Limits")
     reach = "lies in its tile" if info.reach_px is None else f"lies up to {info.reach_px} px away"
-    yield f"* A pixel of the result depends on what {reach}. Blur wider than that cannot be undone."
+    yield f"A pixel of the result depends on what {reach}. Blur wider than that cannot be undone."
     if info.statistics:
-        yield f"* It computes statistics over the tile, so tiles of other than {info.tile_px} px change colours."
-    groups = [
-        group
-        for each in (info.reported or {}).get("bins", ())
-        if each["by"] == "blur strength"
-        for group in each["groups"]
-    ]
-    if groups:
+        yield f"It computes statistics over the tile, so tiles of other than {info.tile_px} px change colours."
+    bins = (info.reported or {}).get("bins", ())
+    if groups := [group for each in bins if each["by"] == "blur strength" for group in each["groups"]]:
         least = min(groups, key=lambda group: group["gain_db"]["mean"])
-        yield (
-            f"* It gains least on blur of {least['name']} (as wide as such a Gaussian): "
-            f"{_interval(least['gain_db'])} dB on {least['images']} pairs."
-        )
-    yield "* It invents no detail on purpose, but what it sharpens need not have been there. It is no evidence."
+        gain = f"{_interval(least['gain_db'])} dB on {least['images']} pairs"
+        yield f"It gains least on blur of {least['name']} (as wide as such a Gaussian): {gain}."
+    yield "It invents no detail on purpose, but what it sharpens need not have been there. It is no evidence."
 
 
 def _interval(values: Mapping[str, Any] | None) -> str:
     return str(Interval.read(values)) if values else "-"
 
 
-def _section(title: str) -> Iterator[str]:
-    yield from ("", f"## {title}", "")
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"* {line}" for line in lines)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(heads)} |"
-    yield f"|{'---|' * len(heads)}"
-    for row in rows:
-        yield f"| {' | '.join(cell.replace('|', '/') for cell in row)} |"
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    first, *others = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in (heads, *rows)]
+    return "\n".join([first, f"|{'---|' * len(heads)}", *others])
