@@ -12,6 +12,7 @@ def test_it_is_written_in_one_way() -> None:
     assert str(SURE) == "+0.88 [+0.40, +1.31]"
     assert f"{SURE} dB, {SURE:.3f}" == "+0.88 [+0.40, +1.31] dB, 0.884 [0.400, 1.306]"
     assert str(FEW) == "+0.50 [too few images]"
+    assert str(Interval(-0.001, -0.003, 0.004, 6, "scenes")) == "+0.00 [+0.00, +0.00]", "nothing is negative"
 
 
 def test_json_gives_it_back() -> None:

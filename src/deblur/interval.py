@@ -36,7 +36,7 @@ class Interval:
 
     def __format__(self, figures: str) -> str:
         """``+0.88 [+0.40, +1.31]``, or ``+0.88 [too few images]``; ``figures`` is how each of them is written."""
-        mean, low, high = (format(value, figures or "+.2f") for value in (self.mean, self.low, self.high))
+        mean, low, high = (format(value, figures or "+z.2f") for value in (self.mean, self.low, self.high))
         return f"{mean} [{low}, {high}]" if isfinite(self.low) else f"{mean} [too few images]"
 
     def __str__(self) -> str:

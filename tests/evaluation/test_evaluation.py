@@ -12,8 +12,9 @@ import pytest
 
 from deblur.data.report_sets import open_report_sets
 from deblur.errors import SettingError
-from deblur.evaluation.evaluation import Evaluation, evaluate, write_evaluation
+from deblur.evaluation.evaluation import Evaluation, evaluate
 from deblur.evaluation.ways import Way, model_ways, reference_ways, tiled_against_whole
+from deblur.files import write_json
 from deblur.images import Rgb8
 from deblur.inference.model_folder import open_model
 from deblur.inference.onnx_runtime import OnnxEngine
@@ -53,7 +54,7 @@ def test_a_planted_better_model_is_found_better(found: Evaluation) -> None:
     assert (difference.way, difference.than) == ("lighter-10", "lighter-4")
     assert difference.psnr_db.low > 2
     assert (difference.psnr_db.groups, difference.psnr_db.by) == (5, "scenes")
-    assert of_pairs["lighter-10"].psnr_input_db == pytest.approx(10 * np.log10(255**2 / (DARKER**2 + 16)), abs=0.1)
+    assert of_pairs["lighter-10"].blurry.psnr_db == pytest.approx(10 * np.log10(255**2 / (DARKER**2 + 16)), abs=0.1)
 
 
 def test_where_nothing_can_be_gained_no_model_is_better(planted: Path, tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_it_is_deterministic_and_json_has_what_was_promised(found: Evaluation, p
     assert [row.restored for row in again.rows(None, "lighter-4")] == [
         row.restored for row in found.rows(None, "lighter-4")
     ]
-    write_evaluation(found, tmp_path / "e.json")
+    write_json(tmp_path / "e.json", found.as_json())
     told = json.loads((tmp_path / "e.json").read_text(encoding="utf-8"))
     wanted = {
         "name",

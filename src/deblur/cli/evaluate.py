@@ -61,11 +61,11 @@ def evaluate(
     """
     from deblur.data.report_sets import grid_of, open_report_sets
     from deblur.evaluation.evaluation import evaluate as measured
-    from deblur.evaluation.evaluation import write_evaluation
-    from deblur.evaluation.pictures import check_empty, into
     from deblur.evaluation.report import write_report
+    from deblur.evaluation.sheet import check_empty, every_image_into
     from deblur.evaluation.tables import tables_of
     from deblur.evaluation.ways import model_ways, reference_ways
+    from deblur.files import write_json
 
     check_outputs(json, html)
     if memory_gb <= 0 or (price is not None and price < 0):
@@ -79,14 +79,14 @@ def evaluate(
     sets = open_report_sets(data, scenes, cache)
     sets = grid_of(sets, degrade) if degrade else sets
     ways = model_ways(opened, with_unguarded=True) + ([] if no_references else reference_ways())
-    draw = partial(into, pictures, ways=ways) if pictures else None
+    draw = partial(every_image_into, pictures, ways=ways) if pictures else None
     with counted(sets) as on_done:
         evaluation = measured(sets, ways, convention=ssim, lpips=distance, on_done=on_done, on_images=draw)
     show(tables_of(evaluation, price, memory_gb))
     with tempfile.TemporaryDirectory() as scratch:
         report, figures = html or Path(scratch) / "evaluation.html", json or Path(scratch) / "evaluation.json"
         if json or tracking:
-            write_evaluation(evaluation, figures)
+            write_json(figures, evaluation.as_json())
         if html or tracking:
             write_report(report, evaluation, sets, ways, price=price, memory_gb=memory_gb)
         if tracking:

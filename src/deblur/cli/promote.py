@@ -53,9 +53,9 @@ def promote(
     """
     from deblur.data.report_sets import open_report_sets
     from deblur.evaluation.contest import Rules
-    from deblur.evaluation.evaluation import write_evaluation
     from deblur.evaluation.report import write_report
-    from deblur.evaluation.tables import table_of_verdict
+    from deblur.evaluation.tables import verdict_listing
+    from deblur.files import write_json
     from deblur.inference.locating import bundled_model
     from deblur.registry.promotion import carry_out, check_sets, contestants, judge, roll_back
 
@@ -72,10 +72,10 @@ def promote(
     with counted(sets) as on_done:
         judgement = judge(folders, sets, Rules(margin, by_image, allow_slower), on_done)
     verdict = judgement.verdict
-    show([table_of_verdict(verdict, judgement.memory_mb)])
+    show([verdict_listing(verdict, judgement.memory_mb).for_terminal()])
     with tempfile.TemporaryDirectory() as scratch:
         files = [Path(scratch) / "evaluation.json", Path(scratch) / "evaluation.html"]
-        write_evaluation(judgement.evaluation, files[0])
+        write_json(files[0], judgement.evaluation.as_json())
         write_report(files[1], judgement.evaluation, sets, judgement.ways, verdict=verdict)
         if html:
             html.write_bytes(files[1].read_bytes())

@@ -7,13 +7,14 @@ group of images is harmed, and it is not slower.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from deblur.errors import DataError, SettingError
 from deblur.evaluation.evaluation import Evaluation
 from deblur.evaluation.measuring import Measured
 from deblur.evaluation.scores import NOTHING_TO_GAIN_DB
 from deblur.evaluation.statistics import GROUPS_AT_LEAST, bootstrap
-from deblur.evaluation.summary import WEAK, weak_blur
+from deblur.evaluation.summary import WEAK
 from deblur.interval import Interval
 
 MARGIN_DB, HARM_DB, SLOWER_AT_MOST = 0.05, 0.1, 1.10
@@ -79,22 +80,22 @@ def decide(evaluation: Evaluation, challenger: str, champion: str | None, rules:
     """
     if not 0 <= rules.margin_db < math.inf:
         raise SettingError(f"margin is {rules.margin_db:g} dB; it must be 0 or more.")
-    better = _ranked(evaluation, challenger)
-    worse = _ranked(evaluation, champion) if champion else [replace(row, restored=row.blurry) for row in better]
-    pairs = [(a, b) for a, b in zip(better, worse, strict=True) if a.can_gain]
-    _check_enough(evaluation, [a for a, _ in pairs], rules.by_image)
-    scenes = [str(a.place) for a, _ in pairs]
-    changes = [_change_db(a, b) for a, b in pairs]
-    difference = bootstrap(changes, scenes, by_image=rules.by_image)
+    better = [row for row in evaluation.images if row.way == challenger]
+    worse = [row for row in evaluation.images if row.way == champion]
+    pairs = list(zip(better, worse if champion else [replace(row, restored=row.blurry) for row in better], strict=True))
+    counted = [(a, b) for a, b in pairs if a.can_gain]
+    scenes = [str(a.place) for a, _ in counted]
+    _check_enough(scenes, rules.by_image)
+    difference = bootstrap([_change_db(*pair) for pair in counted], scenes, by_image=rules.by_image)
     groups, slowness = [], None
     if champion:
-        groups = list(_groups(evaluation, better, worse))
-        ratios = [math.log(a.seconds / b.seconds) for a, b in zip(better, worse, strict=True)]
+        groups = _groups(evaluation, pairs)
+        ratios = [math.log(a.seconds / b.seconds) for a, b in pairs]
         logs = bootstrap(ratios, scenes=[""] * len(ratios), by_image=True)
         slowness = replace(logs, mean=math.exp(logs.mean), low=math.exp(logs.low), high=math.exp(logs.high))
     margin_db = rules.margin_db if champion else 0.0
     reasons = list(_reasons(difference, groups, slowness, margin_db, rules.allow_slower))
-    return Verdict(challenger, champion or "do nothing", len(pairs), difference, groups, slowness, reasons)
+    return Verdict(challenger, champion or "do nothing", len(counted), difference, groups, slowness, reasons)
 
 
 def beats(evaluation: Evaluation, way: str, other: str, rules: Rules = Rules()) -> bool:
@@ -102,22 +103,18 @@ def beats(evaluation: Evaluation, way: str, other: str, rules: Rules = Rules()) 
     return decide(evaluation, way, other, replace(rules, margin_db=0.0)).difference_db.above_zero
 
 
-def _ranked(evaluation: Evaluation, way: str) -> list[Measured]:
-    return [row for row in evaluation.images if row.way == way]
-
-
-def _check_enough(evaluation: Evaluation, pairs: Sequence[Measured], by_image: bool) -> None:
-    if len(pairs) < IMAGES_AT_LEAST:
+def _check_enough(scenes: Sequence[str], by_image: bool) -> None:
+    """Of the pairs that count."""
+    if len(scenes) < IMAGES_AT_LEAST:
         raise DataError(
-            f"The sets hold {len(pairs)} pairs on which something can be gained; a decision needs at least "
+            f"The sets hold {len(scenes)} pairs on which something can be gained; a decision needs at least "
             f"{IMAGES_AT_LEAST}. Name more data."
         )
-    scenes = {row.place for row in pairs}
-    if len(scenes) < GROUPS_AT_LEAST and not by_image:
+    if len(set(scenes)) < GROUPS_AT_LEAST and not by_image:
         raise SettingError(
-            f"The {len(pairs)} pairs are of {len(scenes)} scenes; an interval by scene needs {GROUPS_AT_LEAST}. Name "
-            "data of more scenes, give a table of scenes, or set by_image: the interval is then over images, and too "
-            "narrow if they are alike."
+            f"The {len(scenes)} pairs are of {len(set(scenes))} scenes; an interval by scene needs {GROUPS_AT_LEAST}. "
+            "Name data of more scenes, give a table of scenes, or set by_image: the interval is then over images, and "
+            "too narrow if they are alike."
         )
 
 
@@ -126,29 +123,20 @@ def _change_db(row: Measured, than: Measured) -> float:
     return min(row.restored.psnr_db, NOTHING_TO_GAIN_DB) - min(than.restored.psnr_db, NOTHING_TO_GAIN_DB)
 
 
-def _groups(evaluation: Evaluation, better: Sequence[Measured], worse: Sequence[Measured]) -> Iterator[GroupChange]:
+def _groups(evaluation: Evaluation, pairs: Sequence[tuple[Measured, Measured]]) -> list[GroupChange]:
     """Weak blur, then each set."""
-    other = {(row.set, row.name): row for row in worse}
-
-    def change(name: str, rows: Sequence[Measured]) -> GroupChange:
-        changes = [_change_db(row, other[row.set, row.name]) for row in rows]
-        return GroupChange(name, len(rows), sum(changes) / len(changes))
-
-    weak = weak_blur(better)
-    if weak:
-        yield change(WEAK, weak)
+    named = {WEAK: [(a, b) for a, b in pairs if a.is_weak]}
     for facts in evaluation.sets:
-        rows = [row for row in better if row.set == facts.name and (facts.sharp or row.can_gain)]
-        if rows:
-            yield change(facts.name, rows)
+        named[facts.name] = [(a, b) for a, b in pairs if a.set == facts.name and (facts.sharp or a.can_gain)]
+    return [
+        GroupChange(name, len(group), fmean(_change_db(*pair) for pair in group))
+        for name, group in named.items()
+        if group
+    ]
 
 
 def _reasons(
-    difference: Interval,
-    groups: Sequence[GroupChange],
-    slowness: Interval | None,
-    margin_db: float,
-    allow_slower: bool,
+    difference: Interval, groups: Sequence[GroupChange], slowness: Interval | None, margin_db: float, allow_slower: bool
 ) -> Iterator[str]:
     if not difference.low > margin_db:
         yield f"the lower bound of the difference is {difference.low:+.3f} dB and must be above {margin_db:g}"

@@ -6,7 +6,6 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from deblur import project
@@ -14,7 +13,6 @@ from deblur.data.report_sets import ReportSet
 from deblur.evaluation.measuring import Distance, Measured, OnImage, measure
 from deblur.evaluation.summary import Bins, Difference, Kept, Summary, bins, difference, kept, summary, worst
 from deblur.evaluation.ways import Tiled, Way, tiled_against_whole
-from deblur.files import write_json
 from deblur.inference.engine import precision_of
 from deblur.metrics import SsimConvention
 
@@ -67,6 +65,11 @@ class Evaluation:
     convention: SsimConvention
     machine: dict[str, Any]
 
+    @property
+    def models(self) -> list[str]:
+        """The ways that are models as users get them."""
+        return [way.name for way in self.ways if way.sha256]
+
     def rows(self, set_name: str | None, way: str) -> list[Measured]:
         """Of one way on one set, or on all sets of pairs."""
         pairs = {facts.name for facts in self.sets if not facts.sharp}
@@ -87,18 +90,17 @@ class Evaluation:
     @cached_property
     def differences(self) -> list[Difference]:
         """The first model against each of the others, on each set of pairs."""
-        models = [way.name for way in self.ways if way.sha256]
         found = (
-            difference(self.rows(each.name, models[0]), self.rows(each.name, other))
+            difference(self.rows(each.name, self.models[0]), self.rows(each.name, other))
             for each in self._pair_sets
-            for other in models[1:]
+            for other in self.models[1:]
         )
         return [each for each in found if each]
 
     @cached_property
     def bins(self) -> list[Bins]:
-        """Each way's gains by blur strength, size and scene, over all sets of pairs."""
-        found = [self.rows(None, way.name) for way in self.ways]
+        """Each model's gains by blur strength, size and scene, over all sets of pairs."""
+        found = [self.rows(None, model) for model in self.models]
         return [each for rows in found if any(row.can_gain for row in rows) for each in bins(rows)]
 
     def worst(self, way: str) -> list[Measured]:
@@ -115,7 +117,7 @@ class Evaluation:
         found: dict[str, Any] = dict(self.machine)
         for each in self.summaries:
             gains = {"gain_db": each.gain_db.mean, "gain_low_db": each.gain_db.low, "gain_high_db": each.gain_db.high}
-            plain = {key: value for key, value in asdict(each).items() if isinstance(value, float)}
+            plain = {key: value for key, value in _flat(each).items() if isinstance(value, float)}
             found.setdefault(each.set, {})[each.way] = plain | gains
         for one in self.kept:
             found.setdefault(one.set, {})[one.way] = {"psnr_db": one.psnr_db, "least_psnr_db": one.least_psnr_db}
@@ -130,7 +132,7 @@ class Evaluation:
             "sets": [asdict(each) for each in self.sets],
             "ways": [asdict(each) for each in self.ways],
             "images": [_flat(row) for row in self.images],
-            "summaries": [asdict(each) for each in self.summaries],
+            "summaries": [_flat(each) for each in self.summaries],
             "sharp_photographs": [asdict(each) for each in self.kept],
             "differences": [asdict(each) for each in self.differences],
             "bins": [asdict(each) for each in self.bins],
@@ -201,17 +203,11 @@ def machine_facts() -> dict[str, Any]:
     }
 
 
-def write_evaluation(evaluation: Evaluation, file: Path) -> None:
-    """As JSON."""
-    write_json(file, evaluation.as_json())
-
-
-def _flat(row: Measured) -> dict[str, Any]:
+def _flat(row: Measured | Summary) -> dict[str, Any]:
     """One level of keys: those of the restored image, and of its input with ``_input``."""
-    about = {key: value for key, value in asdict(row).items() if key not in ("restored", "blurry", "origin")}
-    restored, blurry = asdict(row.restored), asdict(row.blurry)
-    inputs = {_input_key(key): value for key, value in blurry.items()}
-    return about | restored | inputs
+    about = asdict(row)
+    restored, blurry, _ = about.pop("restored"), about.pop("blurry"), about.pop("origin", None)
+    return about | restored | {_input_key(key): value for key, value in blurry.items()}
 
 
 def _input_key(key: str) -> str:

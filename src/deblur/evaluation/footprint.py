@@ -1,30 +1,28 @@
 """The memory that a model takes to restore a photo, in a process of its own.
 
-``python -m deblur.evaluation.footprint MODEL_FOLDER PHOTO`` prints its peak in MB.
+``python -m deblur.evaluation.footprint MODEL_FOLDER HEIGHT_PX WIDTH_PX`` prints its peak in MB.
 """
 
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from deblur.errors import ModelError
-from deblur.images import Photo, Rgb8, encode, read
+from deblur.images import Photo
 from deblur.inference.model_folder import open_model
 from deblur.inference.photo import restore_photo
 
 
-def footprint_mb(folder: Path, pixels: Rgb8) -> float:
-    """The most memory that a process has which opens a model folder and restores ``(H, W, 3)`` uint8, MB (1e6 bytes).
+def footprint_mb(folder: Path, height_px: int, width_px: int) -> float:
+    """The most memory that a process has which opens a model folder and restores such a photo, MB (1e6 bytes).
 
     Raises:
         ModelError: the process failed.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        photo = Path(scratch) / "photo.png"
-        photo.write_bytes(encode(Photo(pixels)))
-        command = [sys.executable, "-m", "deblur.evaluation.footprint", str(folder), str(photo)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "deblur.evaluation.footprint", str(folder), str(height_px), str(width_px)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
         raise ModelError(f"The memory of {folder} could not be measured: {said[-1]}")
@@ -43,5 +41,6 @@ def peak_mb() -> float:
 
 
 if __name__ == "__main__":
-    restore_photo(open_model(Path(sys.argv[1])), read(Path(sys.argv[2])))
+    folder, height_px, width_px = sys.argv[1:]
+    restore_photo(open_model(Path(folder)), Photo(np.zeros((int(height_px), int(width_px), 3), np.uint8)))
     print(peak_mb())

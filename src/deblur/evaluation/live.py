@@ -15,10 +15,11 @@ import base64
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from itertools import count
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,17 +58,8 @@ PAGE_HEADERS = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the sliders say.
-
-    Args:
-        image: number of the picture.
-        x: where the square that is shown lies in it: 0 left, 1 right.
-        y: 0 top, 1 bottom.
-        kernel: frozen kernel that blurs it, or None.
-        noise: standard deviation, levels of 255.
-        model: name of what restores it.
-        strength: 0 to 1, as everywhere.
-    """
+    """What the sliders say: the picture's number, the square that is shown (0, 0: top left; 1, 1: bottom right), the
+    frozen kernel that blurs it or None, noise in levels of 255, what restores it, and how strongly, 0 to 1."""
 
     image: int
     x: float
@@ -76,20 +68,6 @@ class Wanted:
     noise: float
     model: str
     strength: float
-
-
-@dataclass(frozen=True)
-class Compared:
-    """Pictures as data URLs; PSNR is None where nothing was degraded: there is no reference then."""
-
-    before: str
-    after: str
-    difference: str
-    psnr_before_db: float | None
-    psnr_after_db: float | None
-    restore_ms: float
-    width: int
-    height: int
 
 
 def create_app(
@@ -139,7 +117,7 @@ class _Live:
         self._models, self._start, self._crop_px, self._uploads = models, start, crop_px, uploads
         self._given, self._numbers = len(images), count(len(images))
         self._one_at_a_time = asyncio.Lock()
-        self._before, self._restored = lru_cache(CACHED)(self._degrade), lru_cache(CACHED)(self._restore)
+        self._restored = lru_cache(CACHED)(self._restore)
 
     async def page(self, request: Request) -> Response:
         html = (resources.files("deblur.evaluation") / "live.html").read_bytes()
@@ -174,7 +152,7 @@ class _Live:
             if await request.is_disconnected():  # a slider has moved on while this waited
                 raise ClientDisconnect
             compared = await run_in_threadpool(self._compare, wanted)
-        return JSONResponse(asdict(compared), headers={"Cache-Control": "no-store"})
+        return JSONResponse(compared, headers={"Cache-Control": "no-store"})
 
     def _told(self, image: int) -> dict[str, int | str]:
         height, width = self._images[image].pixels.shape[:2]
@@ -186,10 +164,9 @@ class _Live:
         if unknown:
             raise RequestError(f"Not known: {told(unknown[0])}. Allowed are {', '.join(Wanted.__dataclass_fields__)}.")
         image, model, kernel = values.get("image", ""), values["model"], values.get("kernel")
-        if image not in map(str, self._images):
-            raise RequestError(f"image is {told(image)}; there are {', '.join(map(str, self._images))}.")
-        if model not in self._models:
-            raise RequestError(f"model is {told(model)}; there are {', '.join(self._models)}.")
+        for name, value, known in (("image", image, map(str, self._images)), ("model", model, self._models)):
+            if value not in (there := list(known)):
+                raise RequestError(f"{name} is {told(value)}; there are {', '.join(there)}.")
         return Wanted(
             int(image),
             number(values["x"], "x", 0, 1),
@@ -200,35 +177,33 @@ class _Live:
             number(values["strength"], "strength", 0, 1),
         )
 
-    def _compare(self, wanted: Wanted) -> Compared:
-        place = (wanted.image, wanted.x, wanted.y, wanted.kernel, wanted.noise)
-        sharp, before = self._before(*place)
-        restored, restore_ms = self._restored(wanted.model, *place)
+    def _compare(self, wanted: Wanted) -> dict[str, Any]:
+        """Pictures as data URLs; PSNR is None where nothing was degraded: there is no reference then."""
+        sharp, before, restored, restore_ms = self._restored(replace(wanted, strength=1.0))
         pixels = from_rgb8(before)
         after = to_rgb8(pixels + np.float32(wanted.strength) * (restored - pixels))
         has_reference = wanted.kernel is not None or wanted.noise > 0
-        return Compared(
-            *(_data_url(before), _data_url(after), _data_url(difference(before, after))),
-            psnr_db(before, sharp) if has_reference else None,
-            psnr_db(after, sharp) if has_reference else None,
-            restore_ms,
-            *(before.shape[1], before.shape[0]),
-        )
+        return {
+            "before": _data_url(before),
+            "after": _data_url(after),
+            "difference": _data_url(difference(before, after)),
+            "psnr_before_db": psnr_db(before, sharp) if has_reference else None,
+            "psnr_after_db": psnr_db(after, sharp) if has_reference else None,
+            "restore_ms": restore_ms,
+            "width": before.shape[1],
+            "height": before.shape[0],
+        }
 
-    def _degrade(self, image: int, x: float, y: float, kernel: int | None, noise: float) -> tuple[Rgb8, Rgb8]:
-        """The square as it is, and degraded."""
-        whole, side = self._images[image].pixels, self._crop_px
-        top, left = (round(at * max(0, length - side)) for at, length in zip((y, x), whole.shape[:2], strict=True))
+    def _restore(self, wanted: Wanted) -> tuple[Rgb8, Rgb8, Pixels, float]:
+        """The square as it is, degraded, and restored at full strength, and the milliseconds that took."""
+        whole, side = self._images[wanted.image].pixels, self._crop_px
+        places = zip((wanted.y, wanted.x), whole.shape[:2], strict=True)
+        top, left = (round(at * max(0, length - side)) for at, length in places)
         sharp = whole[top : top + side, left : left + side]
-        return sharp, degraded(sharp, kernel, noise)
-
-    def _restore(
-        self, model: str, image: int, x: float, y: float, kernel: int | None, noise: float
-    ) -> tuple[Pixels, float]:
-        """The square restored at full strength, and the milliseconds that took."""
-        before = from_rgb8(self._before(image, x, y, kernel, noise)[1])
+        before = degraded(sharp, wanted.kernel, wanted.noise)
         started = time.perf_counter()
-        return self._models[model](before), 1e3 * (time.perf_counter() - started)
+        restored = self._models[wanted.model](from_rgb8(before))
+        return sharp, before, restored, 1e3 * (time.perf_counter() - started)
 
 
 def difference(before: Rgb8, after: Rgb8) -> Rgb8:

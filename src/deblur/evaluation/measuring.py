@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import astuple, dataclass
+from statistics import fmean
+from typing import Any
 
 from deblur.data.report_sets import ReportSet
 from deblur.errors import DataError
@@ -15,7 +16,7 @@ from deblur.evaluation.ways import Way
 from deblur.images import Rgb8
 from deblur.metrics import SsimConvention, gradient_ratio, ms_ssim, psnr_db, ssim
 
-MOST_SHIFT_PX = 6
+MOST_SHIFT_PX, WEAK_BLUR_DB = 6, 30.0
 Distance = Callable[[Rgb8, Rgb8], float]
 """Of an image from its reference: LPIPS."""
 
@@ -73,8 +74,7 @@ class Measured:
     @property
     def shifted_gain_db(self) -> float | None:
         """The same, both after their best global shift."""
-        after, before = self.restored.shifted_psnr_db, self.blurry.shifted_psnr_db
-        return None if after is None or before is None else after - before
+        return minus(self.restored.shifted_psnr_db, self.blurry.shifted_psnr_db)
 
     @property
     def can_gain(self) -> bool:
@@ -82,15 +82,30 @@ class Measured:
         return self.blurry.psnr_db < NOTHING_TO_GAIN_DB
 
     @property
+    def is_weak(self) -> bool:
+        """Whether the blur is: the input is nearly sharp, and easily harmed."""
+        return self.can_gain and self.blurry.psnr_db >= WEAK_BLUR_DB
+
+    @property
     def megapixels(self) -> float:
         """Of the image."""
         return self.width_px * self.height_px / 1e6
 
 
-class OnImage(Protocol):
-    """Told each image when it has been restored in all ways."""
+def minus(one: float | None, other: float | None) -> float | None:
+    """``one - other``; None where one of them is not known."""
+    return None if one is None or other is None else one - other
 
-    def __call__(self, index: int, blurry: Rgb8, restored: Sequence[Rgb8], sharp: Rgb8) -> None: ...
+
+def mean_of(found: Sequence[Figures]) -> Figures:
+    """Field by field; None where an image has none."""
+    columns = zip(*map(astuple, found), strict=True)
+    means: list[Any] = [None if None in column else fmean(column) for column in columns]
+    return Figures(*means)
+
+
+OnImage = Callable[[int, Rgb8, Sequence[Rgb8], Rgb8], None]
+"""Told each image when it has been restored in all ways: its number, blurry, restored (one a way) and sharp."""
 
 
 def measure(

@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from html import escape
+from itertools import groupby
 from pathlib import Path
 from string import Template
 from types import MappingProxyType
@@ -18,21 +19,19 @@ from deblur.evaluation.contest import Verdict
 from deblur.evaluation.evaluation import CONVENTIONS, Evaluation
 from deblur.evaluation.examples import Example, examples
 from deblur.evaluation.measuring import MOST_SHIFT_PX, Measured
-from deblur.evaluation.plots import plots_of
-from deblur.evaluation.summary import Summary
-from deblur.evaluation.svg import COLOURS
+from deblur.evaluation.plots import COLOURS, plots_of
 from deblur.evaluation.tables import (
     Listing,
     Row,
     gain_listings,
-    harm_listings,
     score_listings,
-    tiles_line,
+    tile_lines,
     verdict_listing,
     worst_listing,
 )
 from deblur.evaluation.ways import Way
 from deblur.files import whole_file
+from deblur.interval import Interval
 
 PICTURES_BYTES = 8_000_000
 """After so much, no more pictures are shown: the page must open on a phone."""
@@ -72,13 +71,13 @@ def write_report(
         memory_gb: that a machine with this speed has.
         verdict: of a contest that rests on this evaluation.
         on_picture: told the name of each image that is shown.
-
-    Raises:
-        DataError: an image that cannot be read any more.
     """
-    title = f"{evaluation.ways[0].name}, evaluated"
+    title = f"{' and '.join(evaluation.models) or evaluation.ways[0].name}, evaluated"
     shown = list(_shown(evaluation, sets, ways[0], on_picture))
     links: Links = {(example.row.name, example.row.set): f"picture-{number}" for number, example in enumerate(shown)}
+    listings = [*score_listings(evaluation, price, memory_gb), *gain_listings(evaluation)]
+    if worst := evaluation.worst(evaluation.ways[0].name):
+        listings.append(worst_listing(worst))
     parts = [
         f"<header><h1>{escape(title)}</h1>",
         *(f'<p class="lead">{escape(said)}</p>' for said in result(evaluation)),
@@ -88,8 +87,8 @@ def write_report(
         *_compared(evaluation),
         '<section id="figures"><h2>Figures</h2>',
         f"<p>{TWICE}</p><p>{INTERVALS}</p>",
-        *(_drawn(each, links) for each in _listings(evaluation, price, memory_gb)),
-        *_tiles(evaluation),
+        *(_drawn(each, links) for each in listings),
+        *(f"<p>{escape(line)}</p>" for line in tile_lines(evaluation)),
         "</section>",
         *_pictures(shown, evaluation),
         *_plots(evaluation),
@@ -109,27 +108,31 @@ def _page(title: str, body: str) -> str:
 
 
 def result(evaluation: Evaluation) -> list[str]:
-    """What the first way does, a sentence a set."""
+    """What the first way does, a sentence a set, and how it compares with other models."""
     name = evaluation.ways[0].name
     gains = [each for each in evaluation.summaries if each.way == name]
-    said = [_gain_said(each) for each in gains[:SETS_SAID]]
+    said = []
+    for each in gains[:SETS_SAID]:
+        verb = "loses PSNR," if each.gain_db.high < 0 else "gains"
+        after = f"; after one global shift {each.shifted_gain_db.mean:+.2f}" if each.shifted_gain_db else ""
+        gain = f"{each.gain_db} dB over the blurry input on {each.set}{_unsure(each.gain_db)}{after}"
+        said.append(f"{name} {verb} {gain}.")
     if more := [each.gain_db.mean for each in gains[SETS_SAID:]]:
         said.append(f"On {len(more)} more sets it gains {min(more):+.2f} to {max(more):+.2f} dB.")
-    kept = [each for each in evaluation.kept if each.way == name]
+    said += [
+        f"Compared with {each.than} on {each.set}: {each.psnr_db} dB{_unsure(each.psnr_db)}."
+        for each in evaluation.differences[:SETS_SAID]
+    ]
     said += [
         f"Sharp photographs ({each.set}), which should stay as they are, come back with {each.psnr_db:.1f} dB against "
         f"themselves, the one that is harmed most with {each.least_psnr_db:.1f} dB."
-        for each in kept[:SETS_SAID]
+        for each in [kept for kept in evaluation.kept if kept.way == name][:SETS_SAID]
     ]
     return said or ["On none of the sets can anything be gained."]
 
 
-def _gain_said(each: Summary) -> str:
-    gain, shifted = each.gain_db, each.shifted_gain_db
-    verb = "loses PSNR," if gain.high < 0 else "gains"
-    unsure = ", which is not sure" * (gain.low <= 0 <= gain.high)
-    after = f"; after one global shift {shifted.mean:+.2f}" if shifted else ""
-    return f"{each.way} {verb} {gain} dB over the blurry input on {each.set}{unsure}{after}."
+def _unsure(difference: Interval) -> str:
+    return ", which is not sure" * (difference.low <= 0 <= difference.high)
 
 
 def _verdict(verdict: Verdict) -> Iterator[str]:
@@ -140,20 +143,6 @@ def _verdict(verdict: Verdict) -> Iterator[str]:
     if verdict.reasons:
         yield f"<ul>{''.join(f'<li>{escape(reason)}</li>' for reason in verdict.reasons)}</ul>"
     yield f"{_drawn(verdict_listing(verdict))}</section>"
-
-
-def _listings(evaluation: Evaluation, price: float | None, memory_gb: float) -> Iterator[Listing | str]:
-    yield from score_listings(evaluation, price, memory_gb)
-    yield from harm_listings(evaluation)
-    yield from gain_listings(evaluation)
-    if worst := evaluation.worst(evaluation.ways[0].name):
-        yield worst_listing(worst)
-
-
-def _tiles(evaluation: Evaluation) -> Iterator[str]:
-    if evaluation.tiled:
-        said = "".join(f"<li>{escape(tiles_line(facts))}</li>" for facts in evaluation.tiled)
-        yield f"<h3>The largest image of each set, in tiles against whole</h3><ul>{said}</ul>"
 
 
 def _drawn(listing: Listing | str, links: Links = MappingProxyType({})) -> str:
@@ -202,12 +191,10 @@ def _pictures(shown: Sequence[Example], evaluation: Evaluation) -> Iterator[str]
     yield '<section id="pictures"><h2>Pictures</h2>'
     yield f"<p>Restored by {escape(evaluation.ways[0].name)}. Drag the handle, or use the arrow keys. Each picture is"
     yield "the part of its image with most detail, pixel by pixel; of a sharp photograph, that which changes most.</p>"
-    last = None
-    for number, example in enumerate(shown):
-        if example.row.set != last:
-            last = example.row.set
-            yield f"<h3>{escape(last)}</h3>"
-        yield _picture(example, number)
+    numbered = enumerate(shown)
+    for name, of_set in groupby(numbered, lambda each: each[1].row.set):
+        yield f"<h3>{escape(name)}</h3>"
+        yield from (_picture(example, number) for number, example in of_set)
     left = [facts.name for facts in evaluation.sets if facts.name not in {example.row.set for example in shown}]
     if left:
         yield f'<p class="soft">Without pictures here: {escape(", ".join(left))}.</p>'
@@ -217,18 +204,16 @@ def _pictures(shown: Sequence[Example], evaluation: Evaluation) -> Iterator[str]
 def _picture(example: Example, number: int) -> str:
     row, (width, height) = example.row, example.sides_px
     name = escape(row.name)
-    size = f'width="{width}" height="{height}"'
-    box = f"max-width:{width}px"
-    after = f'<img src="{example.after}" alt="{name}, after" {size}>'
-    before = f'<img class="before" src="{example.before}" alt="{name}, before" {size}>'
-    slider = f'<input type="range" min="0" max="100" value="50" aria-label="how much of {name} is shown before">'
+    size, box = f'width="{width}" height="{height}"', f'style="max-width:{width}px"'
     sides = (
-        f'<div class="picture compare" style="{box}">{after}{before}'
-        f'<span class="left">before</span><span>after</span>{slider}</div>'
+        f'<div class="picture compare" {box}><img src="{example.after}" alt="{name}, after" {size}>'
+        f'<img class="before" src="{example.before}" alt="{name}, before" {size}>'
+        '<span class="left">before</span><span>after</span>'
+        f'<input type="range" min="0" max="100" value="50" aria-label="how much of {name} is shown before"></div>'
     )
     if example.reference:
         reference = f'<img src="{example.reference}" alt="{name}, the reference" {size}>'
-        sides += f'<div class="picture" style="{box}">{reference}<span>reference</span></div>'
+        sides += f'<div class="picture" {box}>{reference}<span>reference</span></div>'
     caption = f"<b>{escape(example.what)}: {name}</b><br>{escape(_caption(row))}"
     about = f'<figcaption>{caption}</figcaption><div class="sides">{sides}</div>'
     return f'<figure class="shown" id="picture-{number}">{about}</figure>'
@@ -247,8 +232,8 @@ def _caption(row: Measured) -> str:
 
 
 def _plots(evaluation: Evaluation) -> Iterator[str]:
-    ways = enumerate(evaluation.ways)
-    legend = (f'<li class="w{number % COLOURS}">{escape(way.name)}</li>' for number, way in ways)
+    models = enumerate(evaluation.models)
+    legend = (f'<li class="w{number % COLOURS}">{escape(name)}</li>' for number, name in models)
     yield f'<section id="plots"><h2>Plots</h2><ul class="legend">{"".join(legend)}</ul><div class="plots">'
     for title, svg in plots_of(evaluation):
         yield f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>"
@@ -260,7 +245,7 @@ def _compared(evaluation: Evaluation) -> Iterator[str]:
     for each in evaluation.sets:
         kind = "sharp photographs" if each.sharp else "pairs"
         sets.append([each.name, kind, str(each.images), str(each.scenes), each.fingerprint])
-    ways = [[way.name, (way.sha256 or "a reference")[:HASH_DIGITS], way.precision or "-"] for way in evaluation.ways]
+    ways = [[way.name, (way.sha256 or "-")[:HASH_DIGITS], way.precision or "-"] for way in evaluation.ways]
     facts = [["SSIM", f"{evaluation.convention}: {CONVENTIONS[evaluation.convention]}"]]
     facts += [[key.replace("_", " "), str(value)] for key, value in evaluation.machine.items()]
     yield '<section id="compared"><h2>What was compared</h2><div class="beside">'

@@ -27,17 +27,7 @@ def bootstrap(values: Sequence[float], scenes: Sequence[str], *, by_image: bool 
     normal distribution. So the expanded ones are taken: ``Phi(-sqrt(n / (n - 1)) t(0.975, n - 1))`` and its mirror
     instead of 2.5 and 97.5 % (Hesterberg 2015, "What Teachers Should Know About the Bootstrap").
 
-    Measured, with four images a scene, scenes that differ by 0.2 dB and images by 0.3 dB (3000 sets drawn):
-
-    ====================================  ========  ========  =========
-    ..                                    5 scenes  6 scenes  20 scenes
-    ====================================  ========  ========  =========
-    holds the true mean                   93 %      93 %      94 %
-    of equal models, low > 0              3.5 %     3.9 %     3.1 %
-    of equal models, low > 0.05 dB        1.5 %     1.4 %     0.4 %
-    of one better by 0.2 dB, low > 0      37 %      42 %      93 %
-    the same, low > 0.05 dB               26 %      28 %      73 %
-    ====================================  ========  ========  =========
+    How often that is right was measured (documentation/evaluation.md), and the tests draw it again.
 
     Args:
         values: a figure of each image, or the difference of two models' figures.

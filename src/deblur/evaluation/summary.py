@@ -4,15 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from deblur.evaluation.measuring import Measured
+from deblur.evaluation.measuring import Figures, Measured, mean_of, minus
 from deblur.evaluation.statistics import bootstrap
 from deblur.interval import Interval
 
-WEAK_BLUR_DB = 30.0
-"""Inputs of this PSNR and more: nearly sharp, and easily harmed."""
 BLUR_EDGES_PX = (1.0, 2.0, 3.0, 5.0)
 WORST = 10
-WEAK, SHARP = "weak blur", "sharp photographs"
+WEAK = "weak blur"
 
 
 @dataclass(frozen=True)
@@ -27,25 +25,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Summary:
-    """One way on one set of pairs. All figures are means over ``images``; ``left_out`` are those with nothing to gain.
-
-    ``seconds`` and ``seconds_per_megapixel`` are medians.
-    """
+    """One way on one set of pairs: means over ``images``, of seconds medians; on ``left_out`` nothing can be gained."""
 
     set: str
     way: str
     images: int
     left_out: int
-    psnr_db: float
-    psnr_input_db: float
-    ssim: float
-    ssim_input: float
-    ms_ssim: float
-    ms_ssim_input: float
-    gradient: float
-    gradient_input: float
-    lpips: float | None
-    lpips_input: float | None
+    restored: Figures
+    blurry: Figures
     gain_db: Interval
     shifted_gain_db: Interval | None
     least_gain_db: float
@@ -97,16 +84,8 @@ def summary(rows: Sequence[Measured]) -> Summary | None:
         way=some[0].way,
         images=len(some),
         left_out=len(rows) - len(some),
-        psnr_db=fmean(row.restored.psnr_db for row in some),
-        psnr_input_db=fmean(row.blurry.psnr_db for row in some),
-        ssim=fmean(row.restored.ssim for row in some),
-        ssim_input=fmean(row.blurry.ssim for row in some),
-        ms_ssim=fmean(row.restored.ms_ssim for row in some),
-        ms_ssim_input=fmean(row.blurry.ms_ssim for row in some),
-        gradient=fmean(row.restored.gradient for row in some),
-        gradient_input=fmean(row.blurry.gradient for row in some),
-        lpips=_mean_if_all(row.restored.lpips for row in some),
-        lpips_input=_mean_if_all(row.blurry.lpips for row in some),
+        restored=mean_of([row.restored for row in some]),
+        blurry=mean_of([row.blurry for row in some]),
         gain_db=gained.gain_db,
         shifted_gain_db=gained.shifted_gain_db,
         least_gain_db=min(row.gain_db for row in some),
@@ -132,23 +111,13 @@ def group(name: str, rows: Sequence[Measured]) -> Group:
     )
 
 
-def weak_blur(rows: Iterable[Measured]) -> list[Measured]:
-    """Pairs whose input has 30 dB and more, and can become better."""
-    return [row for row in rows if row.can_gain and row.blurry.psnr_db >= WEAK_BLUR_DB]
-
-
 def difference(rows: Sequence[Measured], than: Sequence[Measured]) -> Difference | None:
     """Of two ways on the same images in the same order; None where nothing can be gained on any of them."""
     pairs = [(a, b) for a, b in zip(rows, than, strict=True) if a.can_gain]
     if not pairs:
         return None
     some = [a for a, _ in pairs]
-    shifted = [
-        None
-        if a.restored.shifted_psnr_db is None or b.restored.shifted_psnr_db is None
-        else a.restored.shifted_psnr_db - b.restored.shifted_psnr_db
-        for a, b in pairs
-    ]
+    shifted = [minus(a.restored.shifted_psnr_db, b.restored.shifted_psnr_db) for a, b in pairs]
     plain = [a.restored.psnr_db - b.restored.psnr_db for a, b in pairs]
     return Difference(rows[0].set, rows[0].way, than[0].way, _interval(plain, some), _interval_if_all(shifted, some))
 
@@ -160,7 +129,7 @@ def bins(rows: Sequence[Measured]) -> list[Bins]:
         Bins(some[0].way, by, [group(name, of) for name, of in _split(some, key).items()])
         for by, key in (("blur strength", _blur_bin), ("size", _size), ("scene", _scene))
     ]
-    weak = weak_blur(some)
+    weak = [row for row in some if row.is_weak]
     return [Bins(some[0].way, "weakness", [group(WEAK, weak)]), *found] if weak else found
 
 
@@ -199,12 +168,6 @@ def _interval(values: Sequence[float], rows: Sequence[Measured]) -> Interval:
 def _interval_if_all(values: Sequence[float | None], rows: Sequence[Measured]) -> Interval | None:
     there = [value for value in values if value is not None]
     return _interval(there, rows) if len(there) == len(values) else None
-
-
-def _mean_if_all(values: Iterable[float | None]) -> float | None:
-    found = list(values)
-    there = [value for value in found if value is not None]
-    return fmean(there) if len(there) == len(found) else None
 
 
 def _pace(rows: Sequence[Measured]) -> float:

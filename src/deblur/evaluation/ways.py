@@ -112,25 +112,24 @@ class _Both:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._last: tuple[Rgb8, Rgb8, Rgb8, float] | None = None
+        self._last: tuple[Rgb8, tuple[Rgb8, float], tuple[Rgb8, float]] | None = None
 
     def guarded(self, blurry: Rgb8) -> tuple[Rgb8, float]:
         """What users get."""
-        _, result, _, seconds = self._of(blurry)
-        return result, seconds
+        return self._of(blurry)[1]
 
     def unguarded(self, blurry: Rgb8) -> tuple[Rgb8, float]:
         """What the network gives; what is no number is white."""
-        _, _, result, seconds = self._of(blurry)
-        return result, seconds
+        return self._of(blurry)[2]
 
-    def _of(self, blurry: Rgb8) -> tuple[Rgb8, Rgb8, Rgb8, float]:
+    def _of(self, blurry: Rgb8) -> tuple[Rgb8, tuple[Rgb8, float], tuple[Rgb8, float]]:
         if self._last is None or self._last[0] is not blurry:
             guarded = blurry.copy()
             both = _KeepingBoth(guarded, self._model.info.sha256)
             started = time.perf_counter()
             self._model.restorer.in_place(guarded, guard=both)
-            self._last = blurry, guarded, both.unguarded, time.perf_counter() - started
+            seconds = time.perf_counter() - started
+            self._last = blurry, (guarded, seconds), (both.unguarded, seconds)
         return self._last
 
 

@@ -13,9 +13,7 @@ from deblur.errors import ModelError, RegistrationError, SettingError
 from deblur.evaluation.contest import Rules, Verdict, beats, decide
 from deblur.evaluation.evaluation import Evaluation, OnPart, evaluate
 from deblur.evaluation.footprint import footprint_mb
-from deblur.evaluation.measuring import Measured
 from deblur.evaluation.ways import Way, model_ways
-from deblur.images import Rgb8
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import open_model, read_info
 from deblur.registry.benchmarks import log_benchmark
@@ -63,11 +61,7 @@ class Contestants:
 
 
 def contestants(name: str, challenger: str | None = None) -> Contestants:
-    """Who stands against whom.
-
-    Args:
-        name: of the registered model.
-        challenger: a version; by default the alias's.
+    """Who stands against whom; the challenger is the alias's version, unless one is named.
 
     Raises:
         SettingError: the challenger is the champion.
@@ -88,13 +82,7 @@ def check_sets(name: str, folders: Sequence[Path], sets: Sequence[ReportSet], *,
     """Refuse sets that cannot decide: those that trained or selected a contestant, and others than the last decision's.
 
     A training records its sources: their fingerprints, and their folders, of which a part may have been kept for a
-    promotion. That part may decide, the whole may not.
-
-    Args:
-        name: of the registered model.
-        folders: of the contestants.
-        sets: that will decide.
-        new_sets: whether others than the last decision's may.
+    promotion. That part may decide, the whole may not. ``new_sets`` lets others than the last decision's decide.
 
     Raises:
         SettingError: it says which set, and why.
@@ -128,14 +116,10 @@ def fingerprints(sets: Sequence[ReportSet]) -> str:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A decision with everything it rests on.
+    """A decision with everything it rests on: challenger, champion and bundled model on the sets.
 
-    Args:
-        evaluation: challenger, champion and bundled model on the sets.
-        ways: the same, opened, in the same order.
-        verdict: of the challenger.
-        beaten_bundled: sha256 of the bundled model, where who is champion afterwards surely beats it.
-        memory_mb: peak of a process that restores the largest image, by way; of challenger and champion.
+    ``beaten_bundled`` is the sha256 of the bundled model, where the champion afterwards surely beats it; ``memory_mb``
+    is the peak of a process that restores an image of the largest size, of challenger and champion by name.
     """
 
     evaluation: Evaluation
@@ -151,16 +135,10 @@ def judge(
     rules: Rules = Rules(),
     on_done: OnPart = lambda report_set, number: None,
 ) -> Judgement:
-    """Score the contestants and the bundled model side by side, and decide.
-
-    Args:
-        folders: of the challenger and, where there is one, the champion.
-        sets: on which they are compared.
-        rules: what the challenger must do.
-        on_done: told each image.
+    """Score challenger, champion (where ``folders`` has one) and bundled model side by side, and decide.
 
     Raises:
-        DataError: too few pairs, or some that cannot be read.
+        DataError: too few pairs.
         SettingError: too few scenes.
     """
     bundled = bundled_model()
@@ -175,28 +153,16 @@ def judge(
     beaten = None
     if bundled and serving and beats(evaluation, serving, names[-1], rules):
         beaten = opened[-1][1].info.sha256
-    pixels = _largest(sets, [row for row in evaluation.images if row.way == challenger])
-    memory_mb = {name: footprint_mb(folder, pixels) for name, folder in zip(names, folders, strict=False)}
+    largest = max(evaluation.images, key=lambda row: row.megapixels)
+    size_px = (largest.height_px, largest.width_px)
+    memory_mb = {name: footprint_mb(folder, *size_px) for name, folder in zip(names, folders, strict=False)}
     return Judgement(evaluation, ways, verdict, beaten, memory_mb)
-
-
-def _largest(sets: Sequence[ReportSet], rows: Sequence[Measured]) -> Rgb8:
-    """The blurry picture with the most pixels; ``rows`` are those of one way."""
-    pairs = [pair for each in sets for pair in each.pairs]
-    pair, _ = max(zip(pairs, rows, strict=True), key=lambda both: both[1].megapixels)
-    return pair.load()[0]
 
 
 def carry_out(who: Contestants, judgement: Judgement, sets: Sequence[ReportSet], files: Sequence[Path]) -> str:
     """Move the alias where the challenger wins, and keep decision, figures and files in the registry; returns the run.
 
     The alias moves last: what it rests on is there already.
-
-    Args:
-        who: challenger and champion.
-        judgement: the decision.
-        sets: it rests on.
-        files: artifacts of the run.
 
     Raises:
         RegistrationError: the registry refused or did not answer, or there is another champion by now.
