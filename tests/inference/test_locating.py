@@ -29,3 +29,10 @@ def test_where_a_registry_fails_the_next_model_is_taken_and_one_line_says_so(
 def test_a_model_that_was_asked_for_by_name_is_that_one_or_an_error() -> None:
     with pytest.raises(ModelError, match=r"models:/asked@champion is not to be had"):
         locate_model("models:/asked@champion", down, lambda: "models:/own@champion")
+
+
+def test_the_model_of_the_package_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert locate_model("bundled", down) == bundled_model()
+    monkeypatch.setattr("deblur.inference.locating.bundled_model", lambda: None)
+    with pytest.raises(ModelError, match="No model comes with this installation"):
+        locate_model("bundled", down)

@@ -16,9 +16,7 @@ LUMA = np.array([299.0, 587.0, 114.0])
 def blur_sigma_px(blurry: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
     """The sigma in px, 0 to 20, of that Gaussian, by bisection; 0 where the blurry picture has as much energy or more.
 
-    Args:
-        blurry: ``(H, W, 3)`` uint8.
-        sharp: the same shape.
+    Both are ``(H, W, 3)`` uint8.
     """
     omega2 = sum(np.meshgrid(*((2 * np.pi * fft.fftfreq(side)) ** 2 for side in sharp.shape[:2]), indexing="ij"))
     left, energy = (_power(image) * omega2 for image in (blurry, sharp))

@@ -155,15 +155,9 @@ def evaluate(
     on_done: OnPart = lambda report_set, number: None,
     on_images: Callable[[ReportSet], OnImage] | None = None,
 ) -> Evaluation:
-    """Restore every image of every set in every way, and score it.
+    """Restore every image of every set in every way, models first, then references, and score it.
 
-    Args:
-        sets: opened.
-        ways: models first, then references.
-        convention: of SSIM.
-        lpips: the distance by a network, where its weights are at hand.
-        on_done: told how far it is.
-        on_images: gives what is told the pictures of a set, where somebody wants them.
+    ``convention`` is that of SSIM; ``on_images`` gives what is told the pictures of a set.
     """
     images: list[Measured] = []
     tiled: list[TiledFacts] = []

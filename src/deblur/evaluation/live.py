@@ -78,15 +78,10 @@ def create_app(
     crop_px: int = 512,
     uploads: Limits = UPLOADS,
 ) -> Starlette:
-    """The page and what answers it.
+    """The page and what answers it, with at least one image and one model by name to choose from.
 
-    Args:
-        images: to choose from at the start, at least one.
-        models: by name, at least one.
-        kernel: that the page begins with; None does not blur.
-        noise: that the page begins with, levels of 255.
-        crop_px: side of the square that is degraded and restored.
-        uploads: what a person's own picture may cost.
+    It begins with ``kernel`` (None does not blur) and ``noise``, levels of 255. A square of ``crop_px`` is degraded and
+    restored; ``uploads`` are the limits of a person's own picture.
     """
     live = _Live(images, models, {"kernel": kernel, "noise": min(noise, MOST_NOISE)}, crop_px, uploads)
     routes = [

@@ -60,17 +60,10 @@ def write_report(
     verdict: Verdict | None = None,
     on_picture: Callable[[str], None] = lambda name: None,
 ) -> None:
-    """One HTML file.
+    """One HTML file about an evaluation of these sets and ways; the first way restores some pictures once more.
 
-    Args:
-        file: to write.
-        evaluation: what was measured.
-        sets: the same sets, for the pictures.
-        ways: the same ways; the first restores the pictures once more.
-        price: of a GB-second, in any currency; None leaves cost out.
-        memory_gb: that a machine with this speed has.
-        verdict: of a contest that rests on this evaluation.
-        on_picture: told the name of each image that is shown.
+    ``price`` and ``memory_gb`` are as in :func:`~deblur.evaluation.tables.tables_of`; ``verdict`` is of a contest that
+    rests on this evaluation; ``on_picture`` is told the name of each image that is shown.
     """
     title = f"{' and '.join(evaluation.models) or evaluation.ways[0].name}, evaluated"
     shown = list(_shown(evaluation, sets, ways[0], on_picture))

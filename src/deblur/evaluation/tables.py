@@ -40,10 +40,7 @@ class Listing:
 def tables_of(evaluation: Evaluation, price: float | None, memory_gb: float) -> Iterator[RenderableType]:
     """Tables and lines for a terminal, the most important first.
 
-    Args:
-        evaluation: what was measured.
-        price: of a GB-second, in any currency; None leaves cost out.
-        memory_gb: that a machine with this speed has.
+    ``price`` is of a GB-second, in any currency (None leaves cost out), ``memory_gb`` what a machine of this speed has.
     """
     found = [*score_listings(evaluation, price, memory_gb), *gain_listings(evaluation)[:1]]
     yield from (each if isinstance(each, str) else each.for_terminal() for each in found)

@@ -52,11 +52,10 @@ class Tiled:
 
 
 def model_ways(models: Sequence[tuple[str, Model]], *, with_unguarded: bool = False) -> list[Way]:
-    """Models, as a photo goes through them everywhere: fitted tiles, guarded, 8 bit out. Equal names tell their places.
+    """Models, as they were named and opened, as a photo goes through them everywhere: fitted tiles, guarded, 8 bit out.
 
-    Args:
-        models: as they were named, and opened.
-        with_unguarded: also what each gives without the guard, as ways behind all models; the network runs once.
+    Equal names tell their places. ``with_unguarded`` adds what each gives without the guard, behind all models; its
+    network runs once.
 
     Raises:
         SettingError: a model is named twice.

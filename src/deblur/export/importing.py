@@ -57,8 +57,7 @@ def import_model(
         folder: where ``model.onnx`` and ``model.json`` go.
         name: what the model is called.
         licence: under which network and weights are given.
-        known: what need not be found out.
-        on_line: told what was found out.
+        known: what need not be found out; ``on_line`` is told the rest.
 
     Raises:
         ModelError: it is no such file, cannot be served, or it cannot be told how it takes its pictures.

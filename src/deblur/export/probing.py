@@ -26,8 +26,7 @@ SAME = 1e-4
 def find_size_rule(accepts: Callable[[int, int], bool]) -> SizeRule | None:
     """The smallest step of sides that a network takes, and the smallest side; None: it takes none that was tried.
 
-    Args:
-        accepts: whether it takes tiles of (rows, columns), px.
+    ``accepts`` says whether it takes tiles of (rows, columns), px.
     """
     for step in MULTIPLES:
         index = next(i for i, count in enumerate(COUNTS) if count * step >= USUAL_SIDE_PX)

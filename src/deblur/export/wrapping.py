@@ -44,11 +44,8 @@ def fresh(name: str, taken: set[str]) -> str:
 def wrap(model: Any, convention: Convention, layouts: tuple[Layout, Layout], *, one_by_one: bool) -> Any:
     """A ``ModelProto`` from pixels to pixels: one input ``blurry``, one output ``restored``, ``(B, 3, h, w)``.
 
-    Args:
-        model: the network; it is left as it is.
-        convention: how it takes its pictures, and which output is the picture.
-        layouts: of its input and of that output.
-        one_by_one: whether it takes one tile at a time only.
+    ``layouts`` are those of the network's input and of the output that is the picture; ``one_by_one``: it takes one
+    tile at a time only. ``model`` is left as it is.
     """
     from onnx import ModelProto, TensorProto, helper
 

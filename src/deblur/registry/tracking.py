@@ -85,10 +85,8 @@ def connect(create: bool = True) -> "MlflowClient":
     """A client of the tracking server that ``MLFLOW_TRACKING_URI`` names, else of the checkout's own store.
 
     The own store is ``mlflow.db`` at the checkout's root with artifacts under ``mlruns/``: what a plain ``mlflow ui``
-    there shows. A login in the address goes to MLflow apart from it, so that nothing MLflow says repeats it.
-
-    Args:
-        create: whether a store that is not there is made.
+    there shows. A login in the address goes to MLflow apart from it, so that nothing MLflow says repeats it. Without
+    ``create`` no store is made where there is none.
 
     Raises:
         SettingError: mlflow is not installed.

@@ -166,10 +166,8 @@ def local_champion(on_passed_over: Callable[[str, str], None] = lambda name, ver
     registry.
 
     Where no model is bundled, any champion counts. Where the registry cannot be asked, the folder of the champion that
-    was fetched from it last, by the same rule, or None. The log says so.
-
-    Args:
-        on_passed_over: told name and version of the champion registered last, where none counts.
+    was fetched from it last, by the same rule, or None. The log says so. ``on_passed_over`` is told name and version of
+    the champion registered last, where none counts.
     """
     if not (os.environ.get("MLFLOW_TRACKING_URI") or local_store().is_file()):
         return None
