@@ -153,18 +153,14 @@ def _drawn(listing: Listing | str, links: Links = MappingProxyType({})) -> str:
         cells = (f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row[1:], kinds[1:], strict=True))
         return f'<tr{style}><th scope="row">{first}</th>{"".join(cells)}</tr>'
 
-    heads = "".join(
-        f'<th scope="col"{kind}>{escape(head)}</th>' for head, kind in zip(listing.heads, kinds, strict=True)
-    )
-    styles = [f' class="{listing.first}"' if listing.first else "", *[""] * len(listing.parts)]
-    bodies = (
-        f"<tbody>{''.join(line(row, style) for row in part)}</tbody>"
-        for part, style in zip(listing.parts, styles, strict=False)
-    )
-    caption = f"<caption><span>{escape(listing.title)}</span></caption>"
-    head = f"<thead><tr>{heads}</tr></thead>" if any(listing.heads) else ""
-    table = f"<table>{caption}{head}{''.join(bodies)}</table>"
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(listing.title)}">{table}</div>'
+    title, bodies = escape(listing.title), ""
+    for number, part in enumerate(listing.parts):
+        style = f' class="{listing.first}"' if listing.first and not number else ""
+        bodies += f"<tbody>{''.join(line(row, style) for row in part)}</tbody>"
+    heads = (f'<th scope="col"{kind}>{escape(head)}</th>' for head, kind in zip(listing.heads, kinds, strict=True))
+    head = f"<thead><tr>{''.join(heads)}</tr></thead>" if any(listing.heads) else ""
+    table = f"<table><caption><span>{title}</span></caption>{head}{bodies}</table>"
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{title}">{table}</div>'
 
 
 def _shown(

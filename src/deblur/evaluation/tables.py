@@ -159,6 +159,7 @@ def verdict_listing(verdict: Verdict, memory_mb: Mapping[str, float] = MappingPr
     if verdict.slowness:
         rows.append(["seconds, challenger over champion", f"{verdict.slowness:.3f}"])
     memory = [[f"peak memory of {name}, MB", f"{value:.0f}"] for name, value in memory_mb.items()]
+    parts = [[[drawn, f"{verdict.difference_db:+.3f}"]], *filter(None, (rows, memory))]
     title = f"{verdict.challenger} against {verdict.against}, {verdict.images} pairs"
     heads = ["", f"PSNR dB, minus that of {verdict.against}"]
-    return Listing(title, heads, [[[drawn, f"{verdict.difference_db:+.3f}"]], rows, memory], first="bold")
+    return Listing(title, heads, parts, first="bold")

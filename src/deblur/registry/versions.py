@@ -61,9 +61,7 @@ def register(folder: Path, network: "Network | None", name: str, run_id: str) ->
         ModelError: a file was altered after its export.
         RegistrationError: the folder was never verified, or the registry refused or did not answer.
     """
-    info = open_model(
-        folder, OnnxEngine
-    ).info  # sha256, contract and golden input: what is registered is what was verified
+    info = open_model(folder, OnnxEngine).info  # checked again: what is registered is what was verified
     if info.psnr_db is None:
         raise RegistrationError(f"{folder} was exported but never verified; nothing unverified is registered.")
     with tracker_trouble(RegistrationError, f"{name} could not be registered", registered_later(folder, name)):
