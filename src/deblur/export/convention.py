@@ -6,7 +6,7 @@ a wrong range often does nothing.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import product
 from typing import Literal, get_args
@@ -122,11 +122,10 @@ def _best(tried: Sequence[Tried], blurry_db: NDArray[np.float64]) -> Tried:
     near = [each for each in others if not _surely_better(best.sharp_db, each.sharp_db)]
     if not others or (not near and _surely_better(best.sharp_db, blurry_db)):
         return next(each for each in rivals if _same(best, each))  # of ways that are the same, the usual one
-    told = "; ".join(
-        f"{each.convention}: gain {(each.sharp_db - blurry_db).mean():+.2f} dB" for each in (best, *(near or others))
-    )
-    undecided = [best.convention, *(each.convention for each in near or others)]
-    names = [name for name in ("range", "order", "output") if len({getattr(each, name) for each in undecided}) > 1]
+    undecided = [best, *(near or others)]
+    told = "; ".join(f"{each.convention}: gain {(each.sharp_db - blurry_db).mean():+.2f} dB" for each in undecided)
+    ways = [asdict(each.convention) for each in undecided]
+    names = [name for name in ("range", "order", "output") if len({way[name] for way in ways}) > 1]
     raise ModelError(
         f"How the network takes its pictures cannot be told: several ways restore alike, and differ ({told}). Name "
         f"{' and '.join(names)}, as its authors say."
