@@ -10,7 +10,7 @@ from math import inf
 from typing import Any
 
 from deblur.errors import ServiceBusy
-from deblur.images import DecodeLimits
+from deblur.image_limits import DecodeLimits
 
 logger = logging.getLogger("deblur.serving")
 
