@@ -45,10 +45,11 @@ class Promised:
 
     Args:
         answer_s: what a client, or the host between, waits for an answer.
+        slots: photos that are restored at once. Beside each other they take longer, which their pace tells.
     """
 
-    def __init__(self, answer_s: float) -> None:
-        self._answer_s, self._ahead_s = answer_s, 0.0
+    def __init__(self, answer_s: float, slots: int = 1) -> None:
+        self._answer_s, self._slots, self._ahead_s = answer_s, slots, 0.0
 
     @contextmanager
     def photo(self, megapixels: float, pace: Pace) -> Iterator[None]:
@@ -65,9 +66,9 @@ class Promised:
                 f"come within {self._answer_s:g} s. Send at most {megapixels * self._answer_s / takes_s:.1f} "
                 "megapixels, or restore it on the command line, which has no such limit."
             )
-        if self._ahead_s + takes_s > self._answer_s:
+        if (ahead_s := self._ahead_s / self._slots) + takes_s > self._answer_s:
             raise ServiceBusy(
-                f"The photos that are here already take about {self._ahead_s:.0f} s, and with this one longer than the "
+                f"The photos that are here already take about {ahead_s:.0f} s, and with this one longer than the "
                 f"{self._answer_s:g} s within which an answer must come. Try again then."
             )
         self._ahead_s += takes_s
