@@ -236,7 +236,8 @@ class _Api:
             self.counts.observe(stage, seconds)
         self.counts.add("deblur_megapixels_total", megapixels, model=outcome.model)
         self.counts.add("deblur_guarded_photos_total", int(outcome.replaced > 0), model=outcome.model)
-        served.pace.note(megapixels, sum(outcome.seconds.values()) - outcome.seconds["wait"])
+        work_s = sum(outcome.seconds.values()) - outcome.seconds["wait"]
+        served.pace.note(megapixels, work_s / self._promised.sharing)
 
     @contextmanager
     def _body(self) -> Iterator[None]:
