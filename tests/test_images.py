@@ -17,22 +17,11 @@ import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
-from deblur import images, png_chunks
+from deblur import image_limits, images, png_chunks
 from deblur.data.photos import SharpPhoto
 from deblur.errors import PhotoError, PhotoTooLarge, RequestError, UnreadablePhoto, UnsupportedPhoto
-from deblur.images import (
-    ANY_SIZE,
-    OWN_FILES,
-    DecodeLimits,
-    Photo,
-    decode,
-    encode,
-    from_rgb8,
-    from_rgb16,
-    image_files,
-    to_rgb8,
-    to_rgb16,
-)
+from deblur.image_limits import ANY_SIZE, OWN_FILES, DecodeLimits
+from deblur.images import Photo, decode, encode, from_rgb, from_rgb8, image_files, to_rgb8, to_rgb16
 from tests.conftest import SHARED
 from tests.kinds import bmp_with_alpha, png16, saved
 
@@ -222,7 +211,7 @@ def test_training_takes_no_16_bits_and_no_frames(tmp_path: Path) -> None:
 
 def test_16_bit_survives_the_way_to_float_and_back() -> None:
     every_value = np.arange(65_536, dtype=np.uint16).reshape(256, 256, 1).repeat(3, axis=2)
-    assert np.array_equal(to_rgb16(from_rgb16(every_value)), every_value)
+    assert np.array_equal(to_rgb16(from_rgb(every_value)), every_value)
 
 
 def test_the_limits_know_16_bits() -> None:
@@ -373,14 +362,14 @@ def test_heic_of_ones_own_is_read_where_pillow_heif_is(monkeypatch: pytest.Monke
 def test_ones_own_photo_may_be_as_large_as_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = saved(Image.new("RGB", (20_000, 40)), "PNG")
     assert decode(data, OWN_FILES).rgb.shape == (40, 20_000, 3)
-    monkeypatch.setattr(images, "available_memory", lambda: 9e6)
+    monkeypatch.setattr(image_limits, "available_memory", lambda: 9e6)
     with pytest.raises(PhotoTooLarge, match=r"20000 x 40.*about 0\.01 GB.*0\.01 GB are available"):
         decode(data, OWN_FILES)
     assert decode(data, ANY_SIZE).rgb.shape == (40, 20_000, 3)
-    monkeypatch.setattr(images, "available_memory", lambda: 10e6)
+    monkeypatch.setattr(image_limits, "available_memory", lambda: 10e6)
     assert decode(data, OWN_FILES).rgb.shape == (40, 20_000, 3)
     (tmp_path / "wide.png").write_bytes(data)
-    monkeypatch.setattr(images, "available_memory", lambda: 0.0)
+    monkeypatch.setattr(image_limits, "available_memory", lambda: 0.0)
     with pytest.raises(PhotoTooLarge, match=r"wide\.png: The image is"):
         images.read(tmp_path / "wide.png")
     assert images.read_rgb8(tmp_path / "wide.png").shape == (40, 20_000, 3), "training does not depend on the moment"
@@ -392,7 +381,7 @@ def test_ones_own_photo_may_be_as_large_as_the_memory(tmp_path: Path, monkeypatc
 
 def test_the_memory_that_is_available_is_known_on_linux_and_macos() -> None:
     if os.name != "nt":
-        assert 1e7 < images.available_memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        assert 1e7 < image_limits.available_memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def test_pillow_warns_nobody_and_gets_its_settings_back() -> None:

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
-from deblur.images import DecodeLimits, Photo, decode, encode, image_of, photo_of
+from deblur.image_limits import DecodeLimits
+from deblur.images import Photo, decode, encode, image_of, photo_of
 from deblur.inference.files import restore_file
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import Model, read_info

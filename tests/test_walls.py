@@ -14,6 +14,7 @@ ORDER = (
     ("errors", "project", "addresses", "files", "interval"),
     ("jpeg_pixels", "png_chunks", "deep", "pages"),
     ("colour", "metadata", "image_kinds"),
+    ("image_limits",),
     ("images",),
     ("inference",),
     ("serving",),

@@ -5,7 +5,6 @@ and one place where any exception of a decoder becomes a sentence. What must sur
 pixels: alpha, greyness, format, what the colours mean (``colour``) and what the photo says of itself (``metadata``).
 """
 
-import os
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,16 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from deblur import colour, deep, jpeg_pixels, metadata, pages, png_chunks
 from deblur.errors import DeblurError, PhotoTooLarge, RequestError, UnreadablePhoto, UnsupportedPhoto
 from deblur.files import pasteable
-from deblur.image_kinds import RAW, heif_format
+from deblur.image_kinds import heif_format
+from deblur.image_limits import (
+    ANY_SIZE,
+    MODES,
+    OWN_FILES,
+    DecodeLimits,
+    bits_a_channel,
+    check_header,
+    check_scans_of_jpeg,
+)
 
 Pixels = NDArray[np.float32]
 """``(H, W, 3)`` float32, sRGB, in ``[0, 1]``: what networks and metrics see."""
@@ -36,60 +44,15 @@ Rgb16 = NDArray[np.uint16]
 
 Rgb = Rgb8 | Rgb16
 
-DECODE_BYTES_PER_PIXEL = {
-    **{"JPEG": 10, "MPO": 10, "PNG": 4, "WEBP": 18, "TIFF": 8, "BMP": 4, "GIF": 4},
-    **{"AVIF": 12, "HEIF": 12},
-}
-"""The formats that are decoded, with the peak memory Pillow was seen to take for each."""
-RESTORE_BYTES_PER_PIXEL = 8  # the decoded photo while it is restored and encoded
-DEEP_DECODE_BYTES_PER_PIXEL = 12  # 16 bits a channel, whatever the format
-DEEP_BYTES_PER_PIXEL = 20  # and all that it takes
-
 OUTPUT_FORMATS = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tiff": "TIFF", "jpg": "JPEG"}
 OPENED = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")  # an MPO, two JPEGs in a file as phones write it, opens as JPEG
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF": "image/tiff", "BMP": "image/bmp"}
 SIDE_PX = {"WEBP": 16_383, "JPEG": 65_500}  # the longest that the format, or its library, writes
 STRIP_PX = 256
-BITS_PER_SAMPLE, TILE_WIDTH, TILE_LENGTH = 258, 322, 323  # TIFF's tags
 LOSSLESS_TIFF = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "raw")
 LOSSLESS_WEBP: dict[str, object] = {"lossless": True, "exact": True, "quality": 25}  # quality is effort here
-SUBFILE_TYPE, DNG_VERSION, ICC_PROFILE = 254, 50706, 34675
-MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")
-
-
-@dataclass(frozen=True)
-class DecodeLimits:
-    """What a photo may cost before it is decoded, and what of it is taken.
-
-    Args:
-        megapixels: to decode.
-        side_px: of the longer side.
-        decode_mb: that decoding takes.
-        jpeg_scans: of a progressive JPEG.
-        jpeg_scan_pixels: scans x pixels.
-        heif: HEIC and AVIF are read, too, and become JPEG or PNG.
-        in_memory: what decoding and restoring take must be available.
-        first_of_many: of an animation or a file of several pages the first is taken; else such a file is refused.
-        private: position, serial numbers, owner and comments are taken, too.
-    """
-
-    megapixels: float = 40.0
-    side_px: float = 16_384
-    decode_mb: float = 800
-    jpeg_scans: float = 100
-    jpeg_scan_pixels: float = 2e9
-    heif: bool = False
-    in_memory: bool = False
-    first_of_many: bool = True
-    private: bool = False
-
-
-OWN_FILES = DecodeLimits(inf, inf, inf, jpeg_scan_pixels=inf, heif=True, in_memory=True)
-"""Files of the person at the keyboard: what this machine can hold."""
-
-ANY_SIZE = replace(OWN_FILES, jpeg_scans=inf, in_memory=False)
-"""The same, whatever it costs: where the person says so, and in training, which must not depend on what else runs."""
+ICC_PROFILE = 34675  # TIFF's tag
 
 
 @dataclass(frozen=True)
@@ -174,10 +137,10 @@ def _opened(data: bytes, limits: DecodeLimits) -> Iterator[Image.Image]:
     if not data:
         raise UnreadablePhoto("The image is empty (0 bytes). Send the bytes of a JPEG, PNG, WebP, TIFF, BMP or GIF.")
     heif = heif_format(data, limits.heif)
-    _check_scans_of_jpeg(data, limits)
+    check_scans_of_jpeg(data, limits)
     try:
         with quiet(), Image.open(BytesIO(data), formats=(heif,) if heif else OPENED) as image:
-            _check_header(image, data, limits)
+            check_header(image, data, limits)
             del data
             yield image
     except DeblurError:
@@ -360,107 +323,9 @@ def to_rgb16(pixels: Pixels) -> Rgb16:
     return np.rint(np.clip(pixels, 0.0, 1.0) * 65_535.0).astype(np.uint16)
 
 
-def from_rgb16(rgb: Rgb16) -> Pixels:
-    """16 bit -> ``[0, 1]`` float32."""
-    return rgb.astype(np.float32) / np.float32(65_535.0)
-
-
 def from_rgb(rgb: Rgb) -> Pixels:
     """8 or 16 bit -> ``[0, 1]`` float32."""
-    return from_rgb8(cast(Rgb8, rgb)) if rgb.dtype == np.uint8 else from_rgb16(cast(Rgb16, rgb))
-
-
-def available_memory() -> float:
-    """Bytes of memory that are free to use, or all there are where only that is known; inf where nothing is."""
-    with suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return 1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1])
-    with suppress(AttributeError, OSError, ValueError):  # Windows has no sysconf
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return inf
-
-
-def _check_scans_of_jpeg(data: bytes, limits: DecodeLimits) -> None:
-    """Refuse a progressive JPEG whose many scans would take minutes: 270 kB can hold 28 s of CPU.
-
-    Walks the markers of the primary image only: thumbnails lie in segments that are skipped, trailers behind its end.
-    """
-    if not data.startswith(b"\xff\xd8"):
-        return
-    scans, pixels, at = 0, 0, 2
-    while 0 <= at < len(data) - 4:
-        marker = data[at + 1]
-        if data[at] != 0xFF or marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD7:  # no length: on to the next FF
-            at = data.find(b"\xff", at + 1)
-            continue
-        if marker == 0xD9:  # end of image
-            break
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
-            pixels = int.from_bytes(data[at + 5 : at + 7]) * int.from_bytes(data[at + 7 : at + 9])
-        scans += marker == 0xDA
-        if scans > limits.jpeg_scans or scans * pixels > limits.jpeg_scan_pixels:
-            raise PhotoTooLarge(
-                f"The JPEG has {scans} scans or more, more work than is allowed ({limits.jpeg_scans} scans, fewer for "
-                "large images). Save it again as a baseline JPEG."
-            )
-        at += 2 + int.from_bytes(data[at + 2 : at + 4])
-
-
-def _check_header(image: Image.Image, data: bytes, limits: DecodeLimits) -> None:
-    width, height = image.size
-    name = image.format or ""
-    if image.format not in DECODE_BYTES_PER_PIXEL:
-        raise UnsupportedPhoto(f"{name or 'This format'} is not read; allowed are JPEG, PNG, WebP, TIFF, BMP and GIF.")
-    if image.format == "TIFF" and _is_raw(image, data):
-        raise UnsupportedPhoto(RAW)
-    bits = bits_a_channel(image, data)
-    if bits == 16:
-        deep.check(image)
-    elif bits > 8:
-        raise UnsupportedPhoto(
-            f"A {name} with {bits} bits a channel (mode {image.mode}) is not restored. Save it with 8 or 16."
-        )
-    elif image.mode not in MODES:
-        raise UnsupportedPhoto(f"A {name} with colours of mode {image.mode} is not restored. Save it as RGB.")
-    megapixels = max(width * height, _tile_pixels(image)) / 1e6
-    to_decode = DECODE_BYTES_PER_PIXEL[name] if bits <= 8 else DEEP_DECODE_BYTES_PER_PIXEL
-    in_all = to_decode + RESTORE_BYTES_PER_PIXEL if bits <= 8 else DEEP_BYTES_PER_PIXEL
-    memory_mb = megapixels * to_decode
-    if megapixels > limits.megapixels or max(width, height) > limits.side_px or memory_mb > limits.decode_mb:
-        raise PhotoTooLarge(
-            f"The image is {width} x {height} ({megapixels:.1f} megapixels to decode); allowed are "
-            f"{limits.megapixels:g} megapixels and {limits.side_px:g} px a side. Scale it down."
-        )
-    needed = megapixels * 1e6 * in_all
-    if limits.in_memory and needed > (available := available_memory()):
-        raise PhotoTooLarge(
-            f"The image is {width} x {height}. To decode and restore it takes about {needed / 1e9:.2f} GB of memory; "
-            f"{available / 1e9:.2f} GB are available. Scale it down, or end other programs."
-        )
-
-
-def _is_raw(image: Image.Image, data: bytes) -> bool:
-    """Whether a TIFF is a camera's RAW file: its first image is a preview, and would be restored in its place."""
-    tags = image.tag_v2  # type: ignore[attr-defined]
-    return DNG_VERSION in tags or bool(tags.get(SUBFILE_TYPE, 0) & 1) or data[8:10] == b"CR"
-
-
-def _tile_pixels(image: Image.Image) -> int:
-    """A TIFF's tile is decoded whole, however small the image that it belongs to."""
-    if image.format != "TIFF":
-        return 0
-    width, length = (image.tag_v2.get(tag, 0) for tag in (TILE_WIDTH, TILE_LENGTH))  # type: ignore[attr-defined]
-    return int(width * length)
-
-
-def bits_a_channel(image: Image.Image, start: bytes) -> int:
-    """From an opened image's header and the file's first 32 bytes: Pillow cuts 16 bits to 8 without a word."""
-    bits = 16 if image.mode.startswith(("I", "F")) else 8
-    if image.format == "PNG":
-        bits = start[24]  # IHDR is always the first chunk
-    elif image.format == "TIFF":
-        bits = max(image.tag_v2.get(BITS_PER_SAMPLE, (8,)))  # type: ignore[attr-defined]
-    return bits
+    return rgb.astype(np.float32) / np.float32(np.iinfo(rgb.dtype).max)
 
 
 def _photo_of_jpeg(image: Image.Image, rgb: Rgb8, private: bool) -> Photo:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deblur import images
+from deblur import image_limits, images
 from deblur.errors import UnsupportedPhoto
 from deblur.inference.engine import Precision
 from deblur.inference.engines import EngineName, open_engine
@@ -97,7 +97,7 @@ def restore(
     """
     opened = model if isinstance(model, Model) else open_model(model)
     if isinstance(photo, bytes | bytearray | memoryview):
-        restored, _ = restore_photo(opened, bytes(photo), strength, guarded=guarded, limits=images.OWN_FILES)
+        restored, _ = restore_photo(opened, bytes(photo), strength, guarded=guarded, limits=image_limits.OWN_FILES)
         return images.encode(restored)
     if isinstance(photo, np.ndarray):
         return images.array_of(restore_photo(opened, _photo_of(photo), strength, guarded=guarded)[0])

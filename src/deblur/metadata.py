@@ -28,8 +28,8 @@ KEPT = (0x010F, 0x0110, 0x0132, 0x013B, 0x8298)
 
 KEPT_OF_EXPOSURE = (
     *(0x829A, 0x829D, 0x8822, 0x8827, 0x8830, 0x8831, 0x8832),  # ExposureTime, FNumber, ExposureProgram, sensitivity
-    0x9000,  # ExifVersion
-    *(0x9003, 0x9004, 0x9010, 0x9011, 0x9012, 0x9290, 0x9291, 0x9292),  # dates with zone, part of s
+    *(0x9000, 0x9003, 0x9004),  # ExifVersion, dates
+    *(0x9010, 0x9011, 0x9012, 0x9290, 0x9291, 0x9292),  # zones and parts of a second
     *range(0x9201, 0x920B),  # ShutterSpeed, Aperture, Brightness ... LightSource, Flash, FocalLength
     *(COLOUR_SPACE, 0xA215, 0xA500),  # ColorSpace, ExposureIndex, Gamma
     *range(0xA402, 0xA407),  # ExposureMode, WhiteBalance, DigitalZoomRatio, FocalLengthIn35mmFilm, SceneCaptureType

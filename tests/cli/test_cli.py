@@ -66,7 +66,7 @@ def test_what_may_not_fit_into_memory_needs_a_flag(
     tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DEBLUR_MODEL", str(model_folder))
-    monkeypatch.setattr("deblur.images.available_memory", lambda: 1000.0)
+    monkeypatch.setattr("deblur.image_limits.available_memory", lambda: 1000.0)
     (tmp_path / "a.png").write_bytes(png())
     assert main(["restore", str(tmp_path / "a.png")]) == 1
     assert "large" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from deblur.errors import ModelError, SettingError
 from deblur.inference.engine import Engine, begin
 from deblur.inference.engines import open_engine
 from deblur.inference.onnx_runtime import OnnxEngine
-from deblur.inference.openvino import SHAPES_KEPT, OpenVinoEngine
+from deblur.inference.openvino import KEPT, OpenVinoEngine
 from deblur.models.engine import TorchEngine
 from tests.conftest import sharpening_network
 
@@ -73,16 +73,16 @@ def test_a_call_ends_when_its_run_is_cancelled_and_other_runs_go_on(model_folder
 
 def test_compiled_shapes_are_kept_and_the_one_not_used_longest_goes(model_folder: Path) -> None:
     engine = OpenVinoEngine(model_folder / "model.onnx")
-    shapes = [(1, 3, 16, 16 * (i + 1)) for i in range(SHAPES_KEPT + 1)]
+    shapes = [(1, 3, 16, 16 * (i + 1)) for i in range(KEPT + 1)]
     for shape in shapes[:-1]:
         engine.begin().call(np.zeros(shape, np.float32))
-    kept = engine._compiled[shapes[0]]
+    kept = engine._compiled[shapes[0], 1]
     engine.begin().call(np.zeros(shapes[0], np.float32))
     engine.begin().call(np.zeros(shapes[-1], np.float32))
-    assert set(engine._compiled) == {shapes[0], *shapes[2:]}
-    assert engine._compiled[shapes[0]] is kept
+    assert set(engine._compiled) == {(shape, 1) for shape in (shapes[0], *shapes[2:])}
+    assert engine._compiled[shapes[0], 1] is kept
     engine(np.zeros((1, 3, 32, 32), np.float32))
-    assert set(engine._compiled) == {shapes[0], *shapes[2:]}, "a call by itself keeps nothing"
+    assert set(engine._compiled) == {(shape, 1) for shape in (shapes[0], *shapes[2:])}, "a call by itself keeps nothing"
 
 
 def test_openvino_reports_to_nobody(model_folder: Path) -> None:
@@ -112,6 +112,19 @@ def test_two_restorations_share_an_engine(model_folder: Path) -> None:
     for thread in threads:
         thread.join()
     assert all(np.array_equal(answers[i], expected[i]) for i in range(len(batches)))
+
+
+def test_calls_beside_each_other_share_the_cores_and_give_the_same_bits(model_folder: Path) -> None:
+    engine = OpenVinoEngine(model_folder / "model.onnx")
+    batch = np.random.default_rng(0).random((1, 3, 256, 256), dtype=np.float32)
+    alone = engine.begin().call(batch)
+    assert set(engine._compiled) == {(batch.shape, 1)}
+    with ThreadPoolExecutor(2) as pool:
+        while set(engine._compiled) == {(batch.shape, 1)}:
+            answers = list(pool.map(lambda run: run.call(batch), [engine.begin(), engine.begin()]))
+        answers += pool.map(lambda run: run.call(batch), [engine.begin(), engine.begin()])
+    assert set(engine._compiled) == {(batch.shape, 1), (batch.shape, 2)}
+    assert all(np.array_equal(answer, alone) for answer in answers)
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
@@ -169,10 +182,10 @@ def test_a_shape_that_is_being_compiled_stops_no_other(model_folder: Path, monke
     engine.prepare(known)
     real = engine._compile
 
-    def slowly(shape: tuple[int, ...]) -> object:
+    def slowly(shape: tuple[int, ...], streams: int) -> object:
         compiled.append(shape)
         assert go.wait(20)
-        return real(shape)
+        return real(shape, streams)
 
     monkeypatch.setattr(engine, "_compile", slowly)
     with ThreadPoolExecutor(2) as pool:
@@ -187,7 +200,7 @@ def test_a_shape_that_is_being_compiled_stops_no_other(model_folder: Path, monke
 def test_a_shape_that_cannot_be_compiled_is_tried_again(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, shape = OpenVinoEngine(model_folder / "model.onnx"), (1, 3, 32, 32)
     with monkeypatch.context() as broken:
-        broken.setattr(engine, "_compile", lambda shape: 1 / 0)
+        broken.setattr(engine, "_compile", lambda shape, streams: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             engine.prepare(shape)
     assert engine.begin().call(np.zeros(shape, np.float32)).shape == shape

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from deblur import images
+from deblur import image_limits, images
 from deblur.errors import PhotoTooLarge, RequestError, SettingError
 from deblur.inference import files
 from deblur.inference.locating import bundled_model
@@ -88,7 +88,7 @@ def test_a_result_is_called_what_it_is(tmp_path: Path) -> None:
 
 
 def test_what_may_not_fit_into_memory_is_tried_if_allowed(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "available_memory", lambda: 1000.0)
+    monkeypatch.setattr(image_limits, "available_memory", lambda: 1000.0)
     with pytest.raises(PhotoTooLarge, match=r"^'.*/my photo.png': The image is 40 x 30.* \(large\)\.$"):
         restore_file(MODEL, photo)
     (report,) = restore_folder(MODEL, photo.parent)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from deblur.errors import PhotoTooLarge, RequestError, UnreadablePhoto
-from deblur.images import DecodeLimits, Photo, encode, from_rgb8, to_rgb8
+from deblur.image_limits import DecodeLimits
+from deblur.images import Photo, encode, from_rgb8, to_rgb8
 from deblur.inference.model_folder import Model, open_model
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.photo import restore_photo

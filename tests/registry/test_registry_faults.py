@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -236,6 +237,16 @@ def test_a_home_that_is_not_there_costs_nothing(
     (tmp_path / "file").touch()
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "file")
     assert read_info(fetch("models:/tiny@champion")).version == "1"
+
+
+def test_of_the_copies_the_last_few_that_were_asked_for_are_kept(tmp_path: Path) -> None:
+    names = [f"copy-{i}" for i in range(versions.KEPT + 2)]
+    for i, name in enumerate(names):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (1000 - i, 1000 - i))
+    (tmp_path / "copies.json").write_text("{}")
+    versions._forget_earlier(tmp_path)
+    assert {each.name for each in tmp_path.iterdir()} == {*names[: versions.KEPT], "copies.json"}
 
 
 def test_a_damaged_copy_is_fetched_again(store: Path, record: RunRecord) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from deblur import images
+from deblur import image_limits, images
 from deblur.inference.model_folder import Model, open_model, read_info
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.restorer import Restorer
@@ -267,7 +267,7 @@ def test_one_photo_more_than_computes_is_decoded_meanwhile_and_no_further(
 ) -> None:
     decoded, go = [], threading.Event()
 
-    def decode(data: bytes, limits: images.DecodeLimits) -> images.Photo:
+    def decode(data: bytes, limits: image_limits.DecodeLimits) -> images.Photo:
         decoded.append(1)
         return real(data, limits)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deblur import images
+from deblur import image_limits, images
 from deblur.inference.model_folder import Model, open_model
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.restorer import Restorer
@@ -92,7 +92,7 @@ def test_no_photo_outlives_its_request(model: Model, monkeypatch: pytest.MonkeyP
     """However that ends, and at once, not when Python next collects garbage: photos are large."""
     decode, photos = images.decode, list["weakref.ref[np.ndarray]"]()
 
-    def noted(data: bytes, limits: images.DecodeLimits) -> images.Photo:
+    def noted(data: bytes, limits: image_limits.DecodeLimits) -> images.Photo:
         photo = decode(data, limits)
         photos.append(weakref.ref(photo.rgb))
         return photo

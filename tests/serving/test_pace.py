@@ -39,6 +39,16 @@ def test_a_photo_is_taken_where_it_is_answered_in_time() -> None:
         pass
 
 
+def test_photos_in_work_share_the_machine_and_those_who_wait_do_not() -> None:
+    pace, promised = Pace(), Promised(answer_s=100, slots=2)
+    assert promised.sharing == 1
+    with promised.photo(1, pace):
+        assert promised.sharing == 1
+        with promised.photo(1, pace), promised.photo(1, pace):
+            assert promised.sharing == 2
+    assert promised.sharing == 1
+
+
 def test_bombs_are_refused_by_their_header_in_20_ms() -> None:
     """The fastest of three: the machine may do something else."""
     bombs = [each for each in all_hostile() if not each.size_px and ("scans" in each.name or "pixel" in each.name)]

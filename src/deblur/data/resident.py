@@ -19,7 +19,7 @@ from deblur.data.cache import pixel_bytes
 from deblur.data.crops import Key, Placed, Sample, Turn
 from deblur.data.parallel import in_parallel
 from deblur.errors import SettingError
-from deblur.images import available_memory
+from deblur.image_limits import available_memory
 from deblur.synthesis.degrade import degrade
 
 SHARE = 0.6

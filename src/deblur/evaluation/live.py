@@ -36,7 +36,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from deblur.data.photos import SharpPhoto
 from deblur.errors import DeblurError, RequestError
 from deblur.evaluation.sheet import Restore
-from deblur.images import DecodeLimits, Photo, Pixels, Rgb8, decode, encode, from_rgb8, to_rgb8
+from deblur.image_limits import DecodeLimits
+from deblur.images import Photo, Pixels, Rgb8, decode, encode, from_rgb8, to_rgb8
 from deblur.metrics import psnr_db
 from deblur.serving.body import read_body
 from deblur.serving.limits import Limits, told

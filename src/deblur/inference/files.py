@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deblur import images
+from deblur import image_limits, images
 from deblur.errors import DeblurError, PhotoTooLarge, SettingError, UnsupportedPhoto
 from deblur.files import pasteable, whole_file
 from deblur.image_kinds import RAW
-from deblur.images import DecodeLimits
+from deblur.image_limits import DecodeLimits
 from deblur.inference.model_folder import Model
 from deblur.inference.photo import restore_photo
 from deblur.inference.restorer import OnTile, ignore
@@ -18,14 +18,8 @@ from deblur.inference.restorer import OnTile, ignore
 logger = logging.getLogger("deblur.inference")
 
 FORMAT_OF_SUFFIX = {
-    ".jpg": "jpeg",
-    ".jpeg": "jpeg",
-    ".jpe": "jpeg",
-    ".jfif": "jpeg",
-    ".png": "png",
-    ".webp": "webp",
-    ".tif": "tiff",
-    ".tiff": "tiff",
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "jpeg"),
+    **{".png": "png", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"},
 }
 READABLE = (*images.SUFFIXES, ".gif", ".avif", ".heic", ".heif", ".hif")
 RAW_SUFFIXES = (
@@ -157,7 +151,7 @@ def _places_in(folder: Path, photo: Path, marker: str = "", taken: Collection[Pa
 
 
 def _limits(large: bool, keep_metadata: bool) -> DecodeLimits:
-    return replace(images.ANY_SIZE if large else images.OWN_FILES, private=keep_metadata)
+    return replace(image_limits.ANY_SIZE if large else image_limits.OWN_FILES, private=keep_metadata)
 
 
 def _report_of(model: Model, photo: Path, place: Place, overwrite: bool, limits: DecodeLimits, guarded: bool) -> Report:

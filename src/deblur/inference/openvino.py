@@ -1,12 +1,18 @@
 """OpenVINO: the fast engine on x86-64, in bf16 where the processor has it.
 
 It compiles a network anew for every shape, a few tenths of a second each; the last few are kept.
+
+A call alone has all cores. Calls beside each other share them by streams, each on cores of its own: threads that
+compute one tile together wait for each other after every operator, and for whatever else a core of theirs does. Each
+stream has the tensors of a tile in memory, so large tiles are computed one after the other all the same.
 """
 
 import sys
+import time
 from collections import OrderedDict
 from concurrent.futures import Future
 from functools import cache
+from math import inf
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -16,8 +22,12 @@ import numpy as np
 from deblur.errors import ModelError, SettingError
 from deblur.inference.engine import Precision, Run, Tiles
 
-SHAPES_KEPT = 3
-"""Each holds a copy of the weights and the tensors of a tile: 120 MB for DeblurUNet at 576x528 in bf16."""
+KEPT = 3
+"""Compiled networks. Each holds a copy of the weights and, for each stream, the tensors of a tile: 120 MB for
+DeblurUNet at 576x528 in bf16."""
+
+STREAMS, SHARING_PX, MOMENT_S = 2, 640**2, 1.0
+"""How many share the cores, by tiles up to which size, and for how long after two calls ran beside each other."""
 
 UNUSED = ("openvino_telemetry", "openvino.tools.ovc")
 """Would report each import; would take a third of the import for a converter of models."""
@@ -79,34 +89,46 @@ class OpenVinoEngine:
                 raise SettingError("This model loses too much in bf16. Take precision f32.")
             precision = "f32"
         self.precision: Precision = "bf16" if has_bf16 and precision != "f32" else "f32"
-        self._options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": self.precision, "NUM_STREAMS": 1}
+        self._options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": self.precision}
         if threads:
             self._options["INFERENCE_NUM_THREADS"] = threads
         wanted = len(inputs) == len(outputs) == 1 and inputs[0].element_type == openvino.Type.f32
         if not wanted or len(inputs[0].partial_shape) != 4 or inputs[0].partial_shape[1] != openvino.Dimension(3):
             raise ModelError("The model must take one float tensor (B, 3, h, w) and return one.")
-        self._compiled: OrderedDict[tuple[int, ...], Future[Any]] = OrderedDict()
-        self._lock = Lock()
+        self._compiled: OrderedDict[tuple[tuple[int, ...], int], Future[Any]] = OrderedDict()
+        self._lock, self._running, self._beside_s = Lock(), 0, -inf
 
     def __call__(self, batch: Tiles, /) -> Tiles:
         """A call by itself: what is compiled for it goes with it (58 MB after the golden input of DeblurUNet)."""
-        return _answer(self._compile(batch.shape).create_infer_request(), batch)
+        return _answer(self._compile(batch.shape, 1).create_infer_request(), batch)
 
     def begin(self) -> Run:
-        """Calls that ``cancel`` ends between two operators; one request serves them all as long as the shape stays."""
-        request, shape = None, None
+        """Calls that ``cancel`` ends between two operators."""
+        request = None
 
         def call(batch: Tiles) -> Tiles:
-            nonlocal request, shape
-            if batch.shape != shape:
-                request, shape = self._compiled_for(batch.shape).create_infer_request(), batch.shape
-            return _answer(request, batch)
+            nonlocal request
+            request = self._compiled_for(batch.shape).create_infer_request()
+            with self._lock:
+                self._running += 1
+            try:
+                return _answer(request, batch)
+            finally:
+                with self._lock:
+                    self._running -= 1
 
         return Run(call, lambda: request.cancel() if request else None)
 
     def prepare(self, shape: tuple[int, ...]) -> None:
-        """Compile for ``shape`` unless that is done; calls of other shapes go on meanwhile."""
+        """Compile for ``shape`` unless that is done; other calls go on meanwhile."""
         self._compiled_for(shape)
+
+    def _streams(self, shape: tuple[int, ...]) -> int:
+        """Calls that ran beside each other a moment ago will do so again."""
+        now_s = time.monotonic()
+        if self._running:
+            self._beside_s = now_s
+        return STREAMS if now_s - self._beside_s < MOMENT_S and shape[2] * shape[3] <= SHARING_PX else 1
 
     def in_f32(self) -> "OpenVinoEngine | None":
         """The same network in float32; None where it computes so, or bf16 was asked for."""
@@ -119,32 +141,33 @@ class OpenVinoEngine:
         return self._network.has_rt_info(place) and self._network.get_rt_info(place).astype(str) == "f32"
 
     def _compiled_for(self, shape: tuple[int, ...]) -> Any:
-        """The network compiled for ``shape``: kept from before, or in the place of the one not used longest.
+        """The network for ``shape`` and what runs now: kept from before, or in the place of the one not used longest.
 
         Who comes while it is being compiled waits for that, and for nothing else.
         """
+        key = (shape, self._streams(shape))
         with self._lock:
-            kept = self._compiled.get(shape)
+            kept = self._compiled.get(key)
             compiled = kept or Future[Any]()
             if kept is None:
-                while len(self._compiled) >= SHAPES_KEPT:
+                while len(self._compiled) >= KEPT:
                     self._compiled.popitem(last=False)
-                self._compiled[shape] = compiled
-            self._compiled.move_to_end(shape)
+                self._compiled[key] = compiled
+            self._compiled.move_to_end(key)
         if kept is None:
             try:
-                compiled.set_result(self._compile(shape))
+                compiled.set_result(self._compile(*key))
             except BaseException as error:
                 compiled.set_exception(error)
                 with self._lock:
-                    if self._compiled.get(shape) is compiled:
-                        del self._compiled[shape]
+                    if self._compiled.get(key) is compiled:
+                        del self._compiled[key]
         return compiled.result()
 
-    def _compile(self, shape: tuple[int, ...]) -> Any:
+    def _compile(self, shape: tuple[int, ...], streams: int) -> Any:
         network = self._network.clone()
         network.reshape(list(shape))
-        return self._core.compile_model(network, "CPU", self._options)
+        return self._core.compile_model(network, "CPU", {**self._options, "NUM_STREAMS": streams})
 
 
 def _answer(request: Any, batch: Tiles) -> Tiles:

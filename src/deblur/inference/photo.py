@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deblur.images import DecodeLimits, Photo, decode
+from deblur.image_limits import DecodeLimits
+from deblur.images import Photo, decode
 from deblur.inference.guard import Guard
 from deblur.inference.model_folder import Model
 from deblur.inference.restorer import OnTile, ignore

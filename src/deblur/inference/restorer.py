@@ -117,22 +117,11 @@ class Restorer:
         if not 0.0 <= strength <= 1.0:
             raise RequestError(f"strength is {strength:g}; allowed are 0 to 1.")
         plan = self.plan(pixels)
-        rows, columns, done = plan.rows, plan.columns, 0
-        column_weights = columns.weights()
-        blended = np.zeros((3, rows.tile_px, columns.length_px), np.float32)
         with closing(_restored_tiles(self.engine, _tiles(pixels, plan), check, checked or _finite)) as tiles:
-            for top, finished, wy in zip(rows.starts, rows.finished_px, rows.weights(), strict=True):
-                for left, wx in zip(columns.starts, column_weights, strict=True):
-                    h, w = len(wy), len(wx)
-                    blended[:, :h, left : left + w] += next(tiles)[:, :h, :w] * (wy[:, None] * wx)
-                    done += 1
-                    on_tile(done, len(plan))
-                for begin_px in range(top, finished, STRIP_PX):
-                    strip = slice(begin_px, min(begin_px + STRIP_PX, finished))
-                    finish(strip, blended[:, strip.start - top : strip.stop - top])
-                begun = rows.tile_px - (finished - top)  # rows that the next tiles go on with
-                blended[:, :begun] = blended[:, finished - top :]
-                blended[:, begun:] = 0
+            for top, complete in _blended(plan, _counted(tiles, len(plan), on_tile)):
+                for at in range(0, complete.shape[1], STRIP_PX):
+                    strip = complete[:, at : at + STRIP_PX]
+                    finish(slice(top + at, top + at + strip.shape[1]), strip)
         return plan
 
 
@@ -144,6 +133,30 @@ def _tiles(pixels: Pixels | Rgb, plan: Plan) -> Iterator[Tiles]:
             planes = _as_float(pixels[top : top + h, left : left + w].transpose(2, 0, 1))
             lacking = ((0, 0), (0, h - planes.shape[1]), (0, w - planes.shape[2]))
             yield np.ascontiguousarray(np.pad(planes, lacking, mode="reflect")[None])
+
+
+def _counted(tiles: Iterator[Planes], total: int, on_tile: OnTile) -> Iterator[Planes]:
+    for done, tile in enumerate(tiles, 1):
+        on_tile(done, total)
+        yield tile
+
+
+def _blended(plan: Plan, tiles: Iterator[Planes]) -> Iterator[tuple[int, Planes]]:
+    """After each row of tiles, the first of the rows that are complete now, and these; they are overwritten later."""
+    rows, columns = plan.rows, plan.columns
+    if len(plan) == 1:
+        yield 0, next(tiles)[:, : rows.length_px, : columns.length_px]
+        return
+    column_weights = columns.weights()
+    blended = np.zeros((3, rows.tile_px, columns.length_px), np.float32)
+    for top, finished, wy in zip(rows.starts, rows.finished_px, rows.weights(), strict=True):
+        for left, wx in zip(columns.starts, column_weights, strict=True):
+            h, w = len(wy), len(wx)
+            blended[:, :h, left : left + w] += next(tiles)[:, :h, :w] * (wy[:, None] * wx)
+        yield top, blended[:, : finished - top]
+        begun = rows.tile_px - (finished - top)  # rows that the next tiles go on with
+        blended[:, :begun] = blended[:, finished - top :]
+        blended[:, begun:] = 0
 
 
 def _restored_tiles(

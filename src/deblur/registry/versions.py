@@ -46,6 +46,8 @@ BEATS_BUNDLED = "beats_bundled"
 """The tag of a champion that surely restored a set better than the bundled model: that one's sha256."""
 LOADED_WITH, ONNX_LOADED_WITH = ("torch", "numpy"), ("onnx", "onnxruntime", "numpy")
 FILES = (ONNX_FILE, JSON_FILE, CARD_FILE)
+KEPT = 8
+"""Copies of versions in the cache."""
 
 
 def register(folder: Path, network: "Network | None", name: str, run_id: str) -> str:
@@ -243,6 +245,8 @@ def _fetch(uri: str) -> Path:
             download(ONNX_FILE)
             _move_into_cache(folder, cached)
         _note_beaten(cached, found.tags.get(BEATS_BUNDLED, ""))
+        os.utime(cached)
+        _forget_earlier(cached.parent)
         return cached
 
 
@@ -260,6 +264,13 @@ def _cache() -> Path:
         if os.access(folder, os.W_OK):
             return folder
     return Path(tempfile.mkdtemp(prefix="deblur-models-"))
+
+
+def _forget_earlier(cache: Path) -> None:
+    """Delete all copies but the last few that were asked for."""
+    copies = sorted((each for each in cache.iterdir() if each.is_dir()), key=lambda each: each.stat().st_mtime)
+    for copy in copies[:-KEPT]:
+        shutil.rmtree(copy, ignore_errors=True)
 
 
 def _copies(cache: Path) -> Path:

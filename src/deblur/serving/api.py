@@ -20,7 +20,7 @@ import base64
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from traceback import clear_frames
 from typing import Any
@@ -35,9 +35,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from deblur import errors, images
-from deblur.inference.model_folder import Model
 from deblur.inference.photo import Outcome, restore_photo
-from deblur.inference.restorer import ignore
+from deblur.inference.restorer import OnTile, ignore
 from deblur.serving import conditional, hook, page
 from deblur.serving.about import About
 from deblur.serving.body import Sent, body_within, read_body
@@ -140,21 +139,11 @@ def _route(path: str, endpoints: dict[str, Endpoint], counts: Metrics) -> Route:
     return Route(path, endpoint, methods=methods)
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """A restored photo, encoded, and what was done to it."""
-
-    data: bytes
-    photo_format: str
-    photo: images.Photo
-    outcome: Outcome
-
-
 class _Api:
     def __init__(self, models: Models, limits: Limits, standalone: Standalone | None, about: About) -> None:
         self._models, self._limits, self._standalone, self._about = models, limits, standalone, about
         self._bodies, self._gate = Room(int(limits.reading_mb * 1e6)), Gate(limits.slots, limits.waiting)
-        self._promised = Promised(limits.answer_s)
+        self._promised = Promised(limits.answer_s, limits.slots)
         self._progress, self.counts = Progress(), Metrics()
         self._reading, self._inside, self._stopping = set[asyncio.Task[Any]](), set[Left](), False
 
@@ -183,30 +172,11 @@ class _Api:
                 served, tag, megapixels = await run_in_threadpool(self._chosen, sent, wish)
                 if conditional.has(request, tag):
                     return Response(status_code=304, headers={"ETag": tag})
-                guarded = wish.guard == "on"
-                check = partial(_stop_if, left)
-                restore = partial(restore_photo, served.model, guarded=guarded, on_tile=on_tile, check=check)
                 with self._promised.photo(megapixels, served.pace):
-                    answer = await self._answer(sent.image, wish, restore, served, left)
-        self._count(served, answer)
-        return await run_in_threadpool(_response, sent, answer, wish, tag)
-
-    async def _answer(
-        self, data: bytes, wish: Wish, restore: Callable[..., tuple[images.Photo, Outcome]], served: Served, left: Left
-    ) -> _Answer:
-        """Decoded before the network is free and encoded after it is free again, each in a worker thread."""
-        started = time.perf_counter()
-        async with self._gate.in_memory(left):
-            photo, decode_s = await run_in_threadpool(self._decoded, data, wish, served.model)
-            async with self._gate.slot(left):
-                wait_s = time.perf_counter() - started - decode_s
-                photo, outcome = await run_in_threadpool(restore, photo, wish.strength)
-            restored = time.perf_counter()
-            encoded = await run_in_threadpool(images.encode, photo, wish.output_format, wish.quality)
-        encode_s = time.perf_counter() - restored
-        seconds = {"wait": wait_s, "decode": decode_s, **outcome.seconds, "encode": encode_s}
-        photo_format = images.OUTPUT_FORMATS[wish.output_format] if wish.output_format else photo.format
-        return _Answer(encoded, photo_format, photo, replace(outcome, seconds=seconds))
+                    asked_s = time.perf_counter()
+                    async with self._gate.slot(left):
+                        work = partial(self._restored, sent, wish, served, tag, left, on_tile, asked_s)
+                        return await run_in_threadpool(work)
 
     def _chosen(self, sent: Sent, wish: Wish) -> tuple[Served, str, float]:
         """The model, the answer's tag and the photo's megapixels; what its header rules out waits for no turn."""
@@ -214,14 +184,24 @@ class _Api:
         tag = conditional.tag_of(sent.image, served.model, wish, sent.as_json)
         return served, tag, images.megapixels(sent.image, self._limits.decode)
 
-    def _decoded(self, data: bytes, wish: Wish, model: Model) -> tuple[images.Photo, float]:
-        """And the network compiled for its tiles; the seconds are decoding's."""
-        taken = {"first_of_many": wish.frames == "first", "private": wish.metadata == "keep"}
+    def _restored(
+        self, sent: Sent, wish: Wish, served: Served, tag: str, left: Left, on_tile: OnTile, asked_s: float
+    ) -> Response:
+        """All the work, in a worker thread. Compiling the network for new tiles counts as waiting."""
         started = time.perf_counter()
-        photo = images.decode(data, replace(self._limits.decode, **taken))
-        seconds = time.perf_counter() - started
-        model.restorer.prepare(photo.rgb)
-        return photo, seconds
+        taken = {"first_of_many": wish.frames == "first", "private": wish.metadata == "keep"}
+        photo = images.decode(sent.image, replace(self._limits.decode, **taken))
+        decoded = time.perf_counter()
+        served.model.restorer.prepare(photo.rgb)
+        check, guarded = partial(_stop_if, left), wish.guard == "on"
+        _, outcome = restore_photo(served.model, photo, wish.strength, guarded=guarded, on_tile=on_tile, check=check)
+        restored = time.perf_counter()
+        data = images.encode(photo, wish.output_format, wish.quality)
+        encoded = time.perf_counter()
+        seconds = {"decode": decoded - started, **outcome.seconds, "encode": encoded - restored}
+        outcome = replace(outcome, seconds={"wait": encoded - asked_s - sum(seconds.values()), **seconds})
+        self._count(served, outcome)
+        return _response(sent, wish, photo, data, outcome, tag)
 
     async def progress(self, request: Request) -> Response:
         found = self._progress.of(request.path_params["id"])
@@ -250,14 +230,14 @@ class _Api:
     def _admits(self, request: Request) -> bool:
         return self._standalone is None or self._standalone.admits(request)
 
-    def _count(self, served: Served, answer: _Answer) -> None:
-        outcome = answer.outcome
+    def _count(self, served: Served, outcome: Outcome) -> None:
         megapixels = outcome.height_px * outcome.width_px / 1e6
         for stage, seconds in outcome.seconds.items():
             self.counts.observe(stage, seconds)
         self.counts.add("deblur_megapixels_total", megapixels, model=outcome.model)
         self.counts.add("deblur_guarded_photos_total", int(outcome.replaced > 0), model=outcome.model)
-        served.pace.note(megapixels, sum(outcome.seconds.values()) - outcome.seconds["wait"])
+        work_s = sum(outcome.seconds.values()) - outcome.seconds["wait"]
+        served.pace.note(megapixels, work_s / self._promised.sharing)
 
     @contextmanager
     def _body(self) -> Iterator[None]:
@@ -301,8 +281,7 @@ def _end(left: Left, why: Exception) -> None:
         left.set_result(why)
 
 
-def _response(sent: Sent, answer: _Answer, wish: Wish, tag: str) -> Response:
-    outcome, photo = answer.outcome, answer.photo
+def _response(sent: Sent, wish: Wish, photo: images.Photo, data: bytes, outcome: Outcome, tag: str) -> Response:
     headers = {
         "ETag": tag,
         "X-Deblur-Model": quote(outcome.model, safe="/@ "),  # headers are latin-1
@@ -314,12 +293,11 @@ def _response(sent: Sent, answer: _Answer, wish: Wish, tag: str) -> Response:
         headers["X-Deblur-Frames"] = f"1 of {photo.frames}"
     if photo.said.more_pictures:
         headers["X-Deblur-Left-Out"] = "further pictures of the file, such as a gain map"
+    photo_format = images.OUTPUT_FORMATS[wish.output_format] if wish.output_format else photo.format
     if not sent.as_json:
-        return Response(answer.data, media_type=images.MEDIA_TYPES[answer.photo_format], headers=headers)
-    encoded = base64.b64encode(answer.data).decode("ascii")
-    return JSONResponse(
-        {"image": encoded, "format": answer.photo_format.lower(), "model": outcome.model}, headers=headers
-    )
+        return Response(data, media_type=images.MEDIA_TYPES[photo_format], headers=headers)
+    encoded = base64.b64encode(data).decode("ascii")
+    return JSONResponse({"image": encoded, "format": photo_format.lower(), "model": outcome.model}, headers=headers)
 
 
 def _key_required() -> Response:

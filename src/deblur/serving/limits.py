@@ -4,13 +4,13 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
 from deblur.errors import ServiceBusy
-from deblur.images import DecodeLimits
+from deblur.image_limits import DecodeLimits
 
 logger = logging.getLogger("deblur.serving")
 
@@ -36,8 +36,9 @@ class Limits:
     body_mb: float = 20.0
     decode: DecodeLimits = field(default_factory=lambda: DecodeLimits(heif=os.environ.get("DEBLUR_HEIF", "") in YES))
     """``DEBLUR_HEIF`` says whether HEIC and AVIF are read, too: two decoders more that strangers can reach."""
-    slots: int = 1
-    """Photos at once. The engine uses every core for one, so a second only makes both wait."""
+    slots: int = field(default_factory=lambda: min(2, os.cpu_count() or 1))
+    """Photos that are restored at once, each by its share of the cores, so that none is idle while one photo is decoded
+    or encoded."""
     waiting: int = field(default_factory=lambda: 2 * (os.cpu_count() or 1))
     """Requests that may wait for a slot; the next is refused."""
 
@@ -110,35 +111,23 @@ class Places:
 
 
 class Gate:
-    """Lets ``slots`` photos compute while one more is decoded or encoded, so that the network does not wait for it.
-
-    ``waiting`` requests may wait for that; the next is refused at once. For one event loop.
-    """
+    """Lets ``slots`` photos in, which lie in memory decoded; ``waiting`` more may wait for that; the next is refused at
+    once. For one event loop."""
 
     def __init__(self, slots: int, waiting: int) -> None:
-        self.places = Places(slots + waiting)
-        self._slots, self._in_memory = asyncio.Semaphore(slots), asyncio.Semaphore(slots + 1)
+        self.places, self._slots = Places(slots + waiting), asyncio.Semaphore(slots)
 
-    def in_memory(self, left: Left) -> AbstractAsyncContextManager[None]:
-        """Hold a photo's pixels: of those inside, only so many lie in memory decoded."""
-        return _turn(self._in_memory, left)
-
-    def slot(self, left: Left) -> AbstractAsyncContextManager[None]:
-        """Hold the network."""
-        return _turn(self._slots, left)
-
-
-@asynccontextmanager
-async def _turn(semaphore: asyncio.Semaphore, left: Left) -> AsyncIterator[None]:
-    """First come, first served; who has ``left`` waits for nothing, and gets the error that says why."""
-    turn: asyncio.Future[Any] = asyncio.ensure_future(semaphore.acquire())
-    try:
-        await asyncio.wait({turn, left}, return_when=asyncio.FIRST_COMPLETED)
-        if left.done():
-            raise left.result()
-        yield
-    finally:
-        if turn.done():
-            semaphore.release()
-        else:
-            turn.cancel()
+    @asynccontextmanager
+    async def slot(self, left: Left) -> AsyncIterator[None]:
+        """First come, first served; who has ``left`` waits for nothing, and gets the error that says why."""
+        turn: asyncio.Future[Any] = asyncio.ensure_future(self._slots.acquire())
+        try:
+            await asyncio.wait({turn, left}, return_when=asyncio.FIRST_COMPLETED)
+            if left.done():
+                raise left.result()
+            yield
+        finally:
+            if turn.done():
+                self._slots.release()
+            else:
+                turn.cancel()

@@ -13,7 +13,7 @@ SMALL_MEGAPIXELS = 0.2
 
 
 class Pace:
-    """Seconds a megapixel from decoding to encoding, without the wait for a slot."""
+    """Seconds a megapixel from decoding to encoding of a photo alone, without the wait for a slot."""
 
     def __init__(self) -> None:
         self._lock, self._megapixels, self._seconds, self._small = Lock(), 0.0, 0.0, True
@@ -45,10 +45,16 @@ class Promised:
 
     Args:
         answer_s: what a client, or the host between, waits for an answer.
+        slots: photos that are restored at once.
     """
 
-    def __init__(self, answer_s: float) -> None:
-        self._answer_s, self._ahead_s = answer_s, 0.0
+    def __init__(self, answer_s: float, slots: int = 1) -> None:
+        self._answer_s, self._slots, self._ahead_s, self._photos = answer_s, slots, 0.0, 0
+
+    @property
+    def sharing(self) -> int:
+        """Photos that share the machine now, so that each takes so many times as long as alone; at least 1."""
+        return max(1, min(self._photos, self._slots))
 
     @contextmanager
     def photo(self, megapixels: float, pace: Pace) -> Iterator[None]:
@@ -71,7 +77,9 @@ class Promised:
                 f"{self._answer_s:g} s within which an answer must come. Try again then."
             )
         self._ahead_s += takes_s
+        self._photos += 1
         try:
             yield
         finally:
             self._ahead_s -= takes_s
+            self._photos -= 1

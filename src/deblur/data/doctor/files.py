@@ -12,7 +12,8 @@ from PIL import Image
 
 from deblur.data.doctor.findings import Finding
 from deblur.errors import DeblurError, UnreadablePhoto, UnsupportedPhoto
-from deblur.images import MODES, OPENED, OWN_FILES, Rgb8, bits_a_channel, decode, quiet
+from deblur.image_limits import MODES, OWN_FILES, bits_a_channel
+from deblur.images import OPENED, Rgb8, decode, quiet
 
 ORIENTATION = 0x0112
 TAIL_BYTES = 4096
