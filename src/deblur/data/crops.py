@@ -170,6 +170,12 @@ def augment(rng: np.random.Generator, *images: Rgb8) -> list[Rgb8]:
     return turned
 
 
+def turned(pixels: Tensor, turn: Turn) -> Tensor:
+    """``(H, W, 3)`` on any device, as :func:`augment` turns it."""
+    mirrored = pixels.flip([axis for axis, flip in ((1, turn.flip_x), (0, turn.flip_y)) if flip])
+    return torch.rot90(mirrored, turn.quarters)
+
+
 def to_tensor(rgb: Rgb8) -> Tensor:
     """``(H, W, 3)`` uint8 -> ``(3, H, W)`` uint8: bytes travel from loaders to devices four times as fast as floats."""
     return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import fft
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from deblur.errors import DataError
 from deblur.synthesis.degrade import SURROUND_PX, Degradation, Noise, resampling, small_size, whole_blocks_px
@@ -25,6 +26,8 @@ from deblur.synthesis.field import Blur, Thing, edges, masked
 from deblur.synthesis.jpeg import jpeg
 from deblur.synthesis.light import OFFSET, brightened, light_table
 
+NUDGE = 1 + 1e-6
+"""Keeps a whole number of pixels from being rounded down."""
 Corners = tuple[tuple[int, ...], tuple[int, ...]]
 """Where cells begin and end, along y and along x."""
 
@@ -151,6 +154,27 @@ def degrade_batch(sources: Tensor, numbers: BlurNumbers) -> tuple[Tensor, Tensor
         light = _looked_up(numbers.light, _inner(sources, numbers.margin_px - SURROUND_PX - numbers.reach_px))
         codes = _resampled(_encoded(_blurred(light, numbers), numbers), numbers)
         return _compressed(codes, numbers) / 255, sharp.float() / 255
+
+
+def zoomed_there(pixels: Tensor, zoom: float, side_px: int) -> Tensor:
+    """``degrade.zoomed`` where the pixels are: ``(H, W, 3)`` uint8 -> ``(side_px, side_px, 3)``, equal to two codes."""
+    if zoom == 1:
+        return pixels
+    scale = zoom * NUDGE
+    return scaled(pixels, {"scale_factor": (1.0, scale)}, {"scale_factor": (scale, 1.0)})[:side_px, :side_px]
+
+
+def scaled(pixels: Tensor, *passes: dict[str, Any]) -> Tensor:
+    """``(H, W, 3)`` uint8 by Pillow's bicubic filter, along x and then along y, in 8 bit between as there.
+
+    Args:
+        pixels: on any device.
+        passes: of torch's ``interpolate``, one for each direction.
+    """
+    planes = pixels.permute(2, 0, 1)[None]
+    for how in passes:
+        planes = interpolate(planes.float(), mode="bicubic", antialias=True, **how).round().clamp(0, 255).byte()
+    return planes[0].permute(1, 2, 0)
 
 
 def _inner(images: Tensor, margin_px: int) -> Tensor:
