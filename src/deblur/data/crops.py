@@ -99,12 +99,6 @@ def pass_order(seed: int, number: int, count: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, number, count)).permutation(count)
 
 
-def random_corner(rng: np.random.Generator, shape: tuple[int, ...], side_px: int) -> tuple[int, int]:
-    """Top and left of a random square crop of an image that holds it."""
-    height, width = shape[:2]
-    return int(rng.integers(height - side_px + 1)), int(rng.integers(width - side_px + 1))
-
-
 class Turn(NamedTuple):
     """How a crop is turned: mirrored left-right, up-down, then by quarters."""
 

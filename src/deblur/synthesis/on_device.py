@@ -22,7 +22,7 @@ from torch.nn.functional import interpolate
 
 from deblur.errors import DataError
 from deblur.synthesis.degrade import SURROUND_PX, Degradation, Noise, resampling, small_size, whole_blocks_px
-from deblur.synthesis.field import Blur, Thing, edges, masked
+from deblur.synthesis.field import Blur, edges, masked
 from deblur.synthesis.jpeg import jpeg
 from deblur.synthesis.light import OFFSET, brightened, light_table
 
@@ -97,6 +97,7 @@ def numbers_of(degradations: Sequence[Degradation]) -> BlurNumbers:
     moving = [(i, d.thing) for i, d in enumerate(degradations) if d.thing]
     kernels = [_kernels(degradations[i].blur, corners, reach) for corners, ids in groups.items() for i in ids]
     kernels += [_kernels(thing.blur, None, reach) for _, thing in moving]
+    shapes = [thing.shapes.astype(np.float32) for _, thing in moving]
     toes = np.array([d.sensor_curve.toe for d in degradations]).T
     bends = [[1 / d.sensor_curve.power for d in degradations], [d.sensor_curve.contrast for d in degradations]]
     codes = np.arange(256, dtype=np.uint8)
@@ -106,7 +107,7 @@ def numbers_of(degradations: Sequence[Degradation]) -> BlurNumbers:
         reach_px=reach,
         kernels=torch.from_numpy(np.concatenate(kernels)),
         cells=tuple(Cells(np.array(ids), corners) for corners, ids in groups.items()),
-        things=_things(moving) if moving else None,
+        things=Things(np.array([i for i, _ in moving]), np.stack(shapes, axis=-1)) if moving else None,
         light=np.stack([light_table(d.curve, d.gain, d.highlights) for d in degradations]),
         brightness=np.stack(
             [brightened(d.curve, d.gain, d.highlights) if d.changes_light else codes for d in degradations]
@@ -116,11 +117,6 @@ def numbers_of(degradations: Sequence[Degradation]) -> BlurNumbers:
         scales={i: (d.scale, d.bilinear) for i, d in enumerate(degradations) if d.scale < 1},
         qualities={i: (d.quality, d.corner) for i, d in enumerate(degradations) if d.quality is not None},
     )
-
-
-def _things(moving: Sequence[tuple[int, Thing]]) -> Things:
-    shapes = np.stack([thing.shapes for _, thing in moving], axis=-1)
-    return Things(np.array([i for i, _ in moving]), shapes.astype(np.float32))
 
 
 def _kernels(blur: Blur, corners: Corners | None, radius_px: int) -> NDArray[np.float32]:
