@@ -37,7 +37,7 @@ def one_after_the_other(leaves: Leaves) -> Rgb8:
     picture = np.empty((height, width, 3), np.float32)
     starts = leaves.ends - np.diff(leaves.ends, prepend=0)
     for number, (start, end) in enumerate(zip(starts, leaves.ends, strict=True)):
-        corners = leaves.corners_px[start:end] * SUPERSAMPLING
+        corners = leaves.corners[start:end]
         if number == 0:
             corners = np.array([(0, 0), (width, 0), (width, height), (0, height)])
         left, top = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 1, 0)

@@ -18,13 +18,13 @@ from deblur.data.crops import Key
 from deblur.data.doctor import examine, examine_folder
 from deblur.data.pairs import find_pairs
 from deblur.data.photos import SharpPhoto
-from deblur.data.saved import law_of, verify_set
+from deblur.data.saved import law_of
 from deblur.data.sources import Reading, SourceName, open_source
 from deblur.images import read_rgb8
 from deblur.synthesis.draw import BlurRanges
 from deblur.synthesis.kernels import SYNTHESIS
 from deblur.synthesis.leaves import dead_leaves
-from tests.data.test_saved import contents
+from tests.data.test_saved import contents, verify_set
 
 
 @pytest.fixture(scope="module")

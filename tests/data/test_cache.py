@@ -6,6 +6,7 @@ import pickle
 import shutil
 import time
 from collections import namedtuple
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -141,7 +142,7 @@ def test_a_damaged_file_is_named_when_read_and_made_anew(pairs: list[PairFiles],
     whole[4].unlink()
     for path in whole:
         with pytest.raises(DataError, match=r"is damaged or gone\. Give the same command again"):
-            cache.CachedImage(path, ready[0].images[0].source).load()
+            replace(ready[0].images[0], path=path).load()
     again, _ = cached(pairs, tmp_path / "cache")
     assert [path.read_bytes() for path in whole] == data
     after = pixel_files(tmp_path / "cache")

@@ -3,13 +3,17 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from deblur.cli import main
-from deblur.data.sources import Reading, open_sources
-from deblur.errors import DataError
+from deblur.data.report_sets import open_report_sets
+from deblur.data.sources import Reading, hold_back, open_sources
+from deblur.errors import DataError, SettingError
+from deblur.inference.locating import bundled_model
+from deblur.registry.promotion import check_sets
 from deblur.training.data import Synthesis, open_data
 
 pytest.importorskip("av")
@@ -37,7 +41,7 @@ def opened(place: Path, name: str) -> Film:
 def test_copies_are_found_and_others_are_not(place: Path) -> None:
     film = opened(place, "a.mp4")
     kinds = [
-        [finding.kind for finding in film_leaks([film], [opened(place, name)])]
+        [finding.kind for finding in film_leaks([film.mark], [opened(place, name).mark])]
         for name in ("copy.mp4", "again.mkv", "other.mp4")
     ]
     assert kinds == [["leak_same_file"], ["leak_scene"], []]
@@ -81,29 +85,47 @@ def test_a_rejected_window_is_followed_by_the_next_crispest_of_its_stretch(tmp_p
 
 
 def test_what_evaluates_takes_the_films_from_a_trainings_cache(place: Path) -> None:
-    from deblur.data.report_sets import open_report_sets
-
     film = opened(place, "other.mp4")
     (found,) = open_report_sets([f"film:{film.path}"], cache=place)
-    assert list(found.films) == [film.content]
+    assert [mark.content for mark in found.films] == [film.mark.content]
     assert (place / "films" / film.folder.name).is_dir()
     assert len(found.pairs) == len(open_sources([f"film:{film.path}"], Reading(films=place / "kept"))[0].pairs)
 
 
-def test_a_film_that_trained_does_not_decide_a_promotion_under_another_name(place: Path) -> None:
-    from deblur.data.report_sets import open_report_sets
-    from deblur.errors import SettingError
-    from deblur.inference.locating import bundled_model
-    from deblur.registry.promotion import check_sets
+def test_a_film_and_its_copies_are_one_scene(place: Path) -> None:
+    """So nothing that was split by scene has a film on one side and its copy on another."""
+    (source,) = open_sources([f"film:{place}"], Reading(films=place / "kept"))
+    assert sorted(set(source.scenes.values())) == ["a.mp4", "other.mp4"]
+    with pytest.raises(SettingError, match="2 of 3"):
+        hold_back([source])
 
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("copy.mp4", "the same film"), ("again.mkv", r"a picture that differs in \d+ of 512 bits")]
+)
+def test_a_film_that_trained_decides_no_promotion_renamed_or_encoded_again(
+    place: Path, tmp_path: Path, name: str, why: str
+) -> None:
+    """The record keeps 16 hashes of each film; records of before keep none."""
+    model = trained_on(tmp_path, [opened(place, "a.mp4").mark.as_record()])
+    sets = open_report_sets([f"film:{place / name}"], cache=place)
+    with pytest.raises(SettingError, match=rf"{name} is a film that trained a contestant .* as a\.mp4 \(.*{why}"):
+        check_sets("mine", [model], sets, new_sets=False)
+
+
+def test_a_record_of_before_tells_the_same_file(place: Path, tmp_path: Path) -> None:
+    model = trained_on(tmp_path, [opened(place, "a.mp4").mark.content])
+    sets = open_report_sets([f"film:{place / 'copy.mp4'}"], cache=place)
+    with pytest.raises(SettingError, match=r"copy\.mp4 is a film that trained a contestant"):
+        check_sets("mine", [model], sets, new_sets=False)
+
+
+def trained_on(folder: Path, films: list[Any]) -> Path:
+    """A model folder whose record says so."""
     if not (bundled := bundled_model()):
         pytest.skip("no model comes with this installation")
-    (trained,) = open_sources([f"film:{place / 'a.mp4'}"], Reading(films=place / "kept"))
     told = json.loads((bundled / "model.json").read_text())
-    films = [film.content for film in trained.films]
     told["trained"]["datasets"] = [{"context": "training", "digest": "-", "source": "-", "films": films}]
-    (place / "model").mkdir()
-    (place / "model" / "model.json").write_text(json.dumps(told))
-    sets = open_report_sets([f"film:{place / 'copy.mp4'}"], cache=place)
-    with pytest.raises(SettingError, match="trained a contestant"):
-        check_sets("mine", [place / "model"], sets, new_sets=False)
+    (folder / "model").mkdir()
+    (folder / "model" / "model.json").write_text(json.dumps(told))
+    return folder / "model"

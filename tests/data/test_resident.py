@@ -40,11 +40,8 @@ def samples_of(*texts: str, ranges: BlurRanges = QUIET) -> "Part | Mixture":
     return mixture(open_sources(texts), CROP_PX, 3, ranges, on_device=True)
 
 
-def feed(samples: "Part | Mixture", workers: int = 0, batched: bool = True) -> Feed:
-    """By torch, as on a GPU, unless ``batched`` is False."""
-    held = Resident(samples, CPU)
-    held.batched = batched
-    order = RunOrder(24, 8)
+def feed(samples: "Part | Mixture", workers: int = 0) -> Feed:
+    held, order = Resident(samples, CPU), RunOrder(24, 8)
     return feed_of(samples, order, accumulate=1, workers=workers, pin_memory=False, seed=0, resident=held)
 
 
@@ -69,17 +66,14 @@ def sources_of(batch: Loaded) -> dict[int, Rgb8]:
     found: dict[int, Rgb8] = {}
     inner: Loaded | None = batch
     while isinstance(inner, UnblurredBatch):
+        assert inner.sources is not None
         found |= dict(zip(inner.keys.tolist(), inner.sources.numpy(), strict=True))
         inner = inner.ready
     return found
 
 
-@pytest.mark.parametrize("takes_bytes", [("cpu",), ()])
-def test_photos_are_cut_zoomed_and_turned_alike(
-    photo_folder: Path, takes_bytes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_photos_are_cut_zoomed_and_turned_alike(photo_folder: Path) -> None:
     """To the bit where nothing is scaled, to two codes where it is."""
-    monkeypatch.setattr(resident, "TAKES_BYTES", takes_bytes)
     samples = samples_of(f"photos:{photo_folder}")
     scaled = 0
     for step in range(3):
@@ -98,18 +92,6 @@ def test_photos_are_cut_zoomed_and_turned_alike(
             assert difference.max() <= (2 if may_differ else 0)
             assert difference.mean() < 0.02
     assert 0 < scaled < 24
-
-
-def test_a_cpu_makes_the_loaders_bits(pair_folder: Path, photo_folder: Path) -> None:
-    """Noise included."""
-    sources = open_sources([str(pair_folder), f"photos:{photo_folder}=2", "leaves"])
-    samples = mixture(sources, CROP_PX, 3)
-    for number, batch in enumerate(feed(samples, batched=False).batches()):
-        found = by_key(batch.on(CPU))
-        expected = by_key(collate([samples[Key(8 * number + i)] for i in range(8)]).on(CPU))
-        assert found.keys() == expected.keys()
-        large = [key for key in found if samples.name_of(key) != "small.png"]  # that one is enlarged by another filter
-        assert all(torch.equal(a, b) for key in large for a, b in zip(found[key], expected[key], strict=True))
 
 
 def test_a_mixture_with_what_no_device_holds(pair_folder: Path, photo_folder: Path) -> None:

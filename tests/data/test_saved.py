@@ -14,12 +14,23 @@ import pytest
 from filelock import FileLock
 
 from deblur.data.pairs import find_pairs
-from deblur.data.saved import _ctrl_c_left_to_this_process, read_manifest, save_set, verify_set
+from deblur.data.saved import _ctrl_c_left_to_this_process, _differing, read_manifest, save_set
 from deblur.errors import DataError, DiskFull, FolderInUse, SettingError
 from deblur.files import LOCK_FILE
 from deblur.images import Rgb8, read_rgb8
 from tests.conftest import small_disk
 from tests.data.noise import Noise
+
+
+def verify_set(folder: Path) -> list[str]:
+    """A sentence for each file of a set that is missing, differs from its manifest or is too many."""
+    manifest = read_manifest(folder)
+    if not manifest["finished"]:
+        return [f"{folder} is not finished"]
+    files = manifest["files"]
+    troubles = [f"{name} {'differs' if found else 'is missing'}" for name, found in _differing(folder, files).items()]
+    there = {path.relative_to(folder).as_posix() for kind in manifest["kinds"] for path in (folder / kind).glob("*")}
+    return troubles + [f"{name} is not in the manifest" for name in sorted(there - files.keys())]
 
 
 def save(folder: Path, count: int = 10, noise: Noise = Noise(), **more: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from deblur.data.batches import UnblurredBatch, collate
 from deblur.data.blurred import BlurredCrops, Leaves, Photos
 from deblur.data.crops import Key, RunOrder, to_float
+from deblur.data.loading import end_workers, feed_of
 from deblur.data.pairs import ImageFile, fingerprint
 from deblur.data.photos import SharpPhoto
 from deblur.data.sources import (
@@ -171,6 +172,28 @@ def test_blur_on_the_device_is_the_blur_of_the_loader(photo_folder: Path) -> Non
     blurry, sharp, *_ = batch.on(torch.device("cpu"))
     assert torch.equal(sharp, to_float(torch.stack([pair[1] for pair in here])))
     assert float((blurry - to_float(torch.stack([pair[0] for pair in here]))).abs().mean()) < 0.5 / 255
+
+
+def test_leaves_on_the_device_are_those_of_the_loader_and_go_on_with_the_same_bits() -> None:
+    """Equal but at the tips of leaves, and to two codes where the content is enlarged or shrunk; no pixels travel."""
+    ranges, cpu, order = BlurRanges(noise_share=0.0), torch.device("cpu"), RunOrder(24, 8)
+    feed = feed_of(
+        BlurredCrops(Leaves(), 48, 3, ranges, True), order, accumulate=1, workers=2, pin_memory=False, seed=0
+    )
+    batches = list(feed.batches())
+    assert all(isinstance(batch, UnblurredBatch) and batch.sources is None for batch in batches)
+    whole = [batch.on(cpu) for batch in batches]
+    here = [BlurredCrops(Leaves(), 48, 3, ranges)[Key(key)] for key in range(24)]
+    for side in (0, 1):
+        found = torch.cat([batch[side] for batch in whole])
+        expected = to_float(torch.stack([sample[side] for sample in here]))
+        assert float((found - expected).abs().mean()) < 0.3 / 255
+        assert float(((found - expected).abs() > 2.5 / 255).float().mean()) < (0.03, 2e-3)[side]
+    order.start(0, first_step=2)
+    (last,) = [batch.on(cpu) for batch in feed.batches()]
+    assert torch.equal(last.blurry, whole[2].blurry)
+    assert torch.equal(last.sharp, whole[2].sharp)
+    end_workers(feed.loader)
 
 
 def test_a_mixed_batch_holds_what_is_ready_and_what_is_not(pair_folder: Path) -> None:

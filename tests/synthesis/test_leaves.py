@@ -4,11 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deblur.images import Rgb8
 from deblur.synthesis.leaves import dead_leaves, fall, numbered, painted, power_law_radii, textures
+from deblur.synthesis.leaves_on_device import _drawn_together
 from experiments.leaves import (
     draw,
     leaf_squares,
@@ -77,6 +79,23 @@ def test_it_is_the_picture_of_the_loop_that_draws_one_leaf_after_the_other(seed:
     ours, loop = painted(scene, numbered(scene)).astype(int), one_after_the_other(scene).astype(int)
     assert np.abs(ours - loop).mean() < 0.6
     assert (np.abs(ours - loop).max(axis=2) > 1).mean() < 0.05
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_torch_draws_the_same_pictures_alone_and_beside_others(together: bool) -> None:
+    """Half pixels at the tips of leaves may differ: in fewer than one pixel of a thousand."""
+    shapes = [(96, 128), (1, 1), (130, 7), (200, 160), (3, 90)]
+    fallen = [fall(np.random.default_rng(seed), *shape) for seed, shape in enumerate(shapes)]
+    groups = [fallen] if together else [[each] for each in fallen]
+    noise = torch.from_numpy(textures()).flatten()
+    found = [image.numpy() for group in groups for image in _drawn_together(group, noise)]
+    for leaves, image in zip(fallen, found, strict=True):
+        expected = painted(leaves, numbered(leaves))
+        assert image.dtype == np.uint8
+        assert image.shape == expected.shape
+        difference = np.abs(image.astype(int) - expected)
+        assert (difference.max(axis=2) > 0).mean() < 1e-3
+        assert difference.mean() < 0.01
 
 
 def test_edges_are_anti_aliased() -> None:

@@ -74,7 +74,7 @@ def _films(place: Path, val: Path | None) -> int:
         for each in (place, val)
         if each
     ]
-    leaks = film_leaks(sides[0], sides[1]) if val else []
+    leaks = film_leaks(*([film.mark for film in side] for side in sides)) if val else []
     for leak in leaks:
         say(f"{leak.kind}: {' '.join(map(pasteable, map(Path, leak.files)))}: {leak.text}")
     return 1 if _empty([film for side in sides for film in side]) or leaks else 0

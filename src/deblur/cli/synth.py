@@ -1,7 +1,8 @@
 """``deblur synth OUT SOURCE``: save what a source makes, as an ordinary folder of pairs, or of sharp images."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -53,7 +54,7 @@ def synth(
     from deblur.data.blurred import BlurredCrops
     from deblur.data.pairs import evenly_chosen
     from deblur.data.saved import LAW, save_set
-    from deblur.data.scenes import write_scenes
+    from deblur.data.scenes import scene_of, write_scenes
     from deblur.data.sources import Reading, SourceName, open_source
     from deblur.synthesis.degradations import ranges_of
     from deblur.synthesis.draw import strength_of
@@ -69,14 +70,16 @@ def synth(
         raise SettingError(f"{out} lies in {name.path}, and would become a source of itself. Give another place.")
     opened = open_source(name, Reading(linear, average))
     settings = {"source": name.kind, "fingerprint": opened.fingerprint, "sharp_only": sharp_only}
-    make: Crops | Whole
+    scenes = list[str]()
     if opened.pairs:
         pairs = evenly_chosen(opened.pairs, count)
-        make, count = Whole(tuple(pairs), sharp_only), len(pairs)
+        make, count = partial(_whole, pairs, sharp_only), len(pairs)
+        scenes = [scene_of(pair.name) for pair in pairs]
         settings |= {"average": average, "linear": linear}
     else:
-        make = Crops(BlurredCrops(opened.cuttings(seed), size, seed, ranges_of(blur)), strength, sharp_only)
-        count = opened.images if count is None else count
+        crops = BlurredCrops(opened.cuttings(seed), size, seed, ranges_of(blur))
+        make, count = partial(_crop, crops, strength, sharp_only), opened.images if count is None else count
+        scenes = [crops.name_of(index) for index in range(count)] if opened.photos else []
         settings |= {"size_px": size, "seed": seed, "severity": strength}
         settings |= {} if blur == "camera" else {"blur": blur}
         settings |= {} if sharp_only else {LAW: SYNTHESIS}
@@ -88,52 +91,26 @@ def synth(
             progress.update(task, completed=done, total=total)
 
         manifest = save_set(out, count, make, settings, workers or os.cpu_count() or 1, on_done)
-    if not sharp_only and (opened.pairs or opened.photos):
-        write_scenes(out, {f"{index:06}.png": make.name_of(index) for index in range(count)})
+    if scenes and not sharp_only:
+        write_scenes(out, {f"{index:06}.png": scene for index, scene in enumerate(scenes)})
     sizes = ", ".join(manifest["sizes"]) if len(manifest["sizes"]) < 4 else f"{len(manifest['sizes'])} sizes"
     what = " and ".join(manifest["kinds"])
     say(f"{pasteable(out)}: {count} samples ({what}) of {sizes} px, fingerprint {manifest['fingerprint']}")
     return 0
 
 
-@dataclass(frozen=True)
-class Crops:
-    """Samples as a training draws them, or their sharp images alone. Workers get it pickled."""
+def _crop(crops: "BlurredCrops", strength: float, sharp_only: bool, index: int) -> dict[str, Rgb8]:
+    """A sample as a training draws it, or its sharp image alone."""
+    from deblur.data.crops import Key
 
-    crops: "BlurredCrops"
-    strength: float
-    sharp_only: bool
-
-    def __call__(self, index: int) -> dict[str, Rgb8]:
-        """Sample ``index``."""
-        from deblur.data.crops import Key
-
-        if self.sharp_only:
-            side = self.crops.patch_px
-            rng = np.random.default_rng((self.crops.seed, index))
-            return {"sharp": self.crops.cuttings.cut(rng, index, (side, side))}
-        blurry, sharp = self.crops.pair(Key(index, self.strength))
-        return {"blur": blurry, "sharp": sharp}
-
-    def name_of(self, index: int) -> str:
-        """The photo that it is cut from."""
-        return self.crops.name_of(index)
+    if sharp_only:
+        side = crops.patch_px
+        return {"sharp": crops.cuttings.cut(np.random.default_rng((crops.seed, index)), index, (side, side))}
+    blurry, sharp = crops.pair(Key(index, strength))
+    return {"blur": blurry, "sharp": sharp}
 
 
-@dataclass(frozen=True)
-class Whole:
-    """Averaged frames as they are."""
-
-    pairs: "tuple[Pair, ...]"
-    sharp_only: bool
-
-    def __call__(self, index: int) -> dict[str, Rgb8]:
-        """Pair ``index``."""
-        blurry, sharp = self.pairs[index].load()
-        return {"sharp": sharp} if self.sharp_only else {"blur": blurry, "sharp": sharp}
-
-    def name_of(self, index: int) -> str:
-        """Its scene."""
-        from deblur.data.scenes import scene_of
-
-        return scene_of(self.pairs[index].name)
+def _whole(pairs: "Sequence[Pair]", sharp_only: bool, index: int) -> dict[str, Rgb8]:
+    """A pair as it is."""
+    blurry, sharp = pairs[index].load()
+    return {"sharp": sharp} if sharp_only else {"blur": blurry, "sharp": sharp}

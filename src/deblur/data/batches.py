@@ -10,8 +10,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from deblur.data.blurred import Unblurred
-from deblur.data.crops import Key, Placed, Sample, to_float
-from deblur.synthesis.on_device import BlurNumbers, degrade_batch, numbers_of
+from deblur.data.crops import Key, Placed, Sample, Turn, to_float, turned
+from deblur.images import Rgb8
+from deblur.synthesis.leaves import Leaves
+from deblur.synthesis.leaves_on_device import dead_leaves_on
+from deblur.synthesis.on_device import BlurNumbers, degrade_batch, numbers_of, zoomed_there
 
 
 class Batch(NamedTuple):
@@ -45,19 +48,39 @@ class Batch(NamedTuple):
 
 
 class UnblurredBatch(NamedTuple):
-    """Sharp sources ``(B, S, S, 3)`` uint8 with what is to be done to them, and the samples of other kinds."""
+    """Sharp sources with what is to be done to them, and the samples of other kinds.
 
-    sources: Tensor
+    Args:
+        sources: ``(n, S, S, 3)`` uint8, or None.
+        leaves: how they fell, turn and zoom of each sample of dead leaves.
+        numbers: of the samples of ``sources``, then of ``leaves``.
+        keys, strengths: the same.
+        ready: samples that are not blurred here.
+    """
+
+    sources: Tensor | None
+    leaves: Sequence[tuple[Leaves, Turn, float]]
     numbers: BlurNumbers
     keys: Tensor
     strengths: Tensor
     ready: "Loaded | None"
 
     def on(self, device: torch.device) -> Batch:
-        """All samples, blurred on ``device``; those that were ready come last."""
-        sources = self.sources.to(device, non_blocking=device.type == "cuda").permute(0, 3, 1, 2)
-        made = Batch(*degrade_batch(sources, self.numbers), None, self.keys.to(device), self.strengths.to(device))
+        """All samples, drawn and blurred on ``device``; those that were ready come last."""
+        sources = [] if self.sources is None else [self.sources.to(device, non_blocking=device.type == "cuda")]
+        if self.leaves:
+            sources.append(torch.stack(self._drawn_on(device)))
+        blurred = degrade_batch(torch.cat(sources).permute(0, 3, 1, 2), self.numbers)
+        made = Batch(*blurred, None, self.keys.to(device), self.strengths.to(device))
         return made if self.ready is None else joined(made, self.ready.on(device))
+
+    def _drawn_on(self, device: torch.device) -> list[Tensor]:
+        side_px = self.numbers.shape_px[0] + 2 * self.numbers.margin_px
+        images = dead_leaves_on(device, [leaves for leaves, _, _ in self.leaves])
+        ways = [(turn, zoom) for _, turn, zoom in self.leaves]
+        return [
+            zoomed_there(turned(image, turn), zoom, side_px) for image, (turn, zoom) in zip(images, ways, strict=True)
+        ]
 
 
 Loaded = Batch | UnblurredBatch
@@ -89,25 +112,26 @@ def collate(samples: Sequence[Sample | Unblurred]) -> Loaded:
     if not unblurred:
         assert batch is not None
         return batch
-    sources = torch.from_numpy(np.stack([sample.source for sample in unblurred]))
+    pixels, leaves = list[Rgb8](), list[tuple[Leaves, Turn, float]]()
+    unblurred.sort(key=lambda sample: isinstance(sample.source, Leaves))
+    for sample in unblurred:
+        if isinstance(sample.source, Leaves):
+            leaves.append((sample.source, sample.turn, sample.degradation.zoom))
+        else:
+            pixels.append(sample.source)
+    sources = torch.from_numpy(np.stack(pixels)) if pixels else None
     numbers = numbers_of([sample.degradation for sample in unblurred])
-    return UnblurredBatch(sources, numbers, *keys_of(unblurred), batch)
+    return UnblurredBatch(sources, leaves, numbers, *keys_of(unblurred), batch)
 
 
-def collate_placed(samples: Sequence[Sample | Unblurred | Placed], batched: bool = True) -> Loaded | PlacedBatch:
-    """The same, of samples some of which the device holds the pixels of.
-
-    Args:
-        samples: of a mixture.
-        batched: the device blurs photos together, and not one after the other.
-    """
+def collate_placed(samples: Sequence[Sample | Unblurred | Placed]) -> Loaded | PlacedBatch:
+    """The same, of samples some of which the device holds the pixels of."""
     rest = [sample for sample in samples if not isinstance(sample, Placed)]
     batch: Loaded | PlacedBatch | None = collate(rest) if rest else None
     placed = [sample for sample in samples if isinstance(sample, Placed)]
-    photos = [sample for sample in placed if sample.degradation and batched]
-    if others := tuple(sample for sample in placed if not (sample.degradation and batched)):
-        batch = PlacedBatch(others, None, batch)
-    if photos:
+    if pairs := tuple(sample for sample in placed if not sample.degradation):
+        batch = PlacedBatch(pairs, None, batch)
+    if photos := [sample for sample in placed if sample.degradation]:
         numbers = numbers_of([sample.degradation for sample in photos if sample.degradation])
         batch = PlacedBatch(tuple(replace(sample, degradation=None) for sample in photos), numbers, batch)
     assert batch is not None

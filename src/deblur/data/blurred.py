@@ -17,7 +17,8 @@ from deblur.data.pairs import PairPixels
 from deblur.images import Rgb8
 from deblur.synthesis.degrade import Degradation, degrade, zoomed
 from deblur.synthesis.draw import BlurRanges, draw
-from deblur.synthesis.leaves import dead_leaves
+from deblur.synthesis.leaves import Leaves as FallenLeaves
+from deblur.synthesis.leaves import dead_leaves, fall
 
 VALIDATION = 2
 """Part of the random numbers' key, so that no training crop has a validation crop's."""
@@ -35,18 +36,6 @@ class Sharp(Protocol):
     def name(self) -> str: ...
 
     def load(self) -> Rgb8: ...
-
-
-class Cuttings(Protocol):
-    """Where sharp rectangles come from."""
-
-    def cut(self, rng: np.random.Generator, key: int, shape_px: Shape) -> Rgb8:
-        """A rectangle of exactly that shape for sample ``key``."""
-        ...
-
-    def name_of(self, key: int) -> str:
-        """What the rectangle of sample ``key`` is cut from."""
-        ...
 
 
 class Photos:
@@ -86,14 +75,27 @@ class Leaves:
         return f"leaves {key}"
 
 
+Cuttings = Photos | Leaves
+"""Where sharp rectangles come from."""
+
+
 @dataclass(frozen=True)
 class Unblurred:
-    """A sample that the device will blur: a sharp rectangle with its margins, and what is to be done to it."""
+    """A sample that the device will blur: a sharp rectangle with its margins, and what is to be done to it.
 
-    source: Rgb8
+    Args:
+        source: pixels, turned and zoomed; or leaves, which the device draws, turns and zooms.
+        degradation: what is done to it.
+        key: which sample.
+        strength: of its blur.
+        turn: of leaves.
+    """
+
+    source: Rgb8 | FallenLeaves
     degradation: Degradation
     key: int
     strength: float
+    turn: Turn = Turn(False, False, 0)
 
 
 class BlurredCrops(Dataset[Sample | Unblurred]):
@@ -115,6 +117,10 @@ class BlurredCrops(Dataset[Sample | Unblurred]):
 
     def __getitem__(self, key: Key) -> Sample | Unblurred:
         """Sample ``key``, as large as its key says, or ``patch`` px a side; or what the device will make it of."""
+        if self.on_device and isinstance(self.cuttings, Leaves):
+            rng, degradation = self._begun(key)
+            leaves = fall(rng, *degradation.source_shape)
+            return Unblurred(leaves, degradation, int(key), key.strength, Turn.drawn(rng))
         if self.on_device:
             source, degradation = self._drawn(key)
             return Unblurred(zoomed(source, degradation), degradation, int(key), key.strength)
@@ -125,9 +131,7 @@ class BlurredCrops(Dataset[Sample | Unblurred]):
         """The same sample for a device that holds the photos, of these shapes; of leaves as it is."""
         if not isinstance(self.cuttings, Photos):
             return self[key]
-        rng, photo = np.random.default_rng((self.seed, key)), self.cuttings.photo(key)
-        side_px = side_of(key, self.patch_px)
-        d = draw(rng, (side_px, side_px), key.strength, self.ranges)
+        (rng, d), photo = self._begun(key), self.cuttings.photo(key)
         place = Place.drawn(rng, shapes[photo], d.source_shape)
         return Placed((photo,), place, d.source_shape, Turn.drawn(rng), d.zoom, d, int(key), key.strength)
 
@@ -140,10 +144,13 @@ class BlurredCrops(Dataset[Sample | Unblurred]):
         """(blurry, sharp), each ``(side, side, 3)`` uint8."""
         return degrade(*self._drawn(key))
 
+    def _begun(self, key: Key) -> tuple[np.random.Generator, Degradation]:
+        """What draws the sample, and what it drew first."""
+        rng, side_px = np.random.default_rng((self.seed, key)), side_of(key, self.patch_px)
+        return rng, draw(rng, (side_px, side_px), key.strength, self.ranges)
+
     def _drawn(self, key: Key) -> tuple[Rgb8, Degradation]:
-        rng = np.random.default_rng((self.seed, key))
-        side_px = side_of(key, self.patch_px)
-        degradation = draw(rng, (side_px, side_px), key.strength, self.ranges)
+        rng, degradation = self._begun(key)
         (source,) = augment(rng, self.cuttings.cut(rng, key, degradation.source_shape))
         return source, degradation
 

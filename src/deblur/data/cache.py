@@ -43,25 +43,12 @@ BLOCK = 4096
 
 @dataclass(frozen=True)
 class CachedImage:
-    """An image in the cache. Holds paths only, so it travels to loader processes."""
+    """An image in the cache, with its source's name, files and making; only paths travel to loader processes."""
 
     path: Path
-    source: FileImage
-
-    @property
-    def name(self) -> str:
-        """As the source is called."""
-        return self.source.name
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The source's files."""
-        return self.source.files
-
-    @property
-    def made(self) -> str:
-        """How the source is made."""
-        return self.source.made
+    name: str
+    files: tuple[Path, ...]
+    made: str
 
     def load(self) -> Rgb8:
         """The pixels, ``(H, W, 3)`` uint8, a read-only memory map.
@@ -170,7 +157,7 @@ def _in_cache(images: Sequence[FileImage], folder: Path, on_progress: OnProgress
     def of(image: FileImage, key: str | None) -> CachedImage | str:
         if key is None:
             return next(troubles[file] for file in image.files if file in troubles)
-        return broken.get(key) or CachedImage(folder / f"{key}.npy", image)
+        return broken.get(key) or CachedImage(folder / f"{key}.npy", image.name, image.files, image.made)
 
     return [of(image, key) for image, key in zip(images, keys, strict=True)]
 

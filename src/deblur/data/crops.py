@@ -99,12 +99,6 @@ def pass_order(seed: int, number: int, count: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, number, count)).permutation(count)
 
 
-def random_corner(rng: np.random.Generator, shape: tuple[int, ...], side_px: int) -> tuple[int, int]:
-    """Top and left of a random square crop of an image that holds it."""
-    height, width = shape[:2]
-    return int(rng.integers(height - side_px + 1)), int(rng.integers(width - side_px + 1))
-
-
 class Turn(NamedTuple):
     """How a crop is turned: mirrored left-right, up-down, then by quarters."""
 
@@ -168,6 +162,12 @@ def augment(rng: np.random.Generator, *images: Rgb8) -> list[Rgb8]:
         image = image[::-1] if turn.flip_y else image
         turned.append(np.rot90(image, turn.quarters))
     return turned
+
+
+def turned(pixels: Tensor, turn: Turn) -> Tensor:
+    """``(H, W, 3)`` on any device, as :func:`augment` turns it."""
+    mirrored = pixels.flip([axis for axis, flip in ((1, turn.flip_x), (0, turn.flip_y)) if flip])
+    return torch.rot90(mirrored, turn.quarters)
 
 
 def to_tensor(rgb: Rgb8) -> Tensor:

@@ -27,6 +27,7 @@ from torch.utils.data import Dataset
 
 from deblur.data.crops import Key, Sample, augment, pass_order, side_of, to_tensor
 from deblur.data.film_frames import OnLine, frames_of, hashed
+from deblur.data.film_leaks import FilmMark
 from deblur.data.film_windows import Window, choose, look_through
 from deblur.data.folders import FILM_SUFFIXES
 from deblur.data.pairs import check_holds_crop
@@ -60,9 +61,9 @@ class Film:
     report: dict[str, Any]
 
     @property
-    def content(self) -> str:
-        """16 hex digits of the film's size and ends, whatever it is called."""
-        return self.folder.name.partition("-")[0]
+    def mark(self) -> FilmMark:
+        """What tells the film, whatever it is called."""
+        return FilmMark(str(self.path), self.folder.name.partition("-")[0], self.report["hashes"])
 
     @property
     def windows(self) -> list["FilmPair"]:

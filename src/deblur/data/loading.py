@@ -3,7 +3,6 @@
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -80,17 +79,17 @@ def feed_of(
         pin_memory=pin_memory,
         generator=torch.Generator().manual_seed(seed),  # never torch's own, whose state is the run's
         worker_init_fn=ignore_signals,
-        collate_fn=partial(_handed_over, batched=resident is None or resident.batched),
+        collate_fn=_handed_over,
     )
     return Feed(loader, order, accumulate, resident)
 
 
-def _handed_over(samples: Sequence[Sample | Unblurred | Placed], batched: bool = True) -> Loaded | PlacedBatch:
+def _handed_over(samples: Sequence[Sample | Unblurred | Placed]) -> Loaded | PlacedBatch:
     """A batch, in shared memory where a process loads it: here a lack of it is an error that the trainer hears of.
 
     Left to torch, a thread of its own would print it and lose the batch, and the trainer would wait for ever.
     """
-    batch = collate_placed(samples, batched)
+    batch = collate_placed(samples)
     if get_worker_info() is not None:
         _share(batch)
     return batch

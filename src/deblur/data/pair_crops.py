@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from deblur.data.crops import Key, Place, Placed, Sample, Turn, augment, pass_order, random_corner, side_of, to_tensor
+from deblur.data.crops import Key, Place, Placed, Sample, Turn, augment, pass_order, side_of, to_tensor
 from deblur.data.pairs import FileImage, FilePair, Pair, TaughtPair, check_holds_crop
 
 
@@ -28,11 +28,8 @@ class PairCrops(Dataset[Sample]):
         """
         pair = self._pair(key)
         blurry, sharp = pair.load()
-        rng = np.random.default_rng((self.seed, key))
-        side_px = side_of(key, self.patch_px)
-        check_holds_crop(pair.name, sharp.shape, side_px)
-        top, left = random_corner(rng, sharp.shape, side_px)
-        window = np.s_[top : top + side_px, left : left + side_px]
+        rng, (top, left, height, width) = self._drawn(key, sharp.shape)
+        window = np.s_[top : top + height, left : left + width]
         answer = [pair.answer.load()] if isinstance(pair, TaughtPair) else []
         crops = augment(rng, *(image[window] for image in (blurry, sharp, *answer)))
         blurry_crop, sharp_crop, *taught = map(to_tensor, crops)
@@ -40,12 +37,16 @@ class PairCrops(Dataset[Sample]):
 
     def placed(self, key: Key, shapes: Mapping[Any, tuple[int, ...]]) -> Placed:
         """The same sample for a device that holds the images, of these shapes."""
-        pair, rng, side = self._pair(key), np.random.default_rng((self.seed, key)), side_of(key, self.patch_px)
+        pair = self._pair(key)
         assert isinstance(pair, FilePair)
-        shape = shapes[pair.images[1]]
-        check_holds_crop(pair.name, shape, side)
-        place = Place(*random_corner(rng, shape, side), side, side)
-        return Placed(pair.images, place, (side, side), Turn.drawn(rng), 1.0, None, int(key))
+        rng, place = self._drawn(key, shapes[pair.images[1]])
+        return Placed(pair.images, place, place[2:], Turn.drawn(rng), 1.0, None, int(key))
+
+    def _drawn(self, key: int, shape: tuple[int, ...]) -> tuple[np.random.Generator, Place]:
+        """What draws the sample, and where it lies in an image of that shape."""
+        rng, side_px = np.random.default_rng((self.seed, key)), side_of(key, self.patch_px)
+        check_holds_crop(self.name_of(key), shape, side_px)
+        return rng, Place.drawn(rng, shape, (side_px, side_px))
 
     @property
     def images(self) -> list[FileImage]:

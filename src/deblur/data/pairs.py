@@ -119,18 +119,10 @@ class PairFiles:
 class TaughtPair:
     """A pair beside which a teacher's answer to the blurry image lies."""
 
+    name: str
+    images: tuple[FileImage, FileImage]
     pair: FilePair
     answer: FileImage
-
-    @property
-    def name(self) -> str:
-        """The pair's."""
-        return self.pair.name
-
-    @property
-    def images(self) -> tuple[FileImage, FileImage]:
-        """The pair's."""
-        return self.pair.images
 
     def load(self) -> tuple[Rgb8, Rgb8]:
         """The pair's."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from deblur.data.film_leaks import FilmMark
 from deblur.data.pairs import FileImage, Pair, fingerprint
 from deblur.data.scenes import looked_up, read_scenes, scene_of, scenes_of
 from deblur.errors import DataError, PhotoError, SettingError
@@ -70,7 +71,7 @@ class ReportSet:
         sharp: whether both pictures of a pair are one sharp photograph, which a model should leave as it is.
         folder: whose images it holds, all of them; None where it is a part.
         origin: where its images are from: scenes of one name and origin are one scene, in whatever set.
-        films: a word for the contents of each film that its pairs are made of.
+        films: that its pairs are made of.
     """
 
     name: str
@@ -79,7 +80,7 @@ class ReportSet:
     sharp: bool = False
     folder: Path | None = None
     origin: str = ""
-    films: Sequence[str] = ()
+    films: Sequence[FilmMark] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -217,5 +218,5 @@ def _opened(text: str, table: Mapping[str, str] | None, cache: Path | None) -> R
     scenes = [known.get(name) or scene_of(name) for name in names]
     name = "/".join(path.parts[-2:]) if path else text
     whole = None if source.name.promotion else path
-    films = [film.content for film in source.films]
+    films = [film.mark for film in source.films]
     return ReportSet(name, pairs, scenes, bool(source.photos), folder=whole, origin=str(path), films=films)

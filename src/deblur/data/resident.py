@@ -10,31 +10,23 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 from deblur.data.batches import Batch, Loaded, PlacedBatch, UnblurredBatch, joined, keys_of
 from deblur.data.blurred import Shapes, Unblurred
 from deblur.data.cache import pixel_bytes
-from deblur.data.crops import Key, Placed, Sample, Turn
+from deblur.data.crops import Key, Placed, Sample, turned
 from deblur.data.parallel import in_parallel
 from deblur.errors import SettingError
 from deblur.image_limits import available_memory
-from deblur.synthesis.degrade import degrade
+from deblur.synthesis.on_device import scaled, zoomed_there
 
 SHARE = 0.6
 """Of the memory that is free: the rest is the training's."""
-TAKES_BYTES = ("cpu",)
-"""Devices that scale bytes; others scale floats, and are rounded."""
-NUDGE = 1 + 1e-6
-"""Keeps a whole number of pixels from being rounded down."""
 
 
 class Resident:
-    """The images of a training set, uint8 on ``device``. ``batched``: photos are blurred together, by torch.
-
-    A CPU does not gain by that: it blurs one after the other by NumPy, to the loaders' bits. Sizes are checked at once,
-    and the images are decoded when they are first needed.
+    """The images of a training set, uint8 on ``device``; sizes are checked at once, decoding waits until it is needed.
 
     Raises:
         SettingError: they take more than 60 % of what is free there.
@@ -43,14 +35,14 @@ class Resident:
     def __init__(self, samples: Any, device: torch.device) -> None:
         images = list(dict.fromkeys(samples.images))
         needed = sum(future.result() for _, future in in_parallel(pixel_bytes, [image.files[0] for image in images]))
-        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
+        free = free_bytes(device)
         if needed > SHARE * free:
             raise SettingError(
                 f"data_on_device: {len(images)} images take {needed / 1e9:.2f} GB decoded, and {device} has "
                 f"{free / 1e9:.2f} GB free, of which they may take {SHARE:.0%}. Leave data_on_device out and give a "
                 "cache, or train on fewer images."
             )
-        self.images, self.device, self.batched = images, device, device.type != "cpu"
+        self.images, self.device = images, device
 
     @cached_property
     def pixels(self) -> dict[Any, Tensor]:
@@ -68,35 +60,28 @@ class Resident:
         rest = self.filled(batch.rest) if isinstance(batch.rest, PlacedBatch) else batch.rest
         if batch.numbers:
             side_px = batch.numbers.shape_px[0] + 2 * batch.numbers.margin_px
-            sources = torch.stack([self._zoomed(sample, side_px) for sample in batch.placed])
-            return UnblurredBatch(sources, batch.numbers, *keys_of(batch.placed), rest)
-        sides = zip(*map(self._pair, batch.placed), strict=True)
-        blurry, sharp = (torch.stack(side).permute(0, 3, 1, 2) for side in sides)
+            sources = [zoomed_there(self._cut(sample, 0), sample.zoom, side_px) for sample in batch.placed]
+            return UnblurredBatch(torch.stack(sources), (), batch.numbers, *keys_of(batch.placed), rest)
+        blurry, sharp = (
+            torch.stack([self._cut(sample, side) for sample in batch.placed]).permute(0, 3, 1, 2) for side in (0, 1)
+        )
         made = Batch(blurry, sharp, None, *keys_of(batch.placed))
         return made if rest is None else joined(made.on(self.device), rest.on(self.device))
-
-    def _pair(self, sample: Placed) -> tuple[Tensor, Tensor]:
-        """(blurry, sharp), each ``(h, w, 3)``."""
-        if sample.degradation is None:
-            return self._cut(sample, 0), self._cut(sample, 1)
-        blurry, sharp = degrade(self._cut(sample, 0).numpy(), sample.degradation)
-        return torch.tensor(blurry), torch.tensor(sharp)
 
     def _cut(self, sample: Placed, side: int) -> Tensor:
         """``(*shape_px, 3)``, turned."""
         top, left, height, width = sample.place
         pixels = self.pixels[sample.images[side]][top : top + height, left : left + width]
         if (height, width) != sample.shape_px:
-            pixels = _scaled(pixels, {"size": (height, sample.shape_px[1])}, {"size": sample.shape_px})
+            pixels = scaled(pixels, {"size": (height, sample.shape_px[1])}, {"size": sample.shape_px})
         return turned(pixels, sample.turn)
 
-    def _zoomed(self, sample: Placed, side_px: int) -> Tensor:
-        """The source of a sample, ``(side_px, side_px, 3)``."""
-        pixels = self._cut(sample, 0)
-        if sample.zoom == 1:
-            return pixels
-        zoom = sample.zoom * NUDGE
-        return _scaled(pixels, {"scale_factor": (1.0, zoom)}, {"scale_factor": (zoom, 1.0)})[:side_px, :side_px]
+
+def free_bytes(device: torch.device) -> float:
+    """Of the device's memory; what torch keeps of tensors that are gone (an earlier run of a sweep) is free, too."""
+    if device.type != "cuda":
+        return available_memory()
+    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 class Placing(Dataset[Sample | Unblurred | Placed]):
@@ -113,20 +98,3 @@ class Placing(Dataset[Sample | Unblurred | Placed]):
     def name_of(self, key: int) -> str:
         """What sample ``key`` is made of."""
         return str(self.samples.name_of(key))
-
-
-def turned(pixels: Tensor, turn: Turn) -> Tensor:
-    """``(H, W, 3)``, as ``crops.augment`` does."""
-    mirrored = pixels.flip([axis for axis, flip in ((1, turn.flip_x), (0, turn.flip_y)) if flip])
-    return torch.rot90(mirrored, turn.quarters)
-
-
-def _scaled(pixels: Tensor, *passes: dict[str, Any]) -> Tensor:
-    """``(H, W, 3)`` uint8 by Pillow's bicubic filter, along x and then along y, in 8 bit between as there."""
-    planes = pixels.permute(2, 0, 1)[None]
-    for how in passes:
-        if planes.device.type in TAKES_BYTES:
-            planes = interpolate(planes, mode="bicubic", antialias=True, **how)
-        else:
-            planes = interpolate(planes.float(), mode="bicubic", antialias=True, **how).round().clamp(0, 255).byte()
-    return planes[0].permute(1, 2, 0)

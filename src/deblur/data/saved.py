@@ -80,21 +80,6 @@ def save_set(
     return manifest
 
 
-def verify_set(folder: Path) -> list[str]:
-    """Compare a set with its manifest; returns a sentence for each file that is missing, differs or is too many.
-
-    Raises:
-        DataError: there is no manifest, or one that cannot be read.
-    """
-    manifest = read_manifest(folder)
-    if not manifest["finished"]:
-        return [f"{folder} is not finished; give the command that began it again."]
-    files = manifest["files"]
-    troubles = [f"{name} {'differs' if found else 'is missing'}" for name, found in _differing(folder, files).items()]
-    there = {path.relative_to(folder).as_posix() for kind in manifest["kinds"] for path in (folder / kind).glob("*")}
-    return troubles + [f"{name} is not in the manifest" for name in sorted(there - files.keys())]
-
-
 def read_manifest(folder: Path) -> dict[str, Any]:
     """What was saved in ``folder``: format, settings, count, kinds, finished, files; if finished sizes, fingerprint.
 

@@ -26,6 +26,7 @@ from torch.utils.data import Dataset
 from deblur.data.blurred import BlurredCrops, Cuttings, Leaves, Photos, Shapes, Unblurred, fixed_pairs
 from deblur.data.cache import cached, cached_photos
 from deblur.data.crops import Key, Placed, Sample
+from deblur.data.film_leaks import first_alike
 from deblur.data.folders import FILM_SUFFIXES, PASSED_OVER, images_below, images_in
 from deblur.data.frames import find_frames
 from deblur.data.layout import sides_in_names, sides_of
@@ -230,7 +231,8 @@ def open_source(name: SourceName, reading: Reading, on_line: OnLine = lambda lin
         pairs = find_pairs(name.path, reading.blur_gamma)
     else:
         pairs = find_frames(name.path, reading.average, reading.blur_gamma)
-    source = Source(name, pairs=pairs, scenes=scenes_of(name.path, [pair.name for pair in pairs]))
+    scenes = scenes_of(name.path, [pair.name for pair in pairs])
+    source = _copies_in_one_scene(Source(name, pairs=pairs, scenes=scenes))
     return _by_scene(source)[2] if name.promotion else source
 
 
@@ -408,6 +410,14 @@ def fingerprint_of(sources: Sequence[Source], ranges: BlurRanges = BlurRanges())
     told += [f"synthesis {SYNTHESIS}"] * any(not source.pairs for source in sources)
     told += [hashlib.sha256(kernel.array.tobytes()).hexdigest() for kernel in ranges.measured]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+
+
+def _copies_in_one_scene(source: Source) -> Source:
+    """A film and its copies are one scene, so that no split puts them on both sides."""
+    if not source.films:
+        return source
+    first = {Path(path).name: Path(other).name for path, other in first_alike([f.mark for f in source.films]).items()}
+    return replace(source, scenes={name: first.get(scene, scene) for name, scene in source.scenes.items()})
 
 
 def _weighed(text: str, named: str) -> tuple[str, float]:

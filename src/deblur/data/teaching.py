@@ -155,7 +155,8 @@ def _with_answers(source: Source, answers: SavedAnswers, cache: Path | None) -> 
     ]
     if cache:
         images, _ = cached_photos(images, cache)
-    yield from map(TaughtPair, source.pairs, images)
+    for pair, answer in zip(source.pairs, images, strict=True):
+        yield TaughtPair(pair.name, pair.images, pair, answer)
 
 
 def _begun(folder: Path, how: Mapping[str, Any]) -> dict[str, dict[str, str]]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deblur.data.film_leaks import FilmMark, film_leaks
 from deblur.data.report_sets import ReportSet
 from deblur.errors import ModelError, RegistrationError, SettingError
 from deblur.evaluation.contest import Rules, Verdict, beats, decide
@@ -91,10 +92,15 @@ def check_sets(name: str, folders: Sequence[Path], sets: Sequence[ReportSet], *,
     infos = [read_info(folder) for folder in folders]
     seen = [each for info in infos for each in (info.trained or {}).get("datasets", ()) if each["context"] != KEPT]
     selected = {info.scored_on for info in infos} | {each["digest"] for each in seen}
-    films = {film for one in seen for film in one.get("films", ())}
+    films = [FilmMark.of_record(film) for one in seen for film in one.get("films", ())]
     for each in sets:
-        known = each.fingerprint in selected or not films.isdisjoint(each.films)
-        if known or str(each.folder) in {one["source"] for one in seen}:
+        if leaks := film_leaks(films, each.films):
+            film, trained = leaks[0].files
+            raise SettingError(
+                f"{film} is a film that trained a contestant or selected its checkpoint, as {trained} "
+                f"({leaks[0].text}), so it says too much good of it. Name a film that no training has seen."
+            )
+        if each.fingerprint in selected or str(each.folder) in {one["source"] for one in seen}:
             raise SettingError(
                 f"{each.name} trained a contestant or selected its checkpoint, so it says too much good of it. Name a "
                 "set that no training has seen; of a folder that was split by scene, promotion:FOLDER."

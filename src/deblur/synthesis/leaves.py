@@ -49,8 +49,8 @@ class Leaves:
         shape_px: height and width of the image.
         smallest_px: the lower limit of the radii; the upper one is half the image's longer side.
         radii_px: ``(n,)``, of the discs that are then stretched or cut into polygons.
-        ends: ``(n,)`` int, where each leaf's corners end in ``corners_px``; the ground has none.
-        corners_px: ``(total, 2)``, x and y, in convex order; multiples of half a pixel.
+        ends: ``(n,)`` int, where each leaf's corners end in ``corners``; the ground has none.
+        corners: ``(total, 2)``, x and y in half pixels, in convex order.
         colours: ``(n, 3)`` in 0 to 255, in the leaf's centre.
         gradients: ``(3, n)``, the change of brightness a pixel to the right and down, and at the image's origin.
         textures: ``(n,)``, which one.
@@ -62,7 +62,7 @@ class Leaves:
     smallest_px: float
     radii_px: NDArray[np.float64]
     ends: NDArray[np.int64]
-    corners_px: NDArray[np.float64]
+    corners: Numbers
     colours: Floats
     gradients: Floats
     textures: Numbers
@@ -126,7 +126,7 @@ def _corners(
     centres: NDArray[np.float64],
     half: NDArray[np.float64],
     turn: NDArray[np.float64],
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.int64], Numbers]:
     """Every leaf is a polygon on an ellipse with the half axes ``half``; a disc is one with many corners."""
     n = len(kind)
     many = np.maximum(5 * np.sqrt(half[:, 0]), 8)  # a disc's sides are 0.2 px off the circle at most
@@ -142,7 +142,7 @@ def _corners(
     c, s = np.cos(turn)[owner], np.sin(turn)[owner]
     x, y = on_axes.T
     corners = centres[owner] + np.c_[c * x - s * y, s * x + c * y]
-    return ends, np.rint(corners * SUPERSAMPLING) / SUPERSAMPLING
+    return ends, np.rint(corners * SUPERSAMPLING).astype(np.int32)
 
 
 def numbered(leaves: Leaves) -> Numbers:
@@ -150,7 +150,7 @@ def numbered(leaves: Leaves) -> Numbers:
     height, width = leaves.shape_px
     image = Image.new("I", (width * SUPERSAMPLING, height * SUPERSAMPLING))
     polygon = ImageDraw.Draw(image).polygon
-    corners = (leaves.corners_px * SUPERSAMPLING).ravel().tolist()
+    corners = leaves.corners.ravel().tolist()
     start = 0
     for number, end in enumerate((2 * leaves.ends[1:]).tolist(), 1):
         polygon(corners[start:end], number)

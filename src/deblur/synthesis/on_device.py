@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import fft
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from deblur.errors import DataError
 from deblur.synthesis.degrade import SURROUND_PX, Degradation, Noise, resampling, small_size, whole_blocks_px
-from deblur.synthesis.field import Blur, Thing, edges, masked
+from deblur.synthesis.field import Blur, edges, masked
 from deblur.synthesis.jpeg import jpeg
 from deblur.synthesis.light import OFFSET, brightened, light_table
 
+NUDGE = 1 + 1e-6
+"""Keeps a whole number of pixels from being rounded down."""
 Corners = tuple[tuple[int, ...], tuple[int, ...]]
 """Where cells begin and end, along y and along x."""
 
@@ -94,6 +97,7 @@ def numbers_of(degradations: Sequence[Degradation]) -> BlurNumbers:
     moving = [(i, d.thing) for i, d in enumerate(degradations) if d.thing]
     kernels = [_kernels(degradations[i].blur, corners, reach) for corners, ids in groups.items() for i in ids]
     kernels += [_kernels(thing.blur, None, reach) for _, thing in moving]
+    shapes = [thing.shapes.astype(np.float32) for _, thing in moving]
     toes = np.array([d.sensor_curve.toe for d in degradations]).T
     bends = [[1 / d.sensor_curve.power for d in degradations], [d.sensor_curve.contrast for d in degradations]]
     codes = np.arange(256, dtype=np.uint8)
@@ -103,7 +107,7 @@ def numbers_of(degradations: Sequence[Degradation]) -> BlurNumbers:
         reach_px=reach,
         kernels=torch.from_numpy(np.concatenate(kernels)),
         cells=tuple(Cells(np.array(ids), corners) for corners, ids in groups.items()),
-        things=_things(moving) if moving else None,
+        things=Things(np.array([i for i, _ in moving]), np.stack(shapes, axis=-1)) if moving else None,
         light=np.stack([light_table(d.curve, d.gain, d.highlights) for d in degradations]),
         brightness=np.stack(
             [brightened(d.curve, d.gain, d.highlights) if d.changes_light else codes for d in degradations]
@@ -113,11 +117,6 @@ def numbers_of(degradations: Sequence[Degradation]) -> BlurNumbers:
         scales={i: (d.scale, d.bilinear) for i, d in enumerate(degradations) if d.scale < 1},
         qualities={i: (d.quality, d.corner) for i, d in enumerate(degradations) if d.quality is not None},
     )
-
-
-def _things(moving: Sequence[tuple[int, Thing]]) -> Things:
-    shapes = np.stack([thing.shapes for _, thing in moving], axis=-1)
-    return Things(np.array([i for i, _ in moving]), shapes.astype(np.float32))
 
 
 def _kernels(blur: Blur, corners: Corners | None, radius_px: int) -> NDArray[np.float32]:
@@ -151,6 +150,27 @@ def degrade_batch(sources: Tensor, numbers: BlurNumbers) -> tuple[Tensor, Tensor
         light = _looked_up(numbers.light, _inner(sources, numbers.margin_px - SURROUND_PX - numbers.reach_px))
         codes = _resampled(_encoded(_blurred(light, numbers), numbers), numbers)
         return _compressed(codes, numbers) / 255, sharp.float() / 255
+
+
+def zoomed_there(pixels: Tensor, zoom: float, side_px: int) -> Tensor:
+    """``degrade.zoomed`` where the pixels are: ``(H, W, 3)`` uint8 -> ``(side_px, side_px, 3)``, equal to two codes."""
+    if zoom == 1:
+        return pixels
+    scale = zoom * NUDGE
+    return scaled(pixels, {"scale_factor": (1.0, scale)}, {"scale_factor": (scale, 1.0)})[:side_px, :side_px]
+
+
+def scaled(pixels: Tensor, *passes: dict[str, Any]) -> Tensor:
+    """``(H, W, 3)`` uint8 by Pillow's bicubic filter, along x and then along y, in 8 bit between as there.
+
+    Args:
+        pixels: on any device.
+        passes: of torch's ``interpolate``, one for each direction.
+    """
+    planes = pixels.permute(2, 0, 1)[None]
+    for how in passes:
+        planes = interpolate(planes.float(), mode="bicubic", antialias=True, **how).round().clamp(0, 255).byte()
+    return planes[0].permute(1, 2, 0)
 
 
 def _inner(images: Tensor, margin_px: int) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from deblur.data.doctor import Finding, examine
+from deblur.data.film_leaks import film_leaks
 from deblur.data.frames import FramePair
 from deblur.data.licences import licence_of
 from deblur.data.pairs import ImageFile, PairFiles, fingerprint
@@ -150,7 +151,7 @@ def _datasets(parts: Parts) -> list[dict[str, Any]]:
             "source": str(path or "generated"),
             "digest": source.fingerprint,
             "context": context,
-            **({"films": [film.content for film in source.films]} if source.films else {}),
+            **({"films": [film.mark.as_record() for film in source.films]} if source.films else {}),
             "images": source.images_on_disk,
             "licence": licence_of(path) if path else "none: generated",
         }
@@ -194,11 +195,8 @@ def _examine(
         train, held_out, kept = hold_back(train)
         validate = [*held_out, *kept]
     report = examine(_examinable(train), _examinable(validate), patch_px, quick=True)
-    if films := [film for source in train for film in source.films]:
-        from deblur.data.film_leaks import film_leaks
-
-        leaks = film_leaks(films, [film for source in validate for film in source.films])
-        report = replace(report, findings=(*leaks, *report.findings))
+    films = [[film.mark for source in side for film in source.films] for side in (train, validate)]
+    report = replace(report, findings=(*film_leaks(*films), *report.findings))
     trains = {str(file) for source in train for file in source.files}
     errors, told = list[Finding](), [f for f in report.findings if f.severity == "warning" or f.kind in TOLD_NOTES]
     for error in report.errors:

@@ -310,8 +310,7 @@ def _export(
 def data_of(settings: TrainSettings, progress: Progress = Progress()) -> Data:
     """What the settings name, opened; see :func:`~deblur.training.data.open_data`."""
     device, on_device = pick_device(settings.run.device).type, settings.blur.synthesis == "device"
-    on_device |= settings.blur.synthesis == "auto" and device == "cuda"
-    on_device |= settings.data.data_on_device and device != "cpu"
+    on_device |= settings.data.data_on_device or (settings.blur.synthesis == "auto" and device == "cuda")
     return open_data(
         settings.run.train_data,
         settings.run.test_data,

@@ -4,7 +4,7 @@
 without a partner, too. Quick, it reads names, sizes and some headers, and looks at a few pairs whole; otherwise at all.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
@@ -128,7 +128,7 @@ def _examined(
         "registered": sum(look.measures is not None for look in looks),
     }
     measures = [look.measures for look in looks if look.measures]
-    return Report(by_severity(_said_once(findings)), looked_at, tuple(measures))
+    return Report(by_severity(list(dict.fromkeys(findings))), looked_at, tuple(measures))
 
 
 def _looked_at(whole: Sequence[Item], headers: Sequence[Item], tell: Tell | None) -> list[Look]:
@@ -225,7 +225,3 @@ def _too_small(looks: Sequence[Look], patch_px: int | None, trains: bool) -> lis
             text = f"{size[0]} x {size[1]}, {'crop' if trains else 'at least'} {limit}"
             found.append(Finding("too_small", severity, (str(look.item.sharp),), text, min(size), limit))
     return found
-
-
-def _said_once(findings: Iterable[Finding]) -> list[Finding]:
-    return list(dict.fromkeys(findings))
