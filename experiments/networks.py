@@ -1,7 +1,7 @@
 """``python -m experiments.networks``: every architecture's size and speed, as the table in documentation/networks.md.
 
-Each is exported with random weights and runs on one 256x256 tile in float32. Networks and engines take turns; figures
-are medians over the rounds.
+Each is exported with random weights and restores one tile of 256x256 and one photo of 1920x1080, tiled as users get it,
+with each engine and precision. All take turns; figures are medians over the rounds.
 """
 
 import tempfile
@@ -15,17 +15,24 @@ import torch
 import tyro
 from rich.console import Console
 
-from deblur.benchmarks.infer import flops_per_pixel
+from deblur.benchmarks.infer import FULL_HD, flops_per_pixel, photo_of
 from deblur.benchmarks.machine import describe_machine
 from deblur.export.onnx import export_model
-from deblur.inference.engine import Engine
+from deblur.images import Rgb8
+from deblur.inference.engine import Precision
 from deblur.inference.engines import EngineName, open_engine
 from deblur.inference.model_folder import ONNX_FILE
+from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.models import ARCHITECTURES, build, parameter_count
+from deblur.training.settings import NetworkSettings
 
-ENGINES: tuple[EngineName, ...] = ("onnxruntime", "openvino")
+WAYS: tuple[tuple[EngineName, Precision], ...] = (("onnxruntime", "f32"), ("openvino", "f32"), ("openvino", "bf16"))
 SIDE_PX = 256
+TILE_PX = (512, 1024)
+"""Of a photo's tiles: larger where a border as wide as the network's reach is thrown away."""
+ONCE_FROM_S = 30.0
+"""What takes longer is timed once."""
 
 
 def main(networks: tyro.conf.Positional[tuple[str, ...]] = tuple(ARCHITECTURES), rounds: int = 5) -> None:
@@ -33,39 +40,39 @@ def main(networks: tyro.conf.Positional[tuple[str, ...]] = tuple(ARCHITECTURES),
 
     Args:
         networks: Which, with their default arguments; all of them by default.
-        rounds: Timings of each network with each engine.
+        rounds: Timings of each network in each way.
     """
-    console = Console(width=120)
+    console = Console(width=140)
     console.print(", ".join(f"{key} {value}" for key, value in describe_machine().items()), soft_wrap=True)
-    sizes: dict[str, str] = {}
-    engines: dict[tuple[str, str], Engine] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        for name in networks:
-            torch.manual_seed(0)
-            network, folder = build({"name": name}).eval(), Path(scratch) / name
-            gmacs = flops_per_pixel(network) * SIDE_PX**2 / 2e9
-            sizes[name] = f"{parameter_count(network):,} | {gmacs:.1f}"
-            export_model(network, folder, name=name, tiling=Tiling(SIDE_PX, 0, network.size_rule))
-            engines |= {(name, engine): open_engine(folder / ONNX_FILE, engine, "f32") for engine in ENGINES}
-            console.print(f"exported {name}", style="dim")
-        times = milliseconds(engines, rounds)
-    console.print(f"| network | parameters | GMACs | {' ms | '.join(ENGINES)} ms |\n|---|---|---|---|---|")
-    for name, size in sizes.items():
-        console.print(f"| {name} | {size} | {' | '.join(f'{times[name, engine]:.0f}' for engine in ENGINES)} |")
+    heads = [f"{engine} {precision} {side}" for side in (SIDE_PX, "1080p") for engine, precision in WAYS]
+    console.print(f"| network | parameters | GMACs | {' | '.join(heads)} |\n{'|---' * (3 + len(heads))}|")
+    for name in networks:
+        torch.manual_seed(0)
+        network = build({"name": name}).eval()
+        gmacs = flops_per_pixel(network) * SIDE_PX**2 / 2e9
+        with tempfile.TemporaryDirectory() as folder:
+            export_model(network, Path(folder), name=name, tiling=Tiling(SIDE_PX, 0, network.size_rule))
+            tiling = NetworkSettings(tile_size=TILE_PX[bool(network.halo_px)]).tiling(network)
+            ways = [Restorer(open_engine(Path(folder) / ONNX_FILE, *way), tiling) for way in WAYS]
+            times = [
+                *milliseconds(ways, photo_of((SIDE_PX, SIDE_PX)), rounds),
+                *milliseconds(ways, photo_of(FULL_HD), rounds),
+            ]
+        row = [f"{parameter_count(network):,}", f"{gmacs:.1f}", *(f"{each:.0f}" for each in times)]
+        console.print(f"| {name} | {' | '.join(row)} |", soft_wrap=True)
 
 
-def milliseconds(engines: dict[tuple[str, str], Engine], rounds: int) -> dict[tuple[str, str], float]:
-    """The median time of each engine for one tile; the first call, which compiles, does not count."""
-    tile = np.random.default_rng(0).random((1, 3, SIDE_PX, SIDE_PX), dtype=np.float32)
-    found = defaultdict(list)
-    for engine in engines.values():
-        engine(tile)
-    for _ in range(rounds):
-        for key, engine in engines.items():
+def milliseconds(ways: list[Restorer], photo: Rgb8, rounds: int) -> list[float]:
+    """The median time of each for a photo; the first call, which compiles, does not count unless it takes long."""
+    found: dict[int, list[float]] = defaultdict(list)
+    for turn in range(1 + rounds):
+        for number, restorer in enumerate(ways):
+            if turn and found[number] and found[number][0] > 1e3 * ONCE_FROM_S:
+                continue
             started = time.perf_counter()
-            engine(tile)
-            found[key].append(1e3 * (time.perf_counter() - started))
-    return {key: median(values) for key, values in found.items()}
+            restorer.in_place(np.array(photo))
+            found[number].append(1e3 * (time.perf_counter() - started))
+    return [median(values[1:] or values) for _, values in sorted(found.items())]
 
 
 if __name__ == "__main__":
