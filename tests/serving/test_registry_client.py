@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import deblur
 from deblur.errors import ModelError
 from deblur.inference.model_folder import read_info
 from deblur.serving import registry_client
@@ -223,3 +225,14 @@ def test_of_the_versions_that_were_fetched_the_last_few_are_kept(
         assert fetch_over_http("models:/a/1", server) == first, "it is in use"
     assert [folder.is_dir() for folder in folders] == [False, False, *[True] * (registry_client.KEPT - 1)]
     assert fetch_over_http("models:/a/2", server).is_dir(), "it is fetched again"
+
+
+def test_an_installation_without_mlflow_asks_a_server_all_the_same(
+    serve: Callable[[Callable[[str], Answer]], Registry],
+    mlflow_like: Callable[[str], Answer],
+    model_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{serve(mlflow_like).place}")
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    assert deblur.open_model("models:/small@champion").info.sha256 == read_info(model_folder).sha256

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from deblur.inference.model_folder import (
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.registry.descriptions import with_card
 from deblur.registry.tracking import connect, local_store, tracker_address, tracker_trouble
+from deblur.serving.registry_client import fetch_over_http
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -216,9 +218,13 @@ def fetch(uri: str) -> Path:
 def fetch_now(uri: str) -> Path:
     """As :func:`fetch`, and never an earlier copy in the place of what the registry has now.
 
+    Without mlflow, from a server by plain HTTP, as a deployed app does.
+
     Raises:
         ModelError: as there, and whenever the registry fails.
     """
+    if find_spec("mlflow") is None:
+        return fetch_over_http(uri)
     with tracker_trouble(ModelError, f"{uri} cannot be fetched from the registry"):
         copy = _fetch(uri)
     _note_copy(uri, copy)
