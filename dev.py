@@ -48,11 +48,12 @@ def run(command: list[str]) -> None:
 
 
 def test(options: list[str]) -> None:
-    """Format, lint, types, tests: a process a core, at most four, each test file in one of them."""
+    """Format, lint, types, tests: a process a core, at most four, each test file in one of them, long ones first."""
     run([str(PYTHON), "-m", "ruff", "format", "--check", "."])
     run([str(PYTHON), "-m", "ruff", "check", "."])
     run([str(PYTHON), "-m", "mypy"])
-    run([str(PYTHON), "-m", "pytest", "--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile", *options])
+    several = ["--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"]
+    run([str(PYTHON), "-m", "pytest", *several, *options])
 
 
 def main(arguments: list[str]) -> None:

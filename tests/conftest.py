@@ -3,11 +3,14 @@ that keeps every test's registry in its own folder."""
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the other core has tests of its own; torch reads it at import
@@ -24,11 +27,23 @@ from deblur.data.photos import SharpPhoto, installed_photos, shaken
 from deblur.export.onnx import export_model
 from deblur.inference.tiling import Tiling
 from deblur.models.unet import DeblurUNet
+from deblur.registry import tracking
 from tests import quick_export as quick
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit an ignored Ctrl-C
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+LONG = (
+    *("registry/test_tracker_faults.py", "registry/test_loop_to_registry.py", "registry/test_promotion.py"),
+    *("training/test_processes.py", "training/test_kills.py", "training/test_presets.py", "training/test_data.py"),
+    *("cli/test_cli.py", "serving/test_hostile.py", "function_app/test_staged.py", "test_demo.py"),
+)
+"""Files that take longest: first, so that several processes end together."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those of ``LONG`` before all others."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
 
 
 @pytest.fixture(autouse=True)
@@ -92,21 +107,49 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported model folder, tiles of 128 px with 32 px overlap."""
     folder = tmp_path_factory.mktemp("model") / "tiny"
     network = sharpening_network()
-    with quick.quick_exports():
-        export_model(network, folder, name="tiny", tiling=Tiling(128, 32, network.size_rule))
+    export_model(network, folder, name="tiny", tiling=Tiling(128, 32, network.size_rule))
     return folder
 
 
 @pytest.fixture(scope="session", autouse=True)
-def exports(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A folder for what ``quick_export`` keeps, known to other processes, too."""
-    os.environ[quick.FOLDER] = str(tmp_path_factory.mktemp("exports"))
-
-
-@pytest.fixture
-def quick_export() -> Iterator[None]:
-    """Networks are not traced anew; see ``quick_export``."""
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Networks are not traced anew; see ``quick_export``. Other processes of this run of tests share the folder."""
+    run = tmp_path_factory.getbasetemp()
+    folder = (run.parent if "PYTEST_XDIST_WORKER" in os.environ else run) / "exports"
+    folder.mkdir(exist_ok=True)
+    os.environ[quick.FOLDER] = str(folder)
     with quick.quick_exports():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_stores() -> Iterator[None]:
+    """MLflow's migrations take 1.5 s a new database: here the first one runs them, and the others are its copies."""
+    require_mlflow = tracking.require_mlflow
+    empty = sqlite3.connect(":memory:", check_same_thread=False)
+
+    @cache
+    def copy_instead() -> None:
+        from mlflow.store.db import utils
+
+        migrate = utils._upgrade_db
+
+        def upgrade(engine: Any) -> None:
+            with closing(sqlite3.connect(engine.url.database)) as database:
+                if empty.execute("SELECT 1 FROM sqlite_master").fetchone():
+                    empty.backup(database)
+                else:
+                    migrate(engine)
+                    database.backup(empty)
+
+        patch.setattr(utils, "_upgrade_db", upgrade)
+
+    def require() -> None:
+        require_mlflow()
+        copy_instead()
+
+    with pytest.MonkeyPatch.context() as patch, closing(empty):
+        patch.setattr(tracking, "require_mlflow", require)
         yield
 
 

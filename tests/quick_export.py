@@ -18,16 +18,19 @@ FOLDER = "DEBLUR_TEST_EXPORTS"
 """The environment variable with the folder of the first files, one for each architecture."""
 
 
+traced_anew = export._traced
+
+
 @contextmanager
 def quick_exports() -> Iterator[None]:
     """Inside, a network is traced only if none of its architecture was."""
-    trace, folder = export._traced, Path(os.environ[FOLDER])
+    folder = Path(os.environ[FOLDER])
 
     def traced(model: Network) -> onnx.ModelProto:
         first = folder / f"{'-'.join(str(value) for value in model.architecture.values())}.onnx"
         if not first.exists():
             part = first.with_suffix(f".{os.getpid()}")
-            onnx.save(trace(model), part)
+            onnx.save(traced_anew(model), part)
             part.replace(first)
         file, weights = onnx.load(first), model.state_dict()
         for tensor in file.graph.initializer:

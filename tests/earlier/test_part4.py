@@ -55,7 +55,6 @@ def command(root: Path) -> list[str]:
     return [*STOPPED.split(), *data, "--output_dir", str(root / "stopped"), "--init", str(root / "FastUNet.pth")]
 
 
-@pytest.mark.usefixtures("quick_export")
 def test_a_stopped_run_goes_on_to_where_it_would_have_come(earlier: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (earlier / "FastUNet.pth").unlink()  # it goes on from its own state
     before = RunRecord(earlier / "stopped").epochs
@@ -85,7 +84,6 @@ def test_it_is_set_aside_for_other_settings_only(earlier: Path, capsys: pytest.C
     assert read_state(earlier / "stopped").step == 7
 
 
-@pytest.mark.usefixtures("quick_export")
 def test_a_finished_run_is_known_as_finished(earlier: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = RunRecord(earlier / "registered")
     assert record.run["status"] == FINISHED
@@ -93,7 +91,6 @@ def test_a_finished_run_is_known_as_finished(earlier: Path, capsys: pytest.Captu
     assert json.loads((record.folder / "registered.json").read_text()) == {"name": "earlier", "version": "1"}
 
 
-@pytest.mark.usefixtures("quick_export")
 def test_its_checkpoint_registers_as_the_next_version(earlier: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = RunRecord(earlier / "registered").best_checkpoint
     assert checkpoint is not None

@@ -13,7 +13,6 @@ from deblur.export.onnx import export_model
 from deblur.inference import guard
 from deblur.inference.tiling import Tiling
 from deblur.models.unet import DeblurUNet
-from tests import quick_export as quick
 
 DARKER, SIDE_PX = 12, 96
 
@@ -41,8 +40,7 @@ def lighter_by(levels: float) -> DeblurUNet:
 def model_lighter_by(levels: float, folder: Path) -> Path:
     """The same as a model folder."""
     network = lighter_by(levels)
-    with quick.quick_exports():
-        export_model(network, folder, name=f"lighter-{levels:g}", tiling=Tiling(128, 32, network.size_rule))
+    export_model(network, folder, name=f"lighter-{levels:g}", tiling=Tiling(128, 32, network.size_rule))
     return folder
 
 

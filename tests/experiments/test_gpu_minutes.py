@@ -31,7 +31,6 @@ def data(tmp_path: Path, pair_folder: Path, photos: dict[str, SharpPhoto]) -> Pa
     return tmp_path / "data"
 
 
-@pytest.mark.usefixtures("quick_export")
 def test_a_rehearsal_does_everything(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in LACKING:
         monkeypatch.setitem(sys.modules, name, None)

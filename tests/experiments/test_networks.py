@@ -5,7 +5,7 @@ import pytest
 from experiments.networks import main
 
 
-def test_a_row_for_each_network(capsys: pytest.CaptureFixture[str], quick_export: None) -> None:
+def test_a_row_for_each_network(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("openvino")
     main(("FastUNet",), rounds=1)
     assert "| FastUNet | 2,392,908 | 2.5 |" in capsys.readouterr().out

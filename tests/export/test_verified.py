@@ -19,16 +19,14 @@ from deblur.models.network import Network
 from deblur.models.unet import DeblurUNet
 from deblur.training.recipe import run
 from deblur.training.settings import TrainSettings
+from tests.training.tiny import tiny
 
 CROPS = [torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)) for _ in range(2)]
 
 
 def settings(pairs: Path, output: Path, **more: object) -> TrainSettings:
     """A plain network, crops of 32 px, tiles that are far larger."""
-    small = {"width": 8, "patch_size": 32, "batch_size": 2, "epoch_images": 4, "num_epochs": 1, "tile_size": 128}
-    rest = {"val_images": 2, "num_workers": 0, "tracking": "off", "doctor": "off", "output_dir": output}
-    data = {"train_data": (str(pairs),), "test_data": (str(pairs),)}
-    return TrainSettings().but(**(small | rest | data | more)).resolved()
+    return tiny(output, str(pairs), val_images=2, **more)
 
 
 @pytest.fixture
@@ -36,7 +34,6 @@ def images(pair_folder: Path) -> EvaluationSet:
     return EvaluationSet(find_pairs(pair_folder)[:2])
 
 
-@pytest.mark.usefixtures("quick_export")
 def test_the_better_is_taken_and_told(images: EvaluationSet, tmp_path: Path) -> None:
     told = list[str]()
 
@@ -77,7 +74,6 @@ def test_a_stop_between_crops_is_obeyed(images: EvaluationSet, tmp_path: Path) -
         )
 
 
-@pytest.mark.usefixtures("quick_export")
 def test_a_run_exports_it_and_goes_on_from_it(
     pair_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

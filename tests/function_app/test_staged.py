@@ -58,9 +58,9 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clean_python(staged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of an environment with the staged requirements alone, and Microsoft's library."""
     home = tmp_path_factory.mktemp("clean")
-    venv.create(home, with_pip=True, symlinks=os.name != "nt")
+    venv.create(home, symlinks=os.name != "nt")
     python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "--quiet", "--disable-pip-version-check"]
     worker = ["--no-deps", "--ignore-requires-python", *WORKER]
     reached = subprocess.run(
         [*pip, "download", "--retries=1", "--timeout=20", "--dest", str(home), *worker],
@@ -71,7 +71,7 @@ def clean_python(staged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     if reached.returncode:
         pytest.skip("no package index can be reached, and a clean environment needs one")
     for what in (["--requirement", str(staged / "requirements.txt")], worker):
-        done = subprocess.run([*pip, "install", *what], capture_output=True, text=True, check=False)
+        done = subprocess.run([*pip, "install", "--no-compile", *what], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     return python
 

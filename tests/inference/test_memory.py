@@ -66,19 +66,19 @@ def test_16_bits_take_20_bytes_a_pixel(dimming_model: Path, tmp_path: Path, imag
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the peak")
-@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize(("suffix", "large"), [(".jpg", 100), (".png", 50)])
 def test_a_hundred_megapixels_take_8_bytes_a_pixel_more_than_one(
-    dimming_model: Path, tmp_path: Path, suffix: str
+    dimming_model: Path, tmp_path: Path, suffix: str, large: int
 ) -> None:
-    """In a process of its own, decoding and encoding included."""
+    """In a process of its own, decoding and encoding included; of the slower PNG half as many show it."""
     coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8))
     peaks_mb = {}
-    for megapixels in (1, 100):
+    for megapixels in (1, large):
         side_px = int((megapixels * 1e6) ** 0.5)
         photo = tmp_path / f"{megapixels}{suffix}"
         coarse.resize((side_px, side_px)).save(photo, **({"compress_level": 1} if suffix == ".png" else {}))
         peaks_mb[megapixels] = peak_mb("ours, ONNX Runtime f32", dimming_model, photo)
-    assert peaks_mb[100] <= 8 * 100 + peaks_mb[1] + 32
+    assert peaks_mb[large] <= 8 * large + peaks_mb[1] + 32
     restored, blurry = ((tmp_path / f"1{end}").open("rb") for end in (".restored", suffix))
     with restored, blurry:
         dimmed, whole = (np.asarray(Image.open(file), np.float32).mean() for file in (restored, blurry))

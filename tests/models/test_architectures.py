@@ -30,6 +30,8 @@ ENGINES: tuple[EngineName, ...] = ("onnxruntime", "openvino") if find_spec("open
 RESIDUAL = ("NAFNet", "SeUNet", "Msafn", "LightMsafn", "StackedConv")
 """Those that begin at doing nothing."""
 SIZES: list[tuple[dict[str, Any], int, float]] = [
+    ({"name": "DeblurUNet"}, 8_636_451, 16.370),
+    ({"name": "FastUNet"}, 2_392_908, 2.479),
     ({"name": "NAFNet"}, 17_111_907, 15.956),
     ({"name": "NAFNet", "width": 16}, 4_347_827, 4.085),
     ({"name": "Restormer"}, 26_126_644, 154.882),
@@ -116,7 +118,7 @@ def test_it_sees_as_far_as_it_says(name: str) -> None:
     assert changed[..., -8:].max() > 1e-9, "beyond the reach of its convolutions"
 
 
-def test_stacked_convolutions_fit_into_the_memory_that_is_given(tmp_path: Path, quick_export: None) -> None:
+def test_stacked_convolutions_fit_into_the_memory_that_is_given(tmp_path: Path) -> None:
     network = StackedConv(8, 4)
     tiling = Tiling(32, 2 * network.halo_px, network.size_rule, network.halo_px)
     info = export_model(network, tmp_path, name="m", tiling=tiling)
@@ -124,7 +126,7 @@ def test_stacked_convolutions_fit_into_the_memory_that_is_given(tmp_path: Path, 
     assert info.tiling_within(50).tile_px > info.tiling_within(10).tile_px > 32
 
 
-def test_stacked_convolutions_are_the_same_however_a_photo_is_cut(tmp_path: Path, quick_export: None) -> None:
+def test_stacked_convolutions_are_the_same_however_a_photo_is_cut(tmp_path: Path) -> None:
     network = StackedConv(8, 4)
     nn.init.normal_(network.head.weight, std=0.1)
     export_model(network, tmp_path, name="m", tiling=Tiling(32, 8, network.size_rule, network.halo_px))
@@ -137,6 +139,9 @@ def test_stacked_convolutions_are_the_same_however_a_photo_is_cut(tmp_path: Path
 @pytest.mark.parametrize(
     ("architecture", "told"),
     [
+        ({"name": "DeblurUNet", "width": 12}, "multiple of 8"),
+        ({"name": "FastUNet", "width": 12}, "multiple of 8"),
+        ({"name": "FastUNet", "blocks": 0}, "multiple of 8"),
         ({"name": "NAFNet", "encoder_blocks": (1, 1, 1)}, r"encoder_blocks \[1, 1, 1\].* 4 numbers"),
         ({"name": "Restormer", "heads": (1, 2, 5, 8)}, r"heads is \[1, 2, 5, 8\]; they must divide"),
         ({"name": "Restormer", "width": 15}, "width must be even"),
@@ -153,7 +158,7 @@ def test_what_cannot_be_built_is_refused(architecture: dict[str, Any], told: str
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_the_file_equals_the_network_on_odd_sizes(name: str, tmp_path: Path, quick_export: None) -> None:
+def test_the_file_equals_the_network_on_odd_sizes(name: str, tmp_path: Path) -> None:
     network = small(name).eval()
     info = export_model(network, tmp_path, name=name, tiling=Tiling(64, 16, network.size_rule, network.halo_px))
     assert (info.reach_px, info.halo_px) == (network.reach_px, network.halo_px)
@@ -183,7 +188,7 @@ def test_the_registered_form_takes_any_size_too(name: str) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_it_is_trained_verified_and_restores_a_photo(
-    name: str, tmp_path: Path, pair_folder: Path, quick_export: None, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, pair_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = [
         word

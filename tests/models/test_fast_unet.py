@@ -11,7 +11,6 @@ from deblur.inference.model_folder import open_model, read_info
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
-from deblur.models import build, parameter_count
 from deblur.models.fast_unet import FastUNet
 from tests.models.reach import measured_reach
 
@@ -27,20 +26,6 @@ def shaken_up(width: int = 8) -> FastUNet:
 def test_an_untrained_network_returns_its_input() -> None:
     blurry = torch.rand(2, 3, 48, 64)
     assert torch.equal(FastUNet(8)(blurry), blurry)
-
-
-def test_its_architecture_builds_it_again() -> None:
-    network = FastUNet(16, blocks=2)
-    again = build(network.architecture)
-    assert parameter_count(again) == parameter_count(network)
-    assert again.reach_px == network.reach_px
-    assert parameter_count(FastUNet()) == 2_392_908
-
-
-@pytest.mark.parametrize("arguments", [{"width": 12}, {"width": 0}, {"blocks": 0}])
-def test_what_cannot_be_built_is_refused(arguments: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="multiple of 8"):
-        FastUNet(**arguments)
 
 
 @pytest.mark.parametrize("blocks", [1, 2])

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -45,33 +46,50 @@ class Toy(Network):
 
 ONE_LINE = "ARCHITECTURES['Toy'] = Toy"
 PROGRAM = f"""
-import sys
+import io, json, sys
+from contextlib import redirect_stderr, redirect_stdout
 from deblur.models import ARCHITECTURES
 from toy import Toy
 {ONE_LINE}
 from deblur.cli import main
-sys.exit(main(sys.argv[1:]))
+
+for line in sys.stdin:
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as error:
+        try:
+            code = main(json.loads(line))
+        except SystemExit as ended:
+            code = ended.code
+    print(json.dumps([code, out.getvalue(), error.getvalue()]))
 """
 
 
-def deblur(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    (folder / "toy.py").write_text(TOY)
-    command = [sys.executable, "-c", PROGRAM, *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def deblur(folder: Path, *lines: Sequence[str], toy: str = TOY) -> list[tuple[int, str, str]]:
+    """Of each command line its exit code and what it said, all in one process that has the toy."""
+    (folder / "toy.py").write_text(toy)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        input="\n".join(map(json.dumps, lines)),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
 
 
 def test_it_has_flags_of_its_own_and_says_what_they_are(tmp_path: Path) -> None:
-    done = deblur(tmp_path, "train", "--network", "Toy", "--help")
-    assert done.returncode == 0, done.stderr
-    said = " ".join(done.stdout.replace("│", " ").split())
+    toy = ["train", "--network", "Toy"]
+    (code, told, _), refused = deblur(tmp_path, [*toy, "--help"], [*toy, "--channels", "3"])
+    assert code == 0
+    said = " ".join(told.replace("│", " ").split())
     assert "{DeblurUNet,FastUNet," in said
     assert ",Toy}" in said
     assert "Channels in the middle, an even number. (default: 4)" in said
     for absent in ("--scale", "--width", "--residual"):
-        assert absent not in done.stdout
-    refused = deblur(tmp_path, "train", "--network", "Toy", "--channels", "3")
-    assert refused.returncode == 1
-    assert "Toy: channels is 3; it must be even." in refused.stderr
+        assert absent not in told
+    assert refused[0] == 1
+    assert "Toy: channels is 3; it must be even." in refused[2]
 
 
 @pytest.mark.parametrize("preset", ["published", "fast"])
@@ -79,23 +97,18 @@ def test_it_is_trained_resumed_exported_and_restores(tmp_path: Path, pair_folder
     train = f"train --preset {preset} --network Toy --depth 2 --tracking off --doctor off --val_images 1 --num_epochs 1"
     train += " --batch_size 2 --patch_size 32 --epoch_images 4 --num_workers 0 --output_dir o"
     arguments = [*train.split(), "--train_data", str(pair_folder), "--test_data", str(pair_folder)]
-    done = deblur(tmp_path, *arguments)
-    assert done.returncode == 0, done.stderr
+    restore = ["restore", str(next(pair_folder.glob("blur/*"))), "restored.png", "--model", "o/model"]
+    done, again, restored = deblur(tmp_path, arguments, arguments, restore)
+    assert (done[0], again[0], restored[0]) == (0, 0, 0), (done, restored)
+    assert "is finished" in again[1]
+    assert (tmp_path / "restored.png").is_file()
     info = json.loads((tmp_path / "o" / "model" / "model.json").read_text())
     assert info["architecture"] == {"name": "Toy", "channels": 4, "depth": 2, "scale": 0.1}
     assert (info["reach_px"], info["halo_px"], info["statistics"]) == (3, 3, False)
     assert json.loads((tmp_path / "o" / "run.json").read_text())["settings"]["depth"] == 2
-    again = deblur(tmp_path, *arguments)
-    assert "is finished" in again.stdout
-    photo = next(pair_folder.glob("blur/*"))
-    restored = deblur(tmp_path, "restore", str(photo), "restored.png", "--model", "o/model")
-    assert restored.returncode == 0, restored.stderr
-    assert (tmp_path / "restored.png").is_file()
 
 
 def test_an_argument_may_not_be_called_as_a_setting(tmp_path: Path) -> None:
-    (tmp_path / "toy.py").write_text(TOY.replace("channels", "seed"))
-    command = [sys.executable, "-c", PROGRAM, "train", "--network", "Toy"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "Toy has an argument seed, but that is a setting's name" in done.stderr
+    ((code, _, error),) = deblur(tmp_path, ["train", "--network", "Toy"], toy=TOY.replace("channels", "seed"))
+    assert code == 1
+    assert "Toy has an argument seed, but that is a setting's name" in error

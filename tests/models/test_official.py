@@ -160,9 +160,7 @@ def test_params_that_are_no_tensors_are_refused(tmp_path: Path) -> None:
         network_from(tmp_path / "w.pth")
 
 
-def test_they_are_imported_and_a_training_begins_with_them(
-    tmp_path: Path, pair_folder: Path, quick_export: None
-) -> None:
+def test_they_are_imported_and_a_training_begins_with_them(tmp_path: Path, pair_folder: Path) -> None:
     file = saved(tmp_path / "w.pth", SMALL_NAFNET)
     command = ["import", str(file), str(tmp_path / "m"), "--name", "official", "--licence", "MIT"]
     assert main([*command, "--order", "rgb"]) == 1  # it is known

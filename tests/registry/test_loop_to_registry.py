@@ -20,10 +20,10 @@ from deblur.cli import main
 from deblur.data.pairs import find_pairs, fingerprint
 from deblur.demo import free_port
 from deblur.errors import ModelError, RegistrationError, TrackerError
-from deblur.export.onnx import export_model
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import open_model, read_info
 from deblur.models.checkpoint import network_from
+from deblur.registry import versions
 from deblur.registry.record import RunRecord
 from deblur.registry.tracking import connect, ship
 from deblur.registry.versions import BEATS_BUNDLED, aliases_of, fetch, local_champion
@@ -33,13 +33,19 @@ from deblur.training.progress import Progress
 from deblur.training.recipe import Result, run
 from deblur.training.registering import ship_record
 from deblur.training.settings import TrainSettings
+from tests.quick_export import traced_anew
+from tests.registry.untraced import log_version
 
 ROOT = Path(__file__).resolve().parents[2]
 
 VAL_IMAGES = 6
 """Fewer than five cannot show that a gain is sure."""
 
-pytestmark = pytest.mark.usefixtures("quick_export")  # not for ``finished``, which is made before
+
+@pytest.fixture(autouse=True)
+def no_pt2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes seconds: only ``finished``, which is made before, is registered with it."""
+    monkeypatch.setattr(versions, "_log_version", log_version)
 
 
 def settings(pair_folder: Path, output: Path, **changes: object) -> TrainSettings:
@@ -116,10 +122,9 @@ def test_the_run_is_tracked_in_sqlite_at_the_root(finished: Result, registry: Pa
     )
 
 
-def test_a_quick_export_is_what_tracing_gives(finished: Result, tmp_path: Path) -> None:
-    traced = finished.record.model_folder
-    export_model(network_from(traced), tmp_path, name="tiny", tiling=open_model(traced).restorer.tiling)
-    assert onnx.load(tmp_path / "model.onnx") == onnx.load(traced / "model.onnx")
+def test_a_quick_export_is_what_tracing_gives(finished: Result) -> None:
+    exported = finished.record.model_folder
+    assert onnx.load(exported / "model.onnx") == traced_anew(network_from(exported).eval())
 
 
 def test_shipping_again_sends_nothing_twice(finished: Result) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from deblur.cli import main
 from deblur.demo import free_port
 from deblur.errors import RegistrationError
 from deblur.registry import tracking
@@ -31,7 +32,7 @@ from tests.registry.test_loop_to_registry import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = [pytest.mark.skipif(os.name == "nt", reason="signals"), pytest.mark.usefixtures("quick_export")]
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
 
 
 class Server:
@@ -161,8 +162,8 @@ def test_frozen_longer_than_anyone_waits_and_then_it_does_all_it_was_asked(
     server: Server, pair_folder: Path, tmp_path: Path, waited_s: list[float]
 ) -> None:
     """Frozen, a server takes requests, and answers them when nobody listens any more."""
-    server.kill()
-    server.start()
+    if server.process is None:
+        server.start()
 
     def thaw() -> None:
         time.sleep(4)  # longer than the client's patience
@@ -236,14 +237,17 @@ def test_answers_of_500_double_nothing_and_the_same_command_registers_later(
         proxy.server_close()
 
 
-def test_a_resumed_run_is_the_same_run_in_the_tracker(server: Server, pair_folder: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_is_the_same_run_in_the_tracker(
+    server: Server, pair_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     if server.process is None:
         server.start()
-    command = [sys.executable, "-m", "tests.training.process", "--preset", "small", "--width", "8"]
+    command = ["--preset", "small", "--width", "8"]
     command += ["--train_data", str(pair_folder), "--test_data", str(pair_folder), "--output_dir", str(tmp_path / "o")]
     command += ["--patch_size", "32", "--epoch_images", "8", "--val_images", "1", "--num_workers", "0"]
     command += ["--num_epochs", "12", "--doctor", "off"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT)
+    program = [sys.executable, "-m", "tests.training.process", *command]
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT)
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("epoch 3/"):
@@ -257,9 +261,8 @@ def test_a_resumed_run_is_the_same_run_in_the_tracker(server: Server, pair_folde
     client = connect()
     found = client.search_runs(["1", "0"], f"tags.`deblur.record` = '{record.run['id']}'")
     assert [r.info.status for r in found] == ["KILLED"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    assert "resumed after epoch" in done.stdout
+    assert main(["train", *command]) == 0
+    assert "resumed after epoch" in capsys.readouterr().out
     after = client.get_run(found[0].info.run_id)
     assert after.info.status == "FINISHED"
     steps = [point.step for point in client.get_metric_history(found[0].info.run_id, "train_loss")]

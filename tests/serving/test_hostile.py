@@ -10,6 +10,7 @@ import socket
 import time
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -178,24 +179,26 @@ def test_a_connection_on_which_nothing_moves_is_closed(model: Model, monkeypatch
             super().connection_made(transport)
 
     post = b"POST /api/deblur?strength=0&format=tiff HTTP/1.1\r\nContent-Length: %d\r\nHost: x\r\n\r\n" % len(large)
-    with serving(app, http=Narrow) as port:
-        for sent, pause_s, whole in (
-            (b"", 0, False),
-            (b"GET / HTTP/1.1\r\nX: ", 0, False),
-            (post + large, 4, False),
-            (post + large, 0.1, True),
-        ):
-            came = 0
-            with socket.socket() as client:
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-                client.settimeout(20)
-                client.connect(("127.0.0.1", port))
-                client.sendall(sent)
-                with suppress(ConnectionError):
-                    while chunk := client.recv(150_000, socket.MSG_WAITALL if whole else 0):
-                        time.sleep(pause_s if whole or not came else 0)
-                        came += len(chunk)
-            assert (came > 3 * 800**2) == whole
+
+    def got_all(port: int, sent: bytes, pause_s: float, takes_it: bool) -> bool:
+        came = 0
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+            client.settimeout(20)
+            client.connect(("127.0.0.1", port))
+            client.sendall(sent)
+            with suppress(ConnectionError):
+                while chunk := client.recv(150_000, socket.MSG_WAITALL if takes_it else 0):
+                    time.sleep(pause_s if takes_it or not came else 0)
+                    came += len(chunk)
+        return came > 3 * 800**2
+
+    with serving(app, http=Narrow) as port, ThreadPoolExecutor(4) as pool:
+        nothing = pool.submit(got_all, port, b"", 0, False)
+        no_end = pool.submit(got_all, port, b"GET / HTTP/1.1\r\nX: ", 0, False)
+        not_taken = pool.submit(got_all, port, post + large, 4, False)
+        slowly = pool.submit(got_all, port, post + large, 0.1, True)
+        assert [each.result() for each in (nothing, no_end, not_taken, slowly)] == [False, False, False, True]
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as asks:
             for _ in range(8):
                 asks.request("POST", "/api/deblur", png())

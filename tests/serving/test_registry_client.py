@@ -42,7 +42,7 @@ class Registry:
             def log_message(self, *arguments: object) -> None: ...
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()  # how soon it ends
         self.place = f"127.0.0.1:{self.server.server_port}"
 
     def close(self) -> None:

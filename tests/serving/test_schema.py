@@ -19,7 +19,7 @@ from tests.evaluation.test_live import serving
 KEY = "a-key-of-a-user-0123456789"
 
 
-def test_schemathesis_finds_nothing(model_folder: Path) -> None:
+def test_schemathesis_finds_nothing(model_folder: Path, tmp_path: Path) -> None:
     """Random bytes are no photo, so that a valid request may be a 422."""
     pytest.importorskip("schemathesis", reason="schemathesis is not installed (dev.py installs it)")
     model = open_model(model_folder, OnnxEngine)
@@ -28,7 +28,8 @@ def test_schemathesis_finds_nothing(model_folder: Path) -> None:
         command = [Path(sys.executable).with_name("schemathesis"), "run", f"http://127.0.0.1:{port}/api/openapi.json"]
         options = ["--checks", "all", "--exclude-checks", "positive_data_acceptance", "--seed", "1", "--no-color"]
         few = ["--phases", "coverage,fuzzing", "--max-examples", "5", "-H", f"Authorization: Bearer {KEY}"]
-        done = subprocess.run([*command, *options, *few], capture_output=True, text=True, check=False)
+        command += [*options, *few]  # it leaves a folder where it runs
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert "7 passed" in done.stdout
 

@@ -12,6 +12,7 @@ from deblur.training.progress import Progress
 from deblur.training.recipe import run
 from deblur.training.settings import TrainSettings
 from tests.training.bits import bits_of, same_bits
+from tests.training.tiny import tiny
 
 
 @pytest.mark.parametrize("seconds", [30.0, 100.0, 1000.0, 50_000.0])
@@ -38,29 +39,11 @@ def test_several_processes_are_refused(pair_folder: Path, tmp_path: Path, monkey
 
 
 def settings_of(pairs: Path, output: Path, **changes: object) -> TrainSettings:
-    made = TrainSettings().but(
-        train_data=(str(pairs),),
-        test_data=(str(pairs),),
-        output_dir=output,
-        doctor="off",
-        network="LightMsafn",
-        width=8,
-        blocks=1,
-        patch_size=("32@0.5", "48"),
-        batch_size=2,
-        epoch_images=40,
-        val_images=1,
-        tile_size=128,
-        precision="f32",
-        num_workers=0,
-        tracking="off",
-        loss=("l1",),
-        schedule="onecycle",
-    )
-    return made.but(**changes).resolved()
+    network = {"network": "LightMsafn", "blocks": 1, "precision": "f32", "loss": ("l1",), "schedule": "onecycle"}
+    crops = {"patch_size": ("32@0.5", "48"), "epoch_images": 40}
+    return tiny(output, str(pairs), **(network | crops | changes))
 
 
-@pytest.mark.usefixtures("quick_export")
 def test_it_is_measured_once_recorded_and_reproducible(
     tmp_path: Path, pair_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

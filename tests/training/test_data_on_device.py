@@ -13,18 +13,15 @@ from deblur.registry.record import RunRecord
 from deblur.training.processes import Processes
 from deblur.training.recipe import data_of, held, pace_of, run
 from deblur.training.settings import TrainSettings
+from tests.training.tiny import tiny
 
 
 def settings_of(pairs: Path, output: Path, **changes: object) -> TrainSettings:
-    usual = {"patch_size": 32, "batch_size": 2, "epoch_images": 2, "num_epochs": 1, "val_images": 1, "tile_size": 1024}
-    made = TrainSettings().but(
-        train_data=(str(pairs),), test_data=(str(pairs),), output_dir=output, network="FastUNet", width=8
-    )
-    return made.but(doctor="off", tracking="off", num_workers=0, **{**usual, **changes}).resolved()
+    return tiny(output, str(pairs), network="FastUNet", tile_size=1024, epoch_images=2, **changes)
 
 
 def test_too_large_a_set_leaves_the_earlier_run_in_its_place(
-    pair_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_export: None
+    pair_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(settings_of(pair_folder, tmp_path))
     before = RunRecord(tmp_path).run

@@ -28,6 +28,7 @@ from deblur.training.teacher import engine_answers, find_teacher
 from tests.export.foreign_networks import sharpened, sharpener
 from tests.models.small import SMALL, small
 from tests.training.bits import bits_of, same_bits
+from tests.training.tiny import tiny
 
 CPU = torch.device("cpu")
 
@@ -41,32 +42,14 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings_of(pairs: Path, output: Path, teacher: Path, **changes: object) -> TrainSettings:
-    usual = {
+    taught = {
         "loss": ("charbonnier", "teacher:l1=0.5", "teacher:features=0.1"),
+        "teacher": str(teacher),
         "teacher_decay": "cosine@0.8",
-        "num_epochs": 3,
-        "schedule": "onecycle",
-        "patch_size": ("32@0.5", "48"),
     }
-    made = TrainSettings().but(
-        train_data=(str(pairs),),
-        test_data=(str(pairs),),
-        output_dir=output,
-        doctor="off",
-        network="SeUNet",
-        width=8,
-        batch_size=2,
-        epoch_images=6,
-        val_images=1,
-        tile_size=128,
-        learning_rate=1e-3,
-        precision="f32",
-        num_workers=0,
-        tracking="off",
-        teacher=str(teacher),
-        **(usual | changes),
-    )
-    return made.resolved()
+    course = {"num_epochs": 3, "epoch_images": 6, "learning_rate": 1e-3, "schedule": "onecycle"}
+    network = {"network": "SeUNet", "precision": "f32", "patch_size": ("32@0.5", "48")}
+    return tiny(output, str(pairs), **(taught | course | network | changes))
 
 
 def stopped_after(steps: int) -> Progress:
@@ -80,7 +63,6 @@ def stopped_after(steps: int) -> Progress:
     return Progress(on_images=on_images)
 
 
-@pytest.mark.usefixtures("quick_export")
 @pytest.mark.parametrize("saved", [False, True])
 def test_a_stop_changes_no_bit_with_teacher_projections_and_growing_crops(
     tmp_path: Path, pair_folder: Path, official: Path, saved: bool
@@ -107,7 +89,6 @@ def test_a_stop_changes_no_bit_with_teacher_projections_and_growing_crops(
     assert told == [names, names, set()]
 
 
-@pytest.mark.usefixtures("quick_export")
 def test_another_teacher_under_the_same_name_begins_another_run(
     tmp_path: Path, pair_folder: Path, official: Path
 ) -> None:

@@ -18,9 +18,8 @@ from deblur.registry.record import RunRecord
 from deblur.training.existing import register_checkpoint
 from deblur.training.progress import Progress
 from deblur.training.recipe import run
-from deblur.training.settings import TrainSettings
 from tests.conftest import sharpening_network
-from tests.quick_export import quick_exports
+from tests.training.tiny import tiny
 
 
 @pytest.fixture(params=["checkpoint", "model folder"])
@@ -28,8 +27,7 @@ def weights(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Validated with tiles of 128 px that overlap by 32."""
     network = sharpening_network()
     if request.param == "model folder":
-        with quick_exports():
-            export_model(network, tmp_path / "in", name="in", tiling=Tiling(128, 32, network.size_rule))
+        export_model(network, tmp_path / "in", name="in", tiling=Tiling(128, 32, network.size_rule))
         return tmp_path / "in"
     settings = {"tile_size": 128, "tile_overlap": 32, "average": None, "kernels": None}
     checkpoint = {
@@ -45,10 +43,7 @@ def test_it_is_verified_with_the_tile_it_was_validated_with(
     weights: Path, pair_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    with quick_exports():
-        assert (
-            cli.main(["export", str(weights), str(out), "--name", "n", "--half", "--test-data", str(pair_folder)]) == 0
-        )
+    assert cli.main(["export", str(weights), str(out), "--name", "n", "--half", "--test-data", str(pair_folder)]) == 0
     info = read_info(out)
     assert (info.name, info.tile_px, info.overlap_px) == ("n", 128, 32)
     assert info.psnr_db is not None
@@ -64,8 +59,7 @@ def test_a_file_in_the_way_is_told(weights: Path, tmp_path: Path, capsys: pytest
 def test_frozen_over_other_sources(weights: Path, pair_folder: Path, tmp_path: Path) -> None:
     """A file without GroupNorm, verified against the frozen network; there is nothing to freeze a second time."""
     out = tmp_path / "out"
-    with quick_exports():
-        assert cli.main(["export", str(weights), str(out), "--freeze", "leaves", "--test-data", str(pair_folder)]) == 0
+    assert cli.main(["export", str(weights), str(out), "--freeze", "leaves", "--test-data", str(pair_folder)]) == 0
     assert read_info(out).architecture["frozen"] is True
     assert read_info(out).psnr_db is not None
     assert not any("over_group" in tensor.name for tensor in onnx.load(out / "model.onnx").graph.initializer)
@@ -75,16 +69,13 @@ def test_frozen_over_other_sources(weights: Path, pair_folder: Path, tmp_path: P
 def trained(output: Path, *sources: str, **more: object) -> tuple[Path, list[str]]:
     """A plain network after two steps: its checkpoint, and what the run said."""
     lines: list[str] = []
-    small = {"width": 8, "patch_size": 32, "batch_size": 2, "epoch_images": 4, "num_epochs": 1, "tile_size": 128}
-    rest = {"val_images": 2, "num_workers": 0, "tracking": "off", "doctor": "off", "output_dir": output}
-    settings = TrainSettings().but(**(small | rest | {"train_data": sources} | more)).resolved()
+    settings = tiny(output, *sources, **({"val_images": 2, "test_data": ()} | more))
     result = run(settings, progress=Progress(on_line=lines.append))
     assert result is not None
     assert result.record.best_checkpoint is not None
     return result.record.best_checkpoint, [line for line in lines if "GroupNorm" in line]
 
 
-@pytest.mark.usefixtures("quick_export")
 def test_register_decides_over_the_crops_of_the_training(tmp_path: Path, photos: dict[str, SharpPhoto]) -> None:
     """The photo that was held back to validate has no say in the statistics."""
     (tmp_path / "photos").mkdir()
@@ -97,7 +88,6 @@ def test_register_decides_over_the_crops_of_the_training(tmp_path: Path, photos:
     assert now[:-2] == then, "and then what the file scores, and the version"
 
 
-@pytest.mark.usefixtures("quick_export")
 def test_register_leaves_out_what_the_training_left_out(tmp_path: Path, pair_folder: Path) -> None:
     pairs = Path(shutil.copytree(pair_folder, tmp_path / "pairs"))
     broken = pairs / "blur" / "coffee.png"

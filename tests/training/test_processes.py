@@ -13,8 +13,10 @@ import pytest
 from deblur.data.crops import RunOrder
 from deblur.data.pair_crops import PairCrops
 from deblur.data.pairs import find_pairs
+from deblur.errors import SettingError
 from deblur.models.checkpoint import read_state
 from deblur.registry.record import RunRecord
+from deblur.training.settings import TrainSettings
 from tests.training.bits import bits_of, same_bits
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,10 +105,8 @@ def test_no_thread_of_the_group_outlives_it(together: tuple[Path, str]) -> None:
 
 
 def test_two_processes_go_on_to_the_same_bits(together: tuple[Path, str], pair_folder: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "o"
-    done = train(pair_folder, folder, 2, "--accumulate", "2")
-    assert done.returncode == 0, done.stderr
-    # Back to the state before the last: as after a kill in the third epoch.
+    """From the state before the last: as after a kill in the third epoch."""
+    folder = Path(shutil.copytree(together[0], tmp_path / "o"))
     (folder / "last.pth").unlink()
     run = RunRecord(folder).run
     (folder / "run.json").write_text(json.dumps(run | {"status": "RUNNING"}))
@@ -150,7 +150,7 @@ def test_a_broken_image_in_one_process_ends_both_and_loses_no_step(pair_folder: 
     assert read_state(tmp_path / "o").step == 2
 
 
-def test_a_setting_that_does_not_divide_is_refused(pair_folder: Path, tmp_path: Path) -> None:
-    done = train(pair_folder, tmp_path, 2, "--batch_size", "7")
-    assert done.returncode != 0
-    assert "batch_size is 7; it must divide into 1 micro-batches for each of 2 processes" in done.stderr
+def test_a_setting_that_does_not_divide_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingError, match="batch_size is 7; it must divide into 1 micro-batches for each of 2 pro"):
+        TrainSettings().but(batch_size=7).resolved()
