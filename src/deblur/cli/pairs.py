@@ -12,8 +12,9 @@ from deblur.files import pasteable, whole_file
 
 if TYPE_CHECKING:
     from deblur.data.film import FilmPair
+    from deblur.images import Rgb8
 
-SHEET_ROWS = 12
+SHEET_PAIRS, COLUMNS = 12, 4
 LOG_FILE, SHEET_FILE = "pairs.jsonl", "sheet.jpg"
 
 
@@ -71,9 +72,11 @@ def _sheet(made: "list[FilmPair]", out: Path) -> None:
     from deblur.data.pairs import PairFiles, evenly_chosen
     from deblur.evaluation.panels import side_by_side, stacked
 
-    rows = []
-    for pair in evenly_chosen(made, SHEET_ROWS):
+    images, captions = list["Rgb8"](), list[str]()
+    for pair in evenly_chosen(made, SHEET_PAIRS):
         blurry, sharp = PairFiles(pair.name, *_files(pair, out)).load()
         window = where_most(abs(blurry.astype(int) - sharp).sum(axis=2))
-        rows.append(side_by_side([blurry[window], sharp[window]], [f"{pair.name}, path {pair.path_px} px", "sharp"]))
+        images += [blurry[window], sharp[window]]
+        captions += [f"{pair.name}, path {pair.path_px} px", "sharp"]
+    rows = [side_by_side(images[i : i + COLUMNS], captions[i : i + COLUMNS]) for i in range(0, len(images), COLUMNS)]
     stacked(rows).save(out / SHEET_FILE)

@@ -39,7 +39,7 @@ from deblur.synthesis.draw import BlurRanges, draw
 from deblur.synthesis.interpolation import Box, Strip, cv2, disagreement_px, exposed, flow_between, warped
 from deblur.synthesis.light import SRGB, brightened, light_table
 
-VERSION = f"2 av {av.__version__} OpenCV {cv2.__version__}"
+VERSION = f"3 av {av.__version__} OpenCV {cv2.__version__}"
 WINDOWS_FILE = "film.json"
 MOST_ASTRAY, ASTRAY_PX, LEAST_WARPED_DB = 0.2, 2.0, 22.0
 """A gap is not trusted where more of its pixels do not come back, or where one frame, warped, is not the other."""
@@ -74,25 +74,13 @@ class Film:
 
 @dataclass(frozen=True)
 class FilmImage:
-    """One side of a :class:`FilmPair`."""
+    """One side of a :class:`FilmPair`: of which film, and from which frame it is made, how."""
 
     pair: "FilmPair"
     side: int
-
-    @property
-    def name(self) -> str:
-        """The pair's."""
-        return self.pair.name
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The film."""
-        return (self.pair.film,)
-
-    @property
-    def made(self) -> str:
-        """From which frame, how."""
-        return f"{VERSION}, frame {self.pair.number}, {f'path {self.pair.path_px} px' if self.side == 0 else 'sharp'}"
+    name: str
+    files: tuple[Path, ...]
+    made: str
 
     def load(self) -> Rgb8:
         """The pixels."""
@@ -116,7 +104,9 @@ class FilmPair:
     @property
     def images(self) -> tuple[FilmImage, FilmImage]:
         """(blurry, sharp)"""
-        return FilmImage(self, 0), FilmImage(self, 1)
+        made = f"{VERSION}, frame {self.number}"
+        blurry = FilmImage(self, 0, self.name, (self.film,), f"{made}, path {self.path_px} px")
+        return blurry, FilmImage(self, 1, self.name, (self.film,), f"{made}, sharp")
 
     @property
     def strip(self) -> tuple[Strip, int]:
@@ -130,8 +120,7 @@ class FilmPair:
     def load(self) -> tuple[Rgb8, Rgb8]:
         """(blurry, sharp) as a camera that adds up light sees them."""
         strip, centre = self.strip
-        sharp = np.array(strip.frames[centre])
-        box = slice(0, sharp.shape[0]), slice(0, sharp.shape[1])
+        sharp, box = np.array(strip.frames[centre]), _whole(strip)
         half_s = half_length_s(strip, centre, box, self.path_px)
         light = exposed(strip, strip.times[centre] - half_s, strip.times[centre] + half_s, box, light_table(SRGB))
         return np.rint(SRGB.encode(light) * 255).astype(np.uint8), sharp
@@ -222,9 +211,21 @@ def fast_px(strip: Strip, gap: int, box: Box) -> float:
 
 def half_length_s(strip: Strip, centre: int, box: Box, path_px: float) -> float:
     """Half the exposure whose path is ``path_px`` where the box is fast, as far as the window reaches on both sides."""
+    return _reach_s(strip, centre) * min(1.0, path_px / max(longest_path_px(strip, centre, box), 1e-3))
+
+
+def longest_path_px(strip: Strip, centre: int, box: Box) -> float:
+    """The path where the box is fast of the longest exposure that the window allows, frame ``centre`` in its middle."""
     speeds = [fast_px(strip, gap, box) / (strip.times[gap + 1] - strip.times[gap]) for gap in (centre - 1, centre)]
-    reach_s = min(strip.times[centre] - strip.times[0], strip.times[-1] - strip.times[centre])
-    return min(reach_s, path_px / (2 * max(float(np.mean(speeds)), 1e-3)))
+    return 2 * _reach_s(strip, centre) * float(np.mean(speeds))
+
+
+def _reach_s(strip: Strip, centre: int) -> float:
+    return min(strip.times[centre] - strip.times[0], strip.times[-1] - strip.times[centre])
+
+
+def _whole(strip: Strip) -> Box:
+    return slice(0, strip.frames.shape[1]), slice(0, strip.frames.shape[2])
 
 
 def films_in(place: Path) -> list[Path]:
@@ -372,22 +373,24 @@ def _row(window: Window, frames: NDArray[np.uint8], folder: Path) -> dict[str, A
     while last < len(gaps) and not gaps[last][1]:
         last += 1
     near = [trouble for _, trouble in gaps[max(0, window.centre - 1) : window.centre + 1] if trouble]
-    rng = np.random.default_rng((FIXED_SEED, window.number))
+    path_px = float(np.exp(np.random.default_rng((FIXED_SEED, window.number)).uniform(*np.log(FIXED_PATH_PX))))
     row = {
         "number": window.number,
         "time_s": round(window.times[window.centre], 3),
         "motion_px": round(window.motion_px, 2),
         "own_blur_px": round(window.own_blur_px, 2),
         "gaps": [window.centre - first, last - window.centre],
-        "path_px": round(float(np.exp(rng.uniform(*np.log(FIXED_PATH_PX)))), 1),
+        "path_px": round(path_px, 1),
         "left_out": near[0] if near else "",
     }
     if not near:
-        strip = Strip(frames[first : last + 1], np.stack([flow for flow, _ in gaps[first:last]]), ())
+        times = window.times[first : last + 1]
+        strip = Strip(frames[first : last + 1], np.stack([flow for flow, _ in gaps[first:last]]), times)
+        row["path_px"] = round(min(path_px, longest_path_px(strip, window.centre - first, _whole(strip))), 1)
         name = f"{row['number']:06}"
         _save(folder / f"{name}.frames.npy", strip.frames)
         _save(folder / f"{name}.flows.npy", strip.flows)
-        write_json(folder / f"{name}.json", {"times": window.times[first : last + 1], "centre": window.centre - first})
+        write_json(folder / f"{name}.json", {"times": times, "centre": window.centre - first})
     return row
 
 

@@ -28,12 +28,16 @@ REPEATED_LEVELS = 1.0
 UNEXPLAINED = 0.45
 """What flow leaves of a picture's contrast where it is cut."""
 FASTEST_PX, LONGEST_S = 60.0, 0.15
-OWN_BLUR_PX = 2.5
+OWN_BLUR_PX, FAST_SHARE = 4.0, 0.3
+"""A frame is no target where what moves is blurred by more; only places that move at least so much as the fastest
+tell, for a still background hides them."""
 DISSOLVE_LEVELS, DISSOLVE_LINEAR, DISSOLVE_UNEXPLAINED = 2.0, 0.36, 0.5
 FINER = np.array([1.0, 0.991, 0.932, 0.839, 0.744, 0.621, 0.559, 0.489])
 BLURRED_PX = np.array([0, 1, 2, 3, 4, 6, 8, 12])
 """How fine detail is along a motion, compared with across it, where it is blurred by so much: the medians over the
 installed photographs, each blurred on purpose. A tenth of them lies 0.05 or more from these."""
+
+Gradients = tuple[NDArray[np.float32], ...]
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Look:
         motion_px: the 90th percentile of the flow from the frame before.
         trouble: why nothing may be interpolated between that frame and this one; "" where it may.
         crisp: how fine its detail is, the more the finer.
-        own_blur_px: along its motion.
+        own_blur_px: along its motion, where it is fast, from the frame before or to the one behind.
     """
 
     number: int
@@ -99,7 +103,7 @@ class Choice:
 def look_through(frames: Iterable[tuple[float, Rgb8]]) -> tuple[list[Look], int]:
     """A look at every frame that is not a repetition, and how many frames there are."""
     looks, smalls, count = list[Look](), deque[NDArray[np.uint8]](maxlen=2 * GAPS + 1), 0
-    dissolving = dict[int, str]()
+    dissolving, gradients = dict[int, str](), _gradients(np.zeros((2, 2), np.uint8))
     for time_s, frame in frames:
         count += 1
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
@@ -112,8 +116,12 @@ def look_through(frames: Iterable[tuple[float, Rgb8]]) -> tuple[list[Look], int]
             flow = quick_flow(small, smalls[-1])
             motion_px = float(np.percentile(np.hypot(*flow), 90) / scale)
             trouble = _trouble(small, smalls[-1], flow, motion_px, time_s - looks[-1].time_s)
+            ahead_px = _own_blur_px(gradients, quick_flow(smalls[-1], small), scale)  # a flow may miss what moves
+            looks[-1] = replace(looks[-1], own_blur_px=max(looks[-1].own_blur_px, ahead_px))
+        gradients = _gradients(grey)
         smalls.append(small)
-        looks.append(Look(count - 1, time_s, motion_px, trouble, *_crispness(grey, flow, scale)))
+        own_blur_px = _own_blur_px(gradients, flow, scale)
+        looks.append(Look(count - 1, time_s, motion_px, trouble, _crispness(gradients), own_blur_px))
         if len(smalls) == smalls.maxlen and _dissolves(smalls):
             dissolving |= dict.fromkeys(range(len(looks) - 2 * GAPS, len(looks)), "a dissolve or a fade")
     return _retimed([replace(look, trouble=dissolving.get(i) or look.trouble) for i, look in enumerate(looks)]), count
@@ -125,11 +133,12 @@ def choose(looks: Sequence[Look], count: int) -> Choice:
     stretches = max(1, min(WINDOWS, len(looks) // STRETCH_FRAMES))
     for part in np.array_split(np.arange(len(looks)), stretches):
         scored = list[tuple[float, Window]]()
+        taken = best[-1][1].number if best else -GAPS
         for i in map(int, part):
             reason = _reason(looks, i)
             if reason:
                 left_out[reason] += 1
-            else:
+            elif looks[i].number - taken >= GAPS:  # or it would be nearly the same picture
                 window = _window(looks, i)
                 scored.append((looks[i].crisp * (1 + 0.05 * min(window.motion_px, 10)), window))
         scored.sort(key=lambda each: -each[0])
@@ -196,21 +205,30 @@ def _blocks(levels: NDArray[np.uint8], scale: float = 1 / 8) -> NDArray[np.float
     return cv2.resize(levels.astype(np.float32), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
-def _crispness(grey: NDArray[np.uint8], flow: NDArray[np.float32], scale: float) -> tuple[float, float]:
-    """How fine the detail in a frame's middle is, and by how many px it is blurred along its motion."""
-    grey, flow = _middle(grey), _middle(flow)
+def _gradients(grey: NDArray[np.uint8]) -> Gradients:
+    """First and second derivatives of a frame: x, y, xx, yy, xy."""
     gx, gy = (cv2.Sobel(grey, cv2.CV_32F, *of) for of in ((1, 0), (0, 1)))
-    xx, yy, xy = (cv2.Sobel(each, cv2.CV_32F, *of, ksize=1) for each, of in ((gx, (1, 0)), (gy, (0, 1)), (gx, (0, 1))))
-    fine = float(np.square(xx + yy).mean() / (np.square(gx).mean() + np.square(gy).mean() + 1))
-    length = np.hypot(*flow)
-    moving = length > 1.0 * scale
-    if moving.mean() < 0.02:
-        return fine, 0.0
-    unit = np.where(moving, flow / np.maximum(length, 1e-6), 0).astype(np.float32)
-    u, v = (cv2.resize(part, grey.shape[::-1], interpolation=cv2.INTER_NEAREST) for part in unit)
+    return gx, gy, *(cv2.Sobel(g, cv2.CV_32F, *of, ksize=1) for g, of in ((gx, (1, 0)), (gy, (0, 1)), (gx, (0, 1))))
+
+
+def _crispness(gradients: Gradients) -> float:
+    """How fine the detail in a frame's middle is."""
+    gx, gy, xx, yy, _ = map(_middle, gradients)
+    return float(np.square(xx + yy).mean() / (np.square(gx).mean() + np.square(gy).mean() + 1))
+
+
+def _own_blur_px(gradients: Gradients, flow: NDArray[np.float32], scale: float) -> float:
+    """By how many px a frame is blurred along its motion where that is fast."""
+    length, size = np.hypot(*flow), gradients[0].shape[::-1]
+    fast = length > max(scale, FAST_SHARE * float(np.percentile(length, 99)))
+    if fast.mean() < 0.02:
+        return 0.0
+    direction = [*(flow / np.maximum(length, 1e-6)).astype(np.float32), fast.astype(np.uint8)]
+    u, v, there = (cv2.resize(each, size, interpolation=cv2.INTER_NEAREST) for each in direction)
+    gx, gy, xx, yy, xy, u, v = (each[there > 0] for each in (*gradients, u, v))
     along = np.square(xx * u * u + 2 * xy * u * v + yy * v * v).mean() / (np.square(gx * u + gy * v).mean() + 1e-3)
     across = np.square(xx * v * v - 2 * xy * u * v + yy * u * u).mean() / (np.square(gy * u - gx * v).mean() + 1e-3)
-    return fine, float(np.interp(-np.sqrt(along / (across + 1e-6)), -FINER, BLURRED_PX))
+    return float(np.interp(-np.sqrt(along / (across + 1e-6)), -FINER, BLURRED_PX))
 
 
 def _middle(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -14,7 +14,7 @@ def side_by_side(images: Sequence[Rgb8], captions: Sequence[str]) -> Image.Image
     """Images of one height in a row, a caption above each, at their own pixels (nothing is scaled)."""
     font = ImageFont.load_default(15)
     widths = [max(i.shape[1], int(font.getlength(c)) + 4) + GAP_PX for i, c in zip(images, captions, strict=True)]
-    panel = Image.new("RGB", (sum(widths) + GAP_PX, CAPTION_PX + images[0].shape[0] + GAP_PX), BACKGROUND)
+    panel = Image.new("RGB", (sum(widths) + GAP_PX, CAPTION_PX + max(i.shape[0] for i in images) + GAP_PX), BACKGROUND)
     draw = ImageDraw.Draw(panel)
     left = GAP_PX
     for image, caption, width in zip(images, captions, widths, strict=True):
