@@ -5,6 +5,7 @@ are carried out on the device. Cuts and turns are equal to the bit, and scaling,
 (0.01 on average).
 """
 
+import gc
 from functools import cached_property
 from typing import Any
 
@@ -43,7 +44,7 @@ class Resident:
     def __init__(self, samples: Any, device: torch.device) -> None:
         images = list(dict.fromkeys(samples.images))
         needed = sum(future.result() for _, future in in_parallel(pixel_bytes, [image.files[0] for image in images]))
-        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
+        free = _free_bytes(device)
         if needed > SHARE * free:
             raise SettingError(
                 f"data_on_device: {len(images)} images take {needed / 1e9:.2f} GB decoded, and {device} has "
@@ -113,6 +114,14 @@ class Placing(Dataset[Sample | Unblurred | Placed]):
     def name_of(self, key: int) -> str:
         """What sample ``key`` is made of."""
         return str(self.samples.name_of(key))
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type != "cuda":
+        return available_memory()
+    gc.collect()
+    torch.cuda.empty_cache()  # what an earlier run of this process has left
+    return int(torch.cuda.mem_get_info(device)[0])
 
 
 def turned(pixels: Tensor, turn: Turn) -> Tensor:
