@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -37,7 +37,7 @@ from deblur.images import Photo, Rgb8, centre_crop, decode, encode
 from deblur.interval import Interval
 from deblur.metrics import psnr_db
 from deblur.models import build, parameter_count
-from deblur.synthesis.draw import BlurRanges
+from deblur.synthesis.degradations import ALONE
 from deblur.training.data import Data
 from deblur.training.recipe import Result, run
 from deblur.training.settings import TrainSettings
@@ -51,23 +51,14 @@ VISIBLE_BLUR_DB = 40.0
 """A strip that the shake changes less than this (black sky, a smooth wall) says nothing about deblurring."""
 SHAKES_PX = (4.5, 7.5, 10.5)
 """How far the camera moves over the reported photos; training draws from 3 to 12 px."""
-RANGES = BlurRanges(
-    swing=0,
-    shake=1,
-    line=0,
-    gaussian=0,
-    defocus=0,
+RANGES = replace(
+    ALONE,
     sharp=0,
+    shake=1,
     length_px=(3.0, 12.0),
     roll_share=0,
-    thing_share=0,
     encoded_share=0,
     srgb_share=1,
-    highlights_share=0,
-    gain_share=0,
-    noise_share=0,
-    resample_share=0,
-    jpeg_share=0,
     enlarged_share=0.5,
     shrunk_share=0,
 )
@@ -174,7 +165,7 @@ def demo_data(split: Split, settings: TrainSettings) -> Data:
 def split_installed() -> Split:
     """The photographs that came with the dependencies."""
     photos = installed_photos()
-    return split_photos(photos, [i for i, photo in enumerate(photos) if photo.name in HELD_BACK])
+    return split_photos(photos, [photo for photo in photos if photo.name in HELD_BACK])
 
 
 def split_own(folder: Path) -> Split:
@@ -185,21 +176,18 @@ def split_own(folder: Path) -> Split:
             f"{folder} holds {len(photos)} photos of at least {OWN_SIDE_AT_LEAST_PX} px a side; the demo needs 6 or "
             "more to train on and to hold back."
         )
-    return split_photos(photos, evenly_chosen(range(len(photos)), min(8, len(photos) // 3)))
+    return split_photos(photos, evenly_chosen(photos, min(8, len(photos) // 3)))
 
 
-def split_photos(photos: Sequence[SharpPhoto], held_back: Sequence[int]) -> Split:
+def split_photos(photos: Sequence[SharpPhoto], held_back: Sequence[SharpPhoto]) -> Split:
     """Held-back photos report, whole. Of each other photo the left trains, and a strip at the right edge selects."""
-    others = [photo for i, photo in enumerate(photos) if i not in held_back]
-    cuts = [round(TRAINING_SHARE * photo.pixels.shape[1]) for photo in others]
-    return Split(
-        train=[SharpPhoto(photo.name, photo.pixels[:, :cut]) for photo, cut in zip(others, cuts, strict=True)],
-        select=[
-            SharpPhoto(photo.name, centre_crop(photo.pixels[:, cut:], SELECTING_SIDE_PX))
-            for photo, cut in zip(others, cuts, strict=True)
-        ],
-        report=[photos[i] for i in held_back],
-    )
+    split = Split([], [], list(held_back))
+    held = {photo.name for photo in held_back}
+    for name, pixels in ((photo.name, photo.pixels) for photo in photos if photo.name not in held):
+        cut = round(TRAINING_SHARE * pixels.shape[1])
+        split.train.append(SharpPhoto(name, pixels[:, :cut]))
+        split.select.append(SharpPhoto(name, centre_crop(pixels[:, cut:], SELECTING_SIDE_PX)))
+    return split
 
 
 def blurred(photos: Sequence[SharpPhoto], extents_px: Sequence[float], seed: int) -> Iterator[list[PairPixels]]:
@@ -241,37 +229,28 @@ def post(url: str, photo: bytes) -> bytes:
 
 def draw(restored: Sequence[Restored]) -> Image.Image:
     """Before, after and reference of the first photos at their middle shake, full resolution, a row each."""
-    middle = restored[len(SHAKES_PX) // 2 :: len(SHAKES_PX)][:PICTURE_ROWS]
     rows = []
-    for item in middle:
-        images = (item.pair.blurry, item.answer, item.pair.sharp)
+    for item in restored[len(SHAKES_PX) // 2 :: len(SHAKES_PX)][:PICTURE_ROWS]:
         captions = (
             f"{item.photo}, blurry: {item.psnr_input_db:.2f} dB",
             f"restored: {item.psnr_db:.2f} dB ({item.psnr_db - item.psnr_input_db:+.2f})",
             "reference",
         )
+        images = (item.pair.blurry, item.answer, item.pair.sharp)
         rows.append(side_by_side([centre_crop(image, PICTURE_SIDE_PX) for image in images], captions))
     return stacked(rows)
 
 
 def report(restored: Sequence[Restored], result: Result, picture: Path, console: Console) -> Interval:
     """The table, the gain, and what to try next."""
-    table = Table(
-        "held-back photo",
-        "blurry dB",
-        "restored dB",
-        "gain dB",
-        title="means over three shakes, PSNR after the best shift",
-    )
-    names = list(dict.fromkeys(item.photo for item in restored))
-    gains = []
+    columns = ("held-back photo", "blurry dB", "restored dB", "gain dB")
+    table = Table(*columns, title="means over three shakes, PSNR after the best shift")
+    names, gains = list(dict.fromkeys(item.photo for item in restored)), []
     for name in names:
-        items = [item for item in restored if item.photo == name]
-        before, after = (float(np.mean([getattr(i, f) for i in items])) for f in ("psnr_input_db", "psnr_db"))
+        before, after = _means(item for item in restored if item.photo == name)
         gains.append(after - before)
         table.add_row(name, f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f}")
-    gain = bootstrap(gains, names)
-    before, after = (float(np.mean([getattr(i, f) for i in restored])) for f in ("psnr_input_db", "psnr_db"))
+    gain, (before, after) = bootstrap(gains, names), _means(restored)
     console.print("4/4 Result, measured on what the service answered:")
     console.print(table)
     verdict = "above zero" if gain.above_zero else "NOT above zero"
@@ -287,6 +266,12 @@ def report(restored: Sequence[Restored], result: Result, picture: Path, console:
         soft_wrap=True,
     )
     return gain
+
+
+def _means(restored: Iterable[Restored]) -> tuple[float, float]:
+    """PSNR before and after."""
+    before, after = np.mean([(item.psnr_input_db, item.psnr_db) for item in restored], axis=0)
+    return float(before), float(after)
 
 
 def wait_until_healthy(url: str, process: "subprocess.Popen[bytes]") -> None:

@@ -3,14 +3,15 @@
 import os
 import subprocess
 import sys
+import time
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from deblur.cli import main
-from deblur.cli.console import PlainConsole, Tolerant, complain, say
+from deblur.cli import console, main
+from deblur.cli.console import PlainConsole, Tolerant, complain, long_work, say
 from deblur.registry.record import RunRecord
 from tests.cli.test_cli import QUICK_EXPORT, ROOT, train_command
 
@@ -30,6 +31,20 @@ def restore(folder: Path, model: Path, **options: object) -> "subprocess.Popen[b
     command = [sys.executable, "-m", "deblur", "restore", str(folder), "--model", str(model)]
     environment = os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONUNBUFFERED": ""}  # as in most shells
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload]
+
+
+def test_long_work_without_a_terminal_tells_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for line_s in (60.0, -1.0):
+        monkeypatch.setattr(console, "LINE_S", line_s)
+        with long_work() as tell:
+            for done in range(4):
+                tell(f"{done} of 4 [a]", done, 4)
+                time.sleep(0.01)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "3 of 4 [a], about 0 min left"
+    assert len(lines) <= 4, "none in the first minute"
 
 
 def restored(folder: Path) -> set[str]:

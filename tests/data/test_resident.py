@@ -125,3 +125,17 @@ def test_what_does_not_fit_is_told_with_its_size(
         Resident(samples, CPU)
     monkeypatch.undo()
     assert {tuple(shape) for shape in Resident(samples, CPU).shapes.values()} == {p.load().shape for p in photos}
+
+
+def test_a_gpu_is_asked_after_what_an_earlier_run_left_is_given_back(
+    photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials of a sweep follow each other in one process; torch keeps the memory of the one before."""
+    free = [1e3]
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: free.append(1e9))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[-1], 1e9))
+    Resident(samples_of(f"photos:{photo_folder}"), torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    free.append(1e3)
+    with pytest.raises(SettingError, match=r"cuda has 0\.00 GB free"):
+        Resident(samples_of(f"photos:{photo_folder}"), torch.device("cuda"))

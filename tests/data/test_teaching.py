@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_crops_of_the_answer_are_those_of_the_pair(source: Source, tmp_path: Pat
     moved = tmp_path / "moved"
     shutil.move(tmp_path / "pairs", moved)
     answers = read_answers(tmp_path / "out")
-    (taught,) = with_answers(open_sources([str(moved)]), answers, tmp_path / "cache" if cached else None)
+    (taught,), _ = with_answers(open_sources([str(moved)]), answers, tmp_path / "cache" if cached else None)
     crops, plain = PairCrops(taught.pairs, 64, 0), PairCrops(find_pairs(moved), 64, 0)
     for key in range(12):
         sample, same = crops[key], plain[key]
@@ -102,6 +103,17 @@ def test_a_pair_without_its_answer_is_named_and_taught_anew(source: Source, tmp_
     (tmp_path / "pairs" / "blur" / source.pairs[2].name).write_bytes(first.images[0].files[0].read_bytes() + b" ")
     with pytest.raises(DataError, match=f"1 of 6 pairs have no answer.*{source.pairs[2].name}"):
         with_answers([source], read_answers(tmp_path / "out"), None)
+
+
+def test_answers_to_other_pairs_do_not_change_those_of_a_run(source: Source, tmp_path: Path) -> None:
+    half = replace(source, pairs=source.pairs[:3])
+    run(half, tmp_path / "out", Teacher())
+    before = read_answers(tmp_path / "out")
+    assert with_answers([half], before, None)[1].sha256 == before.sha256
+    run(source, tmp_path / "out", Teacher())
+    after = read_answers(tmp_path / "out")
+    assert after.sha256 != before.sha256
+    assert with_answers([half], after, None)[1].sha256 == before.sha256
 
 
 def test_what_cannot_be_taught_is_said(source: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from deblur.models.checkpoint import network_from
 from experiments.gpu_minutes import main
 
 ROOT = Path(__file__).resolve().parents[2]
-LACKING = ("mlflow", "tyro", "openvino", "pytorch_msssim", "av", "starlette")
+LACKING = ("mlflow", "tyro", "openvino", "pytorch_msssim", "av", "starlette", "uvicorn", "multipart", "pynvml")
 
 
 @pytest.fixture
@@ -40,16 +40,43 @@ def test_a_rehearsal_does_everything(data: Path, tmp_path: Path, monkeypatch: py
     main(["--data", str(data), "--out", str(out), "--rehearse", "--init", str(first)])
     told = json.loads((out / "figures.json").read_text())
     assert [Path(each["source"]).name for each in told["datasets"]] == ["more", "some", "train", "val"]
-    assert told["benchmark"]["plain"]["crops_per_s"] > 0
+    assert told["crops_per_s"] > 0
+    assert "failed" not in told
     assert len(told["epochs"]) == 1
     assert told["crops"] == 8
     assert len(told["chose_the_epoch"]["real/val"]) == 2
     assert told["wins"] is None
     assert told["verdict"].startswith("none: The sets hold 4 pairs on which something can be gained")
-    trained, shipped = (network_from(out / name) for name in ("model", "half"))
+    kept, trained, shipped = (network_from(out / name) for name in ("weights.pth", "model", "half"))
+    assert torch.equal(kept.get_parameter("stem.weight"), trained.get_parameter("stem.weight"))
+    assert len([path for path in out.rglob("*") if path.is_file()]) <= 7, "a GPU's machine sends back eight"
     assert trained.architecture == network.architecture
     assert not torch.equal(trained.get_parameter("stem.weight"), network.get_parameter("stem.weight"))
     assert torch.equal(trained.get_parameter("stem.weight").half().float(), shipped.get_parameter("stem.weight"))
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_what_fails_costs_nothing_that_came_before(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The images do not fit on the device, and nothing can be exported: the weights are there all the same."""
+
+    def broken(*what: object, **how: object) -> None:
+        raise RuntimeError("no exporter here")
+
+    monkeypatch.setattr("deblur.data.resident.available_memory", lambda: 1e5)
+    monkeypatch.setattr("deblur.training.recipe.export_verified", broken)
+    monkeypatch.setattr("experiments.gpu_minutes.export_verified", broken)
+    out = tmp_path / "out"
+    main(["--data", str(data), "--out", str(out), "--rehearse"])
+    told = json.loads((out / "figures.json").read_text())
+    failed = ["way to train 1", "training, or its export", "export in half precision", "the decision"]
+    assert list(told["failed"]) == failed
+    assert told["settings"]["data_on_device"] is False
+    assert len(told["epochs"]) == 1
+    assert network_from(out / "weights.pth").architecture["name"] == "FastUNet"
+    assert (out / "weights.pth").stat().st_size < 10e6
+    assert "no exporter here" in capsys.readouterr().out
 
 
 def test_it_is_imported_where_much_is_missing() -> None:

@@ -10,8 +10,7 @@ from deblur.errors import SettingError
 from deblur.models import build
 from deblur.models.checkpoint import save_checkpoint
 from deblur.registry.record import RunRecord
-from deblur.training.processes import Processes
-from deblur.training.recipe import data_of, held, pace_of, run
+from deblur.training.recipe import Job, data_of, pace_of, run
 from deblur.training.settings import TrainSettings
 from tests.training.tiny import tiny
 
@@ -44,7 +43,7 @@ def test_saved_answers_are_not_held(pair_folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_pace_is_measured_with_the_images_on_the_device(pair_folder: Path, tmp_path: Path) -> None:
-    settings, here = settings_of(pair_folder, tmp_path, data_on_device=True), Processes()
-    pace = pace_of(settings, held(settings, data_of(settings), here.device), None, here, 0.01)
+    settings = settings_of(pair_folder, tmp_path, data_on_device=True)
+    pace = pace_of(Job(settings, data_of(settings)), 0.01)
     assert pace.image_s > 0
     assert pace.epoch_s > 0

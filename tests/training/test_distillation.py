@@ -1,5 +1,6 @@
 """Distillation: a student under a teacher, asked or saved, stopped and resumed to the same bits."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from deblur.training.state import TrainingState
 from deblur.training.step import Lesson, optimizer_step
 from deblur.training.teacher import engine_answers, find_teacher
 from tests.export.foreign_networks import sharpened, sharpener
+from tests.losses.test_families import vgg
 from tests.models.small import SMALL, small
 from tests.training.bits import bits_of, same_bits
 from tests.training.tiny import tiny
@@ -99,6 +101,48 @@ def test_another_teacher_under_the_same_name_begins_another_run(
         with pytest.raises(SystemExit):
             run(settings, progress=replace(stopped_after(1), on_line=lines.append))
     assert any("teacher_sha256" in line for line in lines)
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_answers_to_other_pairs_change_no_run(tmp_path: Path, pair_folder: Path, official: Path) -> None:
+    few, answers, lines = tmp_path / "few", tmp_path / "answers", list[str]()
+    for side in ("blur", "sharp"):
+        (few / side).mkdir(parents=True)
+        for file in sorted((pair_folder / side).iterdir())[:3]:
+            shutil.copy(file, few / side)
+    teach = ["teach", str(few), str(answers), "--teacher", str(official), "--device", "cpu"]
+    assert main(teach) == 0
+    settings = settings_of(few, tmp_path / "run", answers, loss=("charbonnier", "teacher:l1=0.5"), num_epochs=1)
+    with pytest.raises(SystemExit):
+        run(settings, progress=stopped_after(1))
+    assert main([*teach[:1], str(pair_folder), *teach[2:]]) == 0
+    run(settings, progress=Progress(on_line=lines.append))
+    assert "resumed after epoch 0, step 1" in lines
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_vggs_weights_are_known_by_what_they_are(tmp_path: Path, pair_folder: Path, official: Path) -> None:
+    """They may move, other ones begin another run, and what cannot be read is told while the earlier run stands."""
+    file, lines, where = tmp_path / "vgg.pth", list[str](), tmp_path / "run"
+    torch.save(vgg(), file)
+    usual = settings_of(pair_folder, where, official, num_epochs=1).but(teacher=None, teacher_decay="none")
+    settings = usual.but(loss=("l1", "perceptual=0.1"), vgg=file).resolved()
+    with pytest.raises(SystemExit):
+        run(settings, progress=stopped_after(1))
+    moved = file.rename(tmp_path / "moved.pth")
+    with pytest.raises(SettingError, match=r"needs vgg, .*; there is no .*vgg\.pth"):
+        settings.resolved()
+    with pytest.raises(SystemExit):
+        run(settings.but(vgg=moved).resolved(), progress=replace(stopped_after(1), on_line=lines.append))
+    assert "resumed after epoch 0, step 1" in lines
+    file.write_bytes(b"nothing")
+    with pytest.raises(SettingError, match="holds no weights of VGG-19"):
+        run(settings.resolved())  # which only looks whether there is a file
+    assert not (where / "earlier").exists()
+    torch.save({name: weight + 0.01 for name, weight in vgg().items()}, file)
+    with pytest.raises(SystemExit):
+        run(settings, progress=replace(stopped_after(1), on_line=lines.append))
+    assert any("vgg_sha256" in line for line in lines)
 
 
 def distilled(decay: Decay, step: int = 0) -> tuple[TrainingState, dict[str, float]]:

@@ -55,7 +55,7 @@ def trainer_of(
     state = TrainingState(network, objective, optimization, steps, torch.device("cpu"))
     validation = Validation(state, EvaluationSet(pairs), Tiling(128, 32, network.size_rule), record)
     feed = feed_of(crops, order, accumulate=1, workers=workers, pin_memory=False, seed=0)
-    return Trainer(state, feed, validation, timetable, record, stop=stop)
+    return Trainer(state, feed, validation, timetable, record, stop=stop or StopRequest())
 
 
 def short_run(folder: Path, crops: Dataset[Sample], pairs: list, **settings: float) -> tuple[Counters, RunRecord]:

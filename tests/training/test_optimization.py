@@ -95,8 +95,8 @@ def test_centralised_gradients_have_no_mean_in_a_filter() -> None:
     assert torch.equal(bias.grad, before[2])  # type: ignore[arg-type]
 
 
-def new_state(schedule: str, warmup: float) -> TrainingState:
-    optimization = Optimization(1e-2, schedule=schedule, warmup=warmup, centralise=True)
+def new_state(schedule: str, warmup: float, centralise: bool = True) -> TrainingState:
+    optimization = Optimization(1e-2, schedule=schedule, warmup=warmup, centralise=centralise)
     return TrainingState(small("SeUNet"), Objective({"charbonnier": 1.0}), optimization, 8, torch.device("cpu"))
 
 
@@ -106,6 +106,17 @@ def train(state: TrainingState, steps: range) -> None:
         sharp = torch.rand(2, 3, 16, 16, generator=noise)
         optimizer_step(state, Lesson(state), [Batch(sharp * 0.9, sharp)])
         after_validation(state.schedule, 20.0)
+
+
+def test_a_step_centralises_where_it_is_asked_to() -> None:
+    means = []
+    for asked in (False, True):
+        state = new_state("constant", 0.0, asked)
+        train(state, range(2))
+        gradient = state.network.get_parameter("head.weight").grad
+        assert gradient is not None
+        means.append(float(gradient.mean((1, 2, 3)).abs().max()))
+    assert means[1] < 1e-7 < 1e-5 < means[0]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

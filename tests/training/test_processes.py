@@ -16,6 +16,7 @@ from deblur.data.pairs import find_pairs
 from deblur.errors import SettingError
 from deblur.models.checkpoint import read_state
 from deblur.registry.record import RunRecord
+from deblur.training.processes import is_first
 from deblur.training.settings import TrainSettings
 from tests.training.bits import bits_of, same_bits
 
@@ -35,6 +36,15 @@ def test_the_shares_of_a_step_are_disjoint_and_whole() -> None:
     for step, first in enumerate((2 * 26 + 8, 2 * 26 + 16)):
         keys = [key for share in shares for key in share[2 * step : 2 * step + 2]]
         assert sorted(keys) == list(range(first, first + 8)) == list(orders[0].keys_of(step + 1))
+
+
+def test_who_is_first_is_known_before_they_join(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    assert is_first()
+    monkeypatch.setenv("RANK", "0")
+    assert is_first()
+    monkeypatch.setenv("RANK", "3")
+    assert not is_first()
 
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -83,14 +83,13 @@ def bench(
     tracking: bool,
     console: Console,
 ) -> dict[str, Any]:
-    """Measure, print the table, write what was asked for; returns every figure (what ``json_file`` holds).
+    """Measure, print the table, write what was asked for; returns every figure. See ``deblur bench infer``.
 
     Args:
         folder: a model folder; None takes DeblurUNet of full width with random weights, which cost the same time.
         megapixels: sizes for the scaling of time and memory.
         runs: rounds.
-        json_file: where the figures go.
-        picture: where the drawing goes.
+        json_file, picture: where figures and drawing go.
         tracking: whether to log to MLflow, too.
         console: where the table goes.
 
@@ -108,8 +107,13 @@ def bench(
             "runs": runs,
         }
         figures |= _compare(folder, runs, console)
-        figures["first_answer"] = _first_answer(folder, Path(scratch), runs)
-        figures["peak_mb"] = _peaks(folder, Path(scratch), figures["seconds"], console)
+        small, full_hd = (_written(shape, Path(scratch)) for shape in (SMALL_PHOTO, FULL_HD))
+        # From the start of a process to the answer to its first photo, and its peak memory by then.
+        answers = [_in_a_process(AUTO, folder, small, console) for _ in range(runs)]
+        figures["first_answer"] = {key: [each[key] for each in answers] for key in ("answered_s", "peak_mb")}
+        figures["peak_mb"] = {
+            way: _in_a_process(way, folder, full_hd, console)["peak_mb"] for way in figures["seconds"]
+        }
         figures["scaling"] = _scaling(folder, Path(scratch), megapixels, console)
     figures["ratios"] = ratios(figures)
     _print(figures, console)
@@ -175,7 +179,7 @@ def _compare(folder: Path, runs: int, console: Console) -> dict[str, Any]:
     ways = _opened(folder, console)
     stopwatch = Stopwatch(open_engine(folder / ONNX_FILE))
     info = read_info(folder)
-    model, file = Model(info, Restorer(stopwatch, info.tiling)), _png(rgb)
+    model, file = Model(info, Restorer(stopwatch, info.tiling)), encode(Photo(rgb))
     for way, restore in ways.items():
         restore(photo_of(SMALL_PHOTO) if "torch" in way else rgb.copy())  # compiled, caches filled
     _file_to_file(file, model)
@@ -221,37 +225,20 @@ def _seconds(work: Callable[..., object], *arguments: object) -> float:
     return time.perf_counter() - started
 
 
-def _first_answer(folder: Path, scratch: Path, runs: int) -> dict[str, list[float]]:
-    """From the start of a process to the answer to its first photo, and its peak memory by then."""
-    photo = _written(photo_of(SMALL_PHOTO), scratch)
-    answers = [_in_a_process(AUTO, folder, photo) for _ in range(runs)]
-    return {key: [answer[key] for answer in answers] for key in ("answered_s", "peak_mb")}
-
-
-def _peaks(folder: Path, scratch: Path, ways: Iterable[str], console: Console) -> dict[str, float]:
-    """Peak memory of each way on the photo that the table is about, each in a process of its own."""
-    photo, peaks = _written(photo_of(FULL_HD), scratch), {}
-    for way in ways:
-        console.print(f"memory: {way}", style="dim")
-        peaks[way] = _in_a_process(way, folder, photo)["peak_mb"]
-    return peaks
-
-
 def _scaling(folder: Path, scratch: Path, megapixels: Sequence[float], console: Console) -> list[dict[str, Any]]:
     """Time and peak memory of photos of growing size, each in a process of its own."""
     points = []
     for size in megapixels:
         height = round((size * 1e6 * 9 / 16) ** 0.5)
-        photo = _written(photo_of((height, round(size * 1e6 / height))), scratch)
+        photo = _written((height, round(size * 1e6 / height)), scratch)
         for way in SCALED_WAYS:
-            if "torch" in way and size > SLOW_UP_TO_MEGAPIXELS:
-                continue
-            console.print(f"{size:g} megapixels: {way}", style="dim")
-            points.append({"way": way, "megapixels": size, **_in_a_process(way, folder, photo)})
+            if size <= SLOW_UP_TO_MEGAPIXELS or "torch" not in way:
+                points.append({"way": way, "megapixels": size, **_in_a_process(way, folder, photo, console)})
     return points
 
 
-def _in_a_process(way: str, folder: Path, photo: Path) -> dict[str, Any]:
+def _in_a_process(way: str, folder: Path, photo: Path, console: Console) -> dict[str, Any]:
+    console.print(f"{photo.stem}: {way}, in a process of its own", style="dim")
     command = [sys.executable, "-m", "deblur.benchmarks.one_photo", way, str(folder), str(photo), str(time.time())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -269,14 +256,10 @@ def _random_model(folder: Path) -> Path:
     return folder
 
 
-def _png(rgb: Rgb8) -> bytes:
-    return encode(Photo(rgb))
-
-
-def _written(rgb: Rgb8, scratch: Path) -> Path:
-    """As a JPEG, which is what photos are."""
-    path = scratch / f"{rgb.shape[1]}x{rgb.shape[0]}.jpg"
-    path.write_bytes(encode(Photo(rgb), "jpeg"))
+def _written(shape: tuple[int, int], scratch: Path) -> Path:
+    """A photo of that height and width as a JPEG, which is what photos are."""
+    path = scratch / f"{shape[1]}x{shape[0]}.jpg"
+    path.write_bytes(encode(Photo(photo_of(shape)), "jpeg"))
     return path
 
 

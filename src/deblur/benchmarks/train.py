@@ -7,8 +7,7 @@ for all of them.
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,18 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from deblur.benchmarks.machine import describe_machine, matmul_flops_per_s, synchronize
-from deblur.data.batches import Batch, Loaded, collate
+from deblur.data.batches import Batch
 from deblur.data.blurred import BlurredCrops, Photos
 from deblur.data.crops import RunOrder
+from deblur.data.loading import feed_of
 from deblur.data.pair_crops import PairCrops
 from deblur.data.pairs import find_pairs
 from deblur.data.photos import installed_photos
-from deblur.losses.objective import Objective
+from deblur.files import write_json
 from deblur.models.unet import DeblurUNet
 from deblur.training.optimization import Optimization
 from deblur.training.settings import TrainSettings
@@ -36,47 +36,7 @@ from deblur.training.step import AUTOCAST, Lesson, optimizer_step
 OPTIMIZATION = Optimization(learning_rate=2e-4)
 
 
-@dataclass(frozen=True)
-class StepFigures:
-    """A kind of step: seconds (median), images and model FLOP a second, and the share of the matrix peak that is."""
-
-    name: str
-    dtype: str
-    seconds: float
-    images_per_s: float
-    tflops_per_s: float
-    peak_tflops_per_s: float
-    memory_mib: float | None
-
-    @property
-    def peak_share(self) -> float:
-        """Model FLOP/s over the measured matrix product's in the same dtype."""
-        return self.tflops_per_s / self.peak_tflops_per_s
-
-
-@dataclass(frozen=True)
-class TrainFigures:
-    """What a machine makes of training; ``data_wait`` is the share of time that steps wait for their images."""
-
-    machine: dict[str, Any]
-    network: str
-    batch_size: int
-    patch_px: int
-    plain: StepFigures
-    ours: StepFigures
-    speedup: float
-    workers: int
-    loaded_images_per_s: float
-    data_wait: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        shares = {"plain_peak_share": self.plain.peak_share, "ours_peak_share": self.ours.peak_share}
-        return asdict(self) | shares
-
-
-def benchmark_training(
-    *,
+def bench(
     width: int,
     batch_size: int,
     patch_px: int,
@@ -85,89 +45,63 @@ def benchmark_training(
     rounds: int,
     steps: int,
     workers: int,
-    train_data: Path | None = None,
-    compiled: bool = False,
-) -> TrainFigures:
-    """Measure; the network, the loss and the optimizer are those of training.
+    train_data: Path | None,
+    compiled: bool,
+    json_file: Path | None,
+    console: Console,
+) -> None:
+    """Measure, print the table, write it where asked for; see ``deblur bench train``.
 
-    Args:
-        width: of DeblurUNet.
-        batch_size: crops a step.
-        patch_px: side of a crop.
-        precision: of our step: ``f32``, ``bf16`` or ``fp16``.
-        device: where to train.
-        rounds: how often each step is timed; medians count.
-        steps: steps from the loader, for the share of time that they wait.
-        workers: processes that load.
-        train_data: pairs to load; by default installed photographs with synthetic blur.
-        compiled: whether our network is compiled first.
+    The network, the loss and the optimizer are those of training.
     """
     noise = torch.Generator().manual_seed(0)
     blurry, sharp = (torch.rand(batch_size, 3, patch_px, patch_px, generator=noise) for _ in range(2))
-    batch = Batch(blurry, sharp)
+    batch, dtype = Batch(blurry, sharp), AUTOCAST[precision] or torch.float32
     plain_step, flops = _plain(width, batch, device)
-    state = TrainingState(_network(width), _objective(), OPTIMIZATION, 10**6, device, precision)
+    state = TrainingState(_network(width), TrainSettings().new_objective(), OPTIMIZATION, 10**6, device, precision)
     lesson = Lesson(state)
     if compiled:
         state.network.compile()
-
-    def our_step() -> None:
-        optimizer_step(state, lesson, [batch])
-
-    dtype = AUTOCAST[precision] or torch.float32
-    times: dict[str, list[float]] = {"plain": [], "ours": []}
-    peaks: dict[torch.dtype, list[float]] = {}
+    ways = {"plain": (plain_step, torch.float32), "ours": (lambda: optimizer_step(state, lesson, [batch]), dtype)}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    peaks: dict[torch.dtype, list[float]] = {kind: [] for _, kind in ways.values()}
     memory: dict[str, float | None] = {}
     for round_number in range(-1, rounds):  # the first warms up
-        for name, step in (("plain", plain_step), ("ours", our_step)):
-            seconds, memory[name] = _timed(step, device)
+        for name, (step, _) in ways.items():
+            taken_s, memory[name] = _timed(step, device)
             if round_number >= 0:
-                times[name].append(seconds)
-        for each in {torch.float32, dtype}:
-            peaks.setdefault(each, []).append(matmul_flops_per_s(each, device))
-
-    def figures(name: str, dtype: torch.dtype) -> StepFigures:
-        seconds, peak = statistics.median(times[name]), statistics.median(peaks[dtype])
-        dtype_name = str(dtype).removeprefix("torch.")
-        rate = flops / seconds / 1e12
-        return StepFigures(name, dtype_name, seconds, batch_size / seconds, rate, peak / 1e12, memory[name])
-
-    plain, ours = figures("plain", torch.float32), figures("ours", dtype)
+                seconds[name].append(taken_s)
+        for kind, found in peaks.items():
+            found.append(matmul_flops_per_s(kind, device))
+    table = Table("step", "dtype", "ms", "images/s", "TFLOP/s", "of peak", "MiB", title=f"DeblurUNet, width {width}")
+    figures: dict[str, Any] = {"machine": describe_machine(device), "width": width, "compiled": compiled}
+    for name, (_, kind) in ways.items():
+        step_s, peak = statistics.median(seconds[name]), statistics.median(peaks[kind])
+        figures[name] = {
+            "dtype": str(kind).removeprefix("torch."),
+            "seconds": step_s,
+            "images_per_s": batch_size / step_s,
+            "tflops_per_s": flops / step_s / 1e12,
+            "peak_tflops_per_s": peak / 1e12,
+            "memory_mib": memory[name],
+        }
+        rate, share = f"{flops / step_s / 1e12:.3f}", f"{flops / step_s / peak:.0%} of {peak / 1e12:.3f}"
+        mib = "" if memory[name] is None else f"{memory[name]:.0f}"
+        row = (f"{1000 * step_s:.0f}", f"{batch_size / step_s:.2f}", rate, share, mib)
+        table.add_row(name, figures[name]["dtype"], *row)
+    speedup = figures["speedup"] = figures["plain"]["seconds"] / figures["ours"]["seconds"]
     loaded, waited = _loaded(state, lesson, _samples(train_data, patch_px), batch_size, steps, workers)
-    return TrainFigures(
-        machine=describe_machine(device),
-        network=f"DeblurUNet, width {width}" + (", compiled" if compiled else ""),
-        batch_size=batch_size,
-        patch_px=patch_px,
-        plain=plain,
-        ours=ours,
-        speedup=plain.seconds / ours.seconds,
-        workers=workers,
-        loaded_images_per_s=loaded,
-        data_wait=waited,
-    )
-
-
-def report(figures: TrainFigures, console: Console) -> None:
-    """The figures as a table."""
-    table = Table("step", "dtype", "ms", "images/s", "TFLOP/s", "of peak", "MiB", title=figures.network)
-    for step in (figures.plain, figures.ours):
-        table.add_row(
-            step.name,
-            step.dtype,
-            f"{1000 * step.seconds:.0f}",
-            f"{step.images_per_s:.2f}",
-            f"{step.tflops_per_s:.3f}",
-            f"{step.peak_share:.0%} of {step.peak_tflops_per_s:.3f}",
-            "" if step.memory_mib is None else f"{step.memory_mib:.0f}",
-        )
+    figures |= {"batch_size": batch_size, "patch_px": patch_px, "workers": workers}
+    figures |= {"loaded_images_per_s": loaded, "data_wait": waited}
     console.print(table)
     console.print(
-        f"batch {figures.batch_size} of {figures.patch_px} px: ours is {figures.speedup:.2f} times faster; with "
-        f"{figures.workers} loading processes {figures.loaded_images_per_s:.2f} images/s, waiting for data "
-        f"{figures.data_wait:.1%} of the time\n{figures.machine}",
+        f"batch {batch_size} of {patch_px} px{', compiled' * compiled}: ours is {speedup:.2f} times faster; with "
+        f"{workers} loading processes {loaded:.2f} images/s, waiting for data {waited:.1%} of the time\n"
+        f"{figures['machine']}",
         soft_wrap=True,
     )
+    if json_file:
+        write_json(json_file, figures)
 
 
 def _network(width: int) -> DeblurUNet:
@@ -175,13 +109,9 @@ def _network(width: int) -> DeblurUNet:
     return DeblurUNet(width, residual=True)
 
 
-def _objective() -> Objective:
-    return TrainSettings().new_objective()
-
-
 def _plain(width: int, batch: Batch, device: torch.device) -> tuple[Callable[[], None], int]:
     """The plain step, and the floating-point operations of its forward and backward pass."""
-    network, objective = _network(width).to(device), _objective().to(device)
+    network, objective = _network(width).to(device), TrainSettings().new_objective().to(device)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=OPTIMIZATION.learning_rate, weight_decay=OPTIMIZATION.weight_decay
     )
@@ -200,7 +130,7 @@ def _plain(width: int, batch: Batch, device: torch.device) -> tuple[Callable[[],
     return step, counter.get_total_flops()
 
 
-def _timed(step: Callable[[], None], device: torch.device) -> tuple[float, float | None]:
+def _timed(step: Callable[[], object], device: torch.device) -> tuple[float, float | None]:
     """Seconds, and on a GPU the most memory taken beyond what lay there before, in MiB."""
     held = 0
     if device.type == "cuda":
@@ -225,17 +155,8 @@ def _loaded(
 ) -> tuple[float, float]:
     """Images a second with real loading, and the share of time that steps wait; what lay ready at first is left out."""
     ready = 2 + 2 * workers  # each worker loads two batches ahead
-    order = RunOrder((steps + ready) * batch_size, batch_size)
-    loader = DataLoader[Loaded](
-        samples,
-        batch_size,
-        sampler=order,
-        num_workers=workers,
-        pin_memory=state.device.type == "cuda",
-        generator=torch.Generator(),
-        collate_fn=collate,
-    )
-    batches: Iterator[Loaded] = iter(loader)
+    order, pin = RunOrder((steps + ready) * batch_size, batch_size), state.device.type == "cuda"
+    batches = feed_of(samples, order, accumulate=1, workers=workers, pin_memory=pin, seed=0).batches()
     waited = total = 0.0
     for number in range(steps + ready):
         started = time.perf_counter()

@@ -39,27 +39,25 @@ def train(
         compile: Compile our network first.
         json: Write all figures to this file, too.
     """
-    from deblur.benchmarks.train import benchmark_training, report
-    from deblur.files import write_json
+    from deblur.benchmarks.train import bench
     from deblur.training.device import pick_device, pick_precision
 
     check_outputs(json)
     where = pick_device(device)
-    figures = benchmark_training(
-        width=width,
-        batch_size=batch_size or (4 if where.type == "cpu" else 24),
-        patch_px=patch_size,
-        precision=pick_precision(precision, where),
-        device=where,
-        rounds=rounds,
-        steps=steps,
-        workers=min(os.cpu_count() or 1, 8) if workers is None else workers,
-        train_data=train_data,
-        compiled=compile,
+    bench(
+        width,
+        batch_size or (4 if where.type == "cpu" else 24),
+        patch_size,
+        pick_precision(precision, where),
+        where,
+        rounds,
+        steps,
+        min(os.cpu_count() or 1, 8) if workers is None else workers,
+        train_data,
+        compile,
+        json,
+        console,
     )
-    report(figures, console)
-    if json:
-        write_json(json, figures.as_dict())
     return 0
 
 
@@ -123,7 +121,6 @@ def data(
     seconds: float = 1.0,
     average: int | None = None,
     cache: Path | None = None,
-    train_json: Path | None = None,
     json: Path | None = None,
 ) -> int:
     """Crops a second of a training set: decoding each sample, and from the decoded cache.
@@ -136,14 +133,13 @@ def data(
         seconds: What a timing takes.
         average: Frames averaged into a blurry image, of sequences; by default 7.
         cache: Build the cache here and keep it; by default it is gone afterwards.
-        train_json: What 'deblur bench train --json' wrote here: the images a second that a step eats.
         json: Write all figures to this file, too.
     """
     from deblur.benchmarks.data import bench
 
     check_outputs(json)
     count = min(os.cpu_count() or 1, 8) if workers is None else workers
-    bench(sources, patch_size, count, rounds, seconds, average, cache, train_json, json, console)
+    bench(sources, patch_size, count, rounds, seconds, average, cache, json, console)
     return 0
 
 

@@ -2,14 +2,15 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
 
 from deblur.files import escaped
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 WIDE = 200
 """Columns of a file or a pipe."""
+LINE_S, SPEED_S = 60.0, 600.0
+"""How often long work writes a line where there is no bar, and over how long its speed is averaged."""
 
 
 class PlainConsole(Console):
@@ -66,6 +69,30 @@ def counted(sets: "Sequence[ReportSet]") -> Iterator["OnPart"]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         tasks = {each.name: progress.add_task(escape(each.name), total=len(each.pairs)) for each in sets}
         yield lambda report_set, number: progress.update(tasks[report_set.name], completed=number)
+
+
+@contextmanager
+def long_work() -> Iterator[Callable[[str, float, float], None]]:
+    """A bar with the time that is left; where there is no terminal, a line a minute.
+
+    Gives what is told how far it is: in words, how much of the work is done, and all of it, in any unit.
+    """
+    columns, line_at = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()), time.monotonic() + LINE_S
+    shown = console.is_terminal
+    with Progress(
+        *columns, console=console, transient=True, disable=not shown, speed_estimate_period=SPEED_S
+    ) as progress:
+        task = progress.add_task("", total=None)
+
+        def tell(words: str, done: float, total: float) -> None:
+            nonlocal line_at
+            progress.update(task, description=escape(words), completed=done, total=total)
+            left_s = progress.tasks[0].time_remaining
+            if not shown and left_s is not None and time.monotonic() > line_at:
+                line_at = time.monotonic() + LINE_S
+                say(f"{words}, about {left_s / 60:.0f} min left")
+
+        yield tell
 
 
 class Tolerant:

@@ -1,6 +1,5 @@
 """``deblur sweep``: several trainings that differ in a few settings, side by side."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +45,7 @@ def sweep(arguments: Sequence[str]) -> int:
         raise SettingError("--vary is given more than once. Write all that varies behind one.")
     share_cores()
     from deblur.training import sweep as training
+    from deblur.training.processes import is_first
     from deblur.training.terminal import progress_of
 
     trials = training.trials_of(dict(_varied(text) for text in chosen.vary), chosen.trials)
@@ -56,8 +56,7 @@ def sweep(arguments: Sequence[str]) -> int:
         _report(done)
     if done and chosen.data:
         _evaluate(done, chosen.data)
-    failed = int(os.environ.get("RANK", "0")) == 0 and len(done) < len(trials)
-    return int(failed)
+    return int(is_first() and len(done) < len(trials))
 
 
 def _varied(text: str) -> tuple[str, list[str]]:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import tyro
-from rich.markup import escape
 
-from deblur.cli.console import console, say
+from deblur.cli.console import long_work, say
 from deblur.errors import SettingError
 from deblur.files import pasteable
 from deblur.images import Rgb8
@@ -49,8 +48,6 @@ def synth(
         linear: Average light, as a sensor does, and not encoded values.
         workers: Processes; by default one a core.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from deblur.data.blurred import BlurredCrops
     from deblur.data.pairs import evenly_chosen
     from deblur.data.saved import LAW, save_set
@@ -83,14 +80,15 @@ def synth(
         settings |= {"size_px": size, "seed": seed, "severity": strength}
         settings |= {} if blur == "camera" else {"blur": blur}
         settings |= {} if sharp_only else {LAW: SYNTHESIS}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(escape(pasteable(out.name)), total=count)
-
-        def on_done(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        manifest = save_set(out, count, make, settings, workers or os.cpu_count() or 1, on_done)
+    with long_work() as tell:
+        manifest = save_set(
+            out,
+            count,
+            make,
+            settings,
+            workers or os.cpu_count() or 1,
+            lambda done, total: tell(f"{done} of {total} samples", done, total),
+        )
     if scenes and not sharp_only:
         write_scenes(out, {f"{index:06}.png": scene for index, scene in enumerate(scenes)})
     sizes = ", ".join(manifest["sizes"]) if len(manifest["sizes"]) < 4 else f"{len(manifest['sizes'])} sizes"

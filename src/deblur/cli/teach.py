@@ -1,18 +1,14 @@
 """``deblur teach SOURCES OUT --teacher T``: a teacher's answers to pairs, saved, so that training needs no teacher."""
 
 import os
-import time
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from deblur.cli.console import console, say
+from deblur.cli.console import long_work, say
 from deblur.errors import SettingError
 from deblur.files import pasteable
-
-LINE_S = 60.0
 
 
 def teach(
@@ -51,22 +47,14 @@ def teach(
     paths = [source.name.path for source in opened]
     names = [f"{path.name if path else i}" for i, path in enumerate(paths)]
     sets = {name if names.count(name) == 1 else f"{name}-{i}": opened[i].pairs for i, name in enumerate(names)}
-    columns, told = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()), time.monotonic()
-    shown = Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal, speed_estimate_period=600
-    )
-    with shown as progress:
-        task = progress.add_task("", total=None)
-
-        def on_done(done: int, count: int, px: int, total_px: int) -> None:
-            nonlocal told
-            progress.update(task, description=f"{done} of {count} answers", completed=px, total=total_px)
-            left_s = progress.tasks[0].time_remaining
-            if not console.is_terminal and left_s is not None and time.monotonic() - told > LINE_S:
-                told = time.monotonic()
-                say(f"{done} of {count} answers, about {left_s / 60:.0f} min left")
-
-        made = teach(sets, out, restorer, found.sha256, on_done)
+    with long_work() as tell:
+        made = teach(
+            sets,
+            out,
+            restorer,
+            found.sha256,
+            lambda done, count, px, total_px: tell(f"{done} of {count} answers", px, total_px),
+        )
     count = sum(len(pairs) for pairs in sets.values())
     say(f"{count} answers, {made} of them made now. Train with --teacher {pasteable(out)}")
     return 0

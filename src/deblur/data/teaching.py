@@ -9,7 +9,7 @@ is written after every answer: what a kill left is finished by making what is mi
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,25 @@ OnDone = Callable[[int, int, int, int], None]
 
 @dataclass(frozen=True)
 class SavedAnswers:
-    """Answers in a folder, by the digest of the blurry image; ``sha256`` is of all and of how they were made."""
+    """Answers in a folder, and the record of them and of how they were made."""
 
     folder: Path
-    files: Mapping[str, Path]
-    sha256: str
+    record: Mapping[str, Any]
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """By the digest of the blurry image."""
+        return {entry["blurry"]: self.folder / file for file, entry in self.record["answers"].items()}
+
+    @property
+    def sha256(self) -> str:
+        """Of the record."""
+        return hashlib.sha256(json.dumps(self.record, sort_keys=True).encode()).hexdigest()
+
+    def to(self, digests: Collection[str]) -> "SavedAnswers":
+        """Those to the blurry images of these digests: what a run uses, whatever else is taught into the folder."""
+        answers = {file: entry for file, entry in self.record["answers"].items() if entry["blurry"] in digests}
+        return SavedAnswers(self.folder, {**self.record, "answers": answers})
 
 
 def teach(
@@ -112,18 +126,22 @@ def read_answers(folder: Path) -> SavedAnswers:
     Raises:
         DataError: there is no record, or it cannot be read.
     """
-    record = _record(folder)
-    files = {entry["blurry"]: folder / file for file, entry in record["answers"].items()}
-    return SavedAnswers(folder, files, hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest())
+    return SavedAnswers(folder, _record(folder))
 
 
-def with_answers(sources: Sequence[Source], answers: SavedAnswers, cache: Path | None) -> list[Source]:
-    """The sources with their answers, decoded into ``cache`` if there is one.
+def with_answers(
+    sources: Sequence[Source], answers: SavedAnswers, cache: Path | None
+) -> tuple[list[Source], SavedAnswers]:
+    """The sources with their answers, decoded into ``cache`` if there is one, and those answers alone.
 
     Raises:
         DataError: a pair has no answer, or a source has no pairs that could have one.
     """
-    return [replace(source, pairs=list(_with_answers(source, answers, cache))) for source in sources]
+    for source in sources:
+        check_teachable(source)
+    digests = _digests([pair.images[0] for source in sources for pair in source.pairs])
+    taught = [replace(source, pairs=_with_answers(source, answers, digests, cache)) for source in sources]
+    return taught, answers.to(set(digests.values()))
 
 
 def check_teachable(source: Source) -> None:
@@ -140,23 +158,21 @@ def check_teachable(source: Source) -> None:
     )
 
 
-def _with_answers(source: Source, answers: SavedAnswers, cache: Path | None) -> Iterator[FilePair]:
-    check_teachable(source)
-    digests = _digests([pair.images[0] for pair in source.pairs])
-    lacking = [pair.name for pair in source.pairs if digests[pair.images[0]] not in answers.files]
+def _with_answers(
+    source: Source, answers: SavedAnswers, digests: Mapping[FileImage, str], cache: Path | None
+) -> list[FilePair]:
+    files = answers.files
+    lacking = [pair.name for pair in source.pairs if digests[pair.images[0]] not in files]
     if lacking:
         raise DataError(
             f"{source.name.path}: {len(lacking)} of {len(source.pairs)} pairs have no answer in {answers.folder} "
             f"({', '.join(lacking[:3])}{' ...' if len(lacking) > 3 else ''}). "
             "'deblur teach' makes what is missing; give it the average and blur_gamma of the training."
         )
-    images: Sequence[FileImage] = [
-        ImageFile(pair.name, answers.files[digests[pair.images[0]]]) for pair in source.pairs
-    ]
+    images: Sequence[FileImage] = [ImageFile(pair.name, files[digests[pair.images[0]]]) for pair in source.pairs]
     if cache:
         images, _ = cached_photos(images, cache)
-    for pair, answer in zip(source.pairs, images, strict=True):
-        yield TaughtPair(pair.name, pair.images, pair, answer)
+    return [TaughtPair(pair.name, pair.images, pair, answer) for pair, answer in zip(source.pairs, images, strict=True)]
 
 
 def _begun(folder: Path, how: Mapping[str, Any]) -> dict[str, dict[str, str]]:

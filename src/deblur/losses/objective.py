@@ -46,36 +46,17 @@ class Objective(nn.Module):
         channels: of the student's features and of the teacher's, for ``teacher:features``.
 
     Raises:
-        SettingError: no term, an unknown one, a weight that is not above 0, or one that lacks what it needs.
+        SettingError: see :func:`check_terms`, or a file that does not hold these weights.
     """
 
     def __init__(
         self, weights: Mapping[str, float], vgg: Path | None = None, channels: tuple[int, int] | None = None
     ) -> None:
         super().__init__()
-        kinds = {name.removeprefix(TEACHER) for name in weights}
-        if not weights:
-            raise SettingError(f"The loss has no term; known terms are {KNOWN}.")
-        for name, weight in weights.items():
-            if name != FEATURES and name.removeprefix(TEACHER) not in (*TERMS, PERCEPTUAL):
-                raise SettingError(f"The loss has an unknown term {name!r}; known terms are {KNOWN}.")
-            if not 0 < weight < float("inf"):
-                raise SettingError(f"The loss's term {name} has the weight {weight:g}; it must be above 0.")
-        if PERCEPTUAL in kinds and vgg is None:
-            raise SettingError(f"The loss's term {PERCEPTUAL} needs vgg, a file with weights of VGG-19.")
-        if FEATURES in weights and channels is None:
-            raise SettingError(
-                f"The loss's term {FEATURES} needs a teacher that runs in torch while the student trains: a model or "
-                "checkpoint of this program, no imported model and no saved answers."
-            )
+        check_terms(weights, vgg, features=channels is not None)
         self.weights = dict(weights)
-        self.perceptual = Perceptual(vgg) if vgg and PERCEPTUAL in kinds else None
+        self.perceptual = Perceptual(vgg) if vgg and asks_vgg(weights) else None
         self.features = Features(channels) if channels and FEATURES in weights else None
-
-    @property
-    def asks_teacher(self) -> bool:
-        """Whether a term needs a teacher."""
-        return any(name.startswith(TEACHER) for name in self.weights)
 
     def forward(self, prediction: Tensor, batch: Batch, guidance: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a raw ``(B, 3, H, W)`` prediction; computed in float32, also under autocast.
@@ -103,6 +84,44 @@ class Objective(nn.Module):
         kind = name.removeprefix(TEACHER)
         term = self.perceptual if self.perceptual and kind == PERCEPTUAL else TERMS[kind]
         return term(prediction, wanted)
+
+
+def check_terms(weights: Mapping[str, float], vgg: Path | None, features: bool) -> None:
+    """Look terms over, without reading any weights of VGG-19.
+
+    Args:
+        weights: name of a term -> its weight.
+        vgg: file with weights of VGG-19, if there is one.
+        features: whether the teacher's are there.
+
+    Raises:
+        SettingError: no term, an unknown one, a weight that is not above 0, or one that lacks what it needs.
+    """
+    if not weights:
+        raise SettingError(f"The loss has no term; known terms are {KNOWN}.")
+    for name, weight in weights.items():
+        if name != FEATURES and name.removeprefix(TEACHER) not in (*TERMS, PERCEPTUAL):
+            raise SettingError(f"The loss has an unknown term {name!r}; known terms are {KNOWN}.")
+        if not 0 < weight < float("inf"):
+            raise SettingError(f"The loss's term {name} has the weight {weight:g}; it must be above 0.")
+    if asks_vgg(weights) and not (vgg and vgg.is_file()):
+        found = f"; there is no {vgg}" if vgg else ""
+        raise SettingError(f"The loss's term {PERCEPTUAL} needs vgg, a file with weights of VGG-19{found}.")
+    if FEATURES in weights and not features:
+        raise SettingError(
+            f"The loss's term {FEATURES} needs a teacher that runs in torch while the student trains: a model or "
+            "checkpoint of this program, no imported model and no saved answers."
+        )
+
+
+def asks_teacher(weights: Iterable[str]) -> bool:
+    """Whether one of the terms needs a teacher."""
+    return any(name.startswith(TEACHER) for name in weights)
+
+
+def asks_vgg(weights: Iterable[str]) -> bool:
+    """Whether one of the terms needs the weights of VGG-19."""
+    return any(name.removeprefix(TEACHER) == PERCEPTUAL for name in weights)
 
 
 def logged(name: str) -> str:

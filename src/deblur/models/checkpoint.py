@@ -150,13 +150,13 @@ def load_checkpoint(source: Path | bytes) -> dict[str, Any]:
     return state
 
 
-def network_of(state: dict[str, Any]) -> Network:
+def network_of(state: dict[str, Any], source: str = "the checkpoint") -> Network:
     """The network of a loaded checkpoint; of a training state, the averaged weights, which are what is served.
 
     Checkpoints of the published system carry no architecture; they are DeblurUNet at width 32 without residual.
     """
     architecture = state.get("architecture", {"name": "DeblurUNet", "width": 32, "residual": False})
-    return _filled(build(architecture), state.get("ema_state_dict") or state["model_state_dict"], "the checkpoint")
+    return _filled(build(architecture), state.get("ema_state_dict") or state["model_state_dict"], source)
 
 
 def network_from(path: Path) -> Network:
@@ -164,10 +164,11 @@ def network_from(path: Path) -> Network:
     (its newest whole state), or of a model folder (whose ONNX file keeps every weight under its name).
 
     Raises:
-        ModelError: nothing readable there, weights of another network, or a model that was imported.
+        ModelError: nothing readable there, weights of another network or that are not numbers, or a model that was
+            imported.
     """
     if path.is_dir() and has_state(path):
-        return network_of(load_checkpoint(read_state(path).data))
+        return network_of(load_checkpoint(read_state(path).data), str(path))
     if path.is_dir():
         info = whole_info(path)
         if info.origin:
@@ -176,7 +177,7 @@ def network_from(path: Path) -> Network:
                 "that can be trained, exported or run by torch. Name a checkpoint, or a model of this program."
             )
         return _filled(build(info.architecture), _weights_in(path / ONNX_FILE), str(path))
-    return network_of(load_checkpoint(path))
+    return network_of(load_checkpoint(path), str(path))
 
 
 def _packed(state: dict[str, Any]) -> bytes:
@@ -209,4 +210,7 @@ def _filled(network: Network, weights: dict[str, torch.Tensor], source: str) -> 
         network.load_state_dict({name: (counters | weights)[name] for name in own})
     except (KeyError, RuntimeError) as error:
         raise ModelError(f"{source} holds the weights of another network ({error}).") from error
+    for name, weight in network.state_dict().items():
+        if not torch.isfinite(weight).all():
+            raise ModelError(f"{source} holds weights that are not numbers ({name}). Name other ones.")
     return network

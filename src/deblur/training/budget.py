@@ -8,15 +8,13 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from deblur.data.crops import CropSizes
-from deblur.data.loading import Feed, end_workers
+from deblur.data.loading import end_workers
 from deblur.errors import SettingError
 from deblur.models.checkpoint import save_state
-from deblur.training.state import TrainingState
-from deblur.training.step import Lesson, optimizer_step
-from deblur.training.validation import Validation
+from deblur.training.loop import Trainer
+from deblur.training.step import optimizer_step
 
 MEASURING_SHARE = 0.05
 """Of the budget, for steps; validation and a save come on top."""
@@ -30,50 +28,38 @@ class Pace:
     epoch_s: float
 
 
-def measured(
-    state: TrainingState,
-    feed: Feed,
-    validation: Validation,
-    sizes: CropSizes,
-    seconds: float,
-    folder: Path,
-    check: Callable[[], None],
-) -> Pace:
+def measured(trainer: Trainer, sizes: CropSizes, seconds: float, check: Callable[[], None]) -> Pace:
     """How fast a run is: its steps with crops of each size, a validation and a save.
 
     Args:
-        state: fresh; used up.
-        feed: with steps enough.
-        validation: of the state.
+        trainer: with steps enough; used up.
         sizes: of the run's crops.
         seconds: for all steps.
-        folder: for a state that nobody needs.
         check: called between steps; an exception it raises stops the work.
     """
-    lesson, image_s, began = Lesson(state), 0.0, 0.0
+    state, order, image_s, began = trainer.state, trainer.feed.order, 0.0, 0.0
     state.network.train()
     try:
         for until, side_px in sizes.parts:
-            feed.order.side_at = lambda step, side_px=side_px: side_px  # type: ignore[misc]
-            feed.order.start(0)
-            step_s = _step_s(state, lesson, feed, seconds / len(sizes.parts), check)
-            image_s += (until - began) * step_s / feed.order.batch_size
+            order.side_at = lambda step, side_px=side_px: side_px  # type: ignore[misc]
+            order.start(0)
+            image_s += (until - began) * _step_s(trainer, seconds / len(sizes.parts), check) / order.batch_size
             began = until
     finally:
-        end_workers(feed.loader)
+        end_workers(trainer.feed.loader)
     started = time.perf_counter()
-    validation.metrics(0, check)
-    save_state(folder, state.state_dict())
+    trainer.validation.metrics(0, check)
+    save_state(trainer.record.folder, state.state_dict())
     return Pace(image_s, time.perf_counter() - started)
 
 
-def _step_s(state: TrainingState, lesson: Lesson, feed: Feed, seconds: float, check: Callable[[], None]) -> float:
+def _step_s(trainer: Trainer, seconds: float, check: Callable[[], None]) -> float:
     """Mean over the steps that fit in ``seconds``, two at least, after one that does not count."""
-    batches = feed.batches()
+    batches = trainer.feed.batches()
     began = first_done = time.perf_counter()
     for step in itertools.count():
         check()
-        optimizer_step(state, lesson, list(itertools.islice(batches, feed.accumulate)))
+        optimizer_step(trainer.state, trainer.lesson, list(itertools.islice(batches, trainer.feed.accumulate)))
         now = time.perf_counter()
         if step == 0:
             first_done = now

@@ -50,6 +50,7 @@ class Data:
     ``datasets``: every source for the record: name, source, digest, context, images (0: generated), licence.
     ``split``: how scenes were split, in words; empty where none were.
     ``resident``: holds the training images on the device that trains.
+    ``answers_sha256``: of a teacher's saved answers to what trains.
     """
 
     train: Dataset[Any]
@@ -60,6 +61,7 @@ class Data:
     datasets: Sequence[dict[str, Any]] = ()
     split: str = ""
     resident: Resident | None = None
+    answers_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,17 +92,10 @@ def open_data(
     """Open what the sources name, look it over, decode it into the cache, mix it.
 
     Args:
-        train_data: sources of training crops.
-        test_data: sources of validation pairs; without any, a part of the training data is held back, and of pairs and
-            frames another part is kept for a promotion.
+        train_data, test_data, epoch_images, val_images, cache, skip_bad, seed: what the settings of these names say.
         reading: how sources are read.
         synthesis: how sharp pictures are blurred.
         patch_px: side of a crop.
-        seed: of order, crops and blur.
-        epoch_images: crops an epoch; None takes one pass.
-        val_images: validation pairs, spread evenly; None takes all.
-        cache: folder of the decoded cache.
-        skip_bad: how many broken images may be left out.
         examined: whether the doctor looks first.
         answers: a teacher's, to the blurry images that train.
         progress: told what was found.
@@ -133,14 +128,24 @@ def open_data(
     for source in parts.promotion:
         progress.on_line(_split_line(source))
     validation = validation_pairs(parts.validation, val_images, synthesis.strength, synthesis.ranges)
+    digest = None
     if answers:
-        parts = parts._replace(training=with_answers(parts.training, answers, cache))
+        taught, used = with_answers(parts.training, answers, cache)
+        parts, digest = parts._replace(training=taught), used.sha256
     crops = mixture(parts.training, patch_px, seed, synthesis.ranges, synthesis.on_device)
     images = sum(source.images for source in parts.training)
     both = f"{fingerprint_of(parts.training, synthesis.ranges)}-{fingerprint(validation)}"
     split = unicode_text("; ".join(map(_split_named, parts.promotion)))
-    images_that_validate = EvaluationSet(validation, scenes_by_name(parts.validation))
-    return Data(crops, epoch_images or images, images_that_validate, both, left_out, _datasets(parts), split)
+    return Data(
+        crops,
+        epoch_images or images,
+        EvaluationSet(validation, scenes_by_name(parts.validation)),
+        both,
+        left_out,
+        _datasets(parts),
+        split,
+        answers_sha256=digest,
+    )
 
 
 def _datasets(parts: Parts) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import signal
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
@@ -28,6 +29,7 @@ from deblur.training.validation import REMEDY, Validation, describe
 GO_ON, NON_FINITE, ENDED = b"go on", b"non-finite", b"ended"
 
 
+@dataclass(eq=False)
 class Trainer:
     """Trains a state to the end of its timetable; the record gets metrics, panels, states and the best checkpoint.
 
@@ -44,25 +46,21 @@ class Trainer:
         progress: told how it goes.
     """
 
-    def __init__(
-        self,
-        state: TrainingState,
-        feed: Feed,
-        validation: Validation,
-        timetable: Timetable,
-        record: RunRecord,
-        processes: Processes = Processes(),
-        stop: StopRequest | None = None,
-        progress: Progress = Progress(),
-    ) -> None:
-        self.state, self.feed, self.validation, self.timetable = state, feed, validation, timetable
-        self.record, self.processes, self.stop, self.progress = record, processes, stop or StopRequest(), progress
-        self.lesson = processes.averaging(
-            Lesson(state), changing=bool(state.objective.features) and state.decay.kind != "none"
-        )
-        self.energy = EnergyMeter(state.device)
+    state: TrainingState
+    feed: Feed
+    validation: Validation
+    timetable: Timetable
+    record: RunRecord
+    processes: Processes = Processes()
+    stop: StopRequest = field(default_factory=StopRequest)
+    progress: Progress = Progress()
+
+    def __post_init__(self) -> None:
+        changing = bool(self.state.objective.features) and self.state.decay.kind != "none"
+        self.lesson = self.processes.averaging(Lesson(self.state), changing)
+        self.energy = EnergyMeter(self.state.device)
         self.saved_at = time.monotonic()
-        self.superseded_when_saved = list(state.counters.superseded)
+        self.superseded_when_saved = list(self.state.counters.superseded)
         self.unsaved: list[tuple[int, dict[str, float]]] = []
 
     def fit(self) -> Counters:

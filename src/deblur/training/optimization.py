@@ -67,18 +67,8 @@ NOT_AFTER_WARMUP = ("onecycle", "plateau")
 
 @dataclass(frozen=True)
 class Optimization:
-    """Everything about how a step changes the weights.
-
-    Args:
-        optimizer: a name in ``OPTIMIZERS``.
-        learning_rate: at the start, or at the peak of ``onecycle`` and of a warm-up.
-        schedule: a name in ``SCHEDULES``: how the learning rate changes over the run's steps.
-        warmup: share of the steps in which the learning rate first rises to its value, 0 to below 1.
-        weight_decay: of the optimizer.
-        clip_norm: largest gradient norm of a step.
-        centralise: subtract from each filter's gradient its mean; see :func:`centralise`.
-        ema_decay: of the average of the weights.
-    """
+    """Everything about how a step changes the weights: what the settings of these names say (``settings.py``).
+    ``optimizer`` is a name in ``OPTIMIZERS``, ``schedule`` one in ``SCHEDULES``."""
 
     learning_rate: float
     optimizer: str = "adamw"

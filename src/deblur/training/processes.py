@@ -67,6 +67,11 @@ class Processes:
         )
 
 
+def is_first() -> bool:
+    """Whether this process is the only one, or the first of those that ``torchrun`` started; before they join, too."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:
     """This process's place among those that ``torchrun`` started; alone where it did not."""

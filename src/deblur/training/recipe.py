@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 
@@ -25,7 +25,8 @@ from deblur.data.teaching import SavedAnswers, holds_answers, read_answers
 from deblur.errors import SettingError
 from deblur.evaluation.scores import Scores
 from deblur.export.verified import Exported, export_verified
-from deblur.inference.locating import BUNDLED, bundled_folder
+from deblur.files import sha256_of
+from deblur.losses.objective import asks_vgg, check_terms
 from deblur.models import build, parameter_count
 from deblur.models.checkpoint import load_checkpoint, network_from, network_of
 from deblur.models.features import feature_channels
@@ -46,11 +47,10 @@ from deblur.training.shipping import Shipping, shipper
 from deblur.training.state import Counters, TrainingState
 from deblur.training.step import AUTOCAST
 from deblur.training.stopping import StopRequest, stop_signals
-from deblur.training.teacher import Teacher, find_teacher
+from deblur.training.teacher import Teacher, find_teacher, place_of
 from deblur.training.validation import Validation, verified_metrics
 
-Asked: TypeAlias = Teacher | SavedAnswers
-TEACHER = "teacher_sha256"
+TEACHER, VGG = "teacher_sha256", "vgg_sha256"
 FREEZING_CROPS = 128
 """Twice as many changed the PSNR by less than 0.001 dB (residual) to 0.12 dB (plain, hardly trained)."""
 
@@ -64,6 +64,25 @@ class Result:
     scores: Scores | None
     run_id: str | None
     version: str | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run is made of.
+
+    Args:
+        settings: resolved.
+        data: what it trains and validates on.
+        teacher: who is asked while it trains; saved answers are a part of the data.
+        processes: that train together.
+        progress: told how it goes.
+    """
+
+    settings: TrainSettings
+    data: Data
+    teacher: Teacher | None = None
+    processes: Processes = Processes()
+    progress: Progress = Progress()
 
 
 def run(
@@ -90,47 +109,45 @@ def run(
         if processes.is_main:
             with sole_trainer(settings.run.output_dir):
                 teacher = _teacher(settings)
-                data = held(settings, data or data_of(settings, progress), processes.device)
-                return _lead(settings, data, teacher, processes, progress, tags)
-        data = held(settings, data or data_of(settings.but(doctor="off")), processes.device)
-        _follow(settings, data, processes)
+                job = Job(settings, data or data_of(settings, progress), teacher, processes, progress)
+                return _lead(job, tags)
+        _follow(settings, data or data_of(settings.but(doctor="off")), processes)
     return None
 
 
-def _lead(
-    settings: TrainSettings,
-    data: Data,
-    teacher: Asked | None,
-    processes: Processes,
-    progress: Progress,
-    tags: Mapping[str, str],
-) -> Result:
+def _lead(job: Job, tags: Mapping[str, str]) -> Result:
     # Begin a run in the output folder, or go on with the one that is there. A tracker, if there is one, is fed from
     # the record on disk by a thread of its own.
-    ship = shipper(settings.run.tracking)
-    settings, data = _budgeted(settings, data, teacher, processes, progress)
-    network, opened = _begun(settings, data, teacher, processes, tags)
+    ship = shipper(job.settings.run.tracking)
+    job = _budgeted(job)
+    settings, progress = job.settings, job.progress
+    network, opened = _begun(job, tags)
     record = opened.record
     for line in opened.lines:
         progress.on_line(line)
     shipping = Shipping(record, ship, progress.on_line)
     shipping.wake()
-    processes.told(FINISHED.encode() if opened.finished else opened.state)
+
+    def on_epoch() -> None:
+        progress.on_epoch()
+        shipping.wake()
+
+    job = replace(job, progress=replace(progress, on_epoch=on_epoch))
+    job.processes.told(FINISHED.encode() if opened.finished else opened.state)
 
     # Train; export the best, open the written file again, and score it as a user would see it.
-    outcome, exported = None, None
+    outcome, scores = None, None
     if not opened.finished:
         with closing(record, shipping) as stop:
-            told = replace(progress, on_epoch=shipping.wake)
-            outcome = _trainer(settings, data, network, teacher, processes, opened, stop, told).fit()
-            exported = _export(settings, data, record, outcome, shipping.run_id, processes, stop, progress)
-            assert exported.scores is not None
-            record.log_epoch(outcome.best_epoch, verified_metrics(exported.scores))
+            outcome = _trainer(job, network, opened, stop).fit()
+            exported = _export(job, record, outcome, shipping.run_id, stop)
+            scores = exported.scores
+            assert scores is not None
+            record.log_epoch(outcome.best_epoch, verified_metrics(scores))
             describe_model(record)
             record.end(FINISHED, _ended_tags(settings, outcome, exported))
 
     # From here on the run has succeeded, whatever the tracker says. Register the proved file.
-    scores = exported.scores if exported else None
     unshipped = shipping.finish(LAST_SHIPMENT_S)
     for line in closing_lines(settings, record, outcome, scores, unshipped):
         progress.on_line(line)
@@ -149,21 +166,22 @@ def _follow(settings: TrainSettings, data: Data, processes: Processes) -> None:
     if told == FINISHED.encode():
         return
     with stop_signals() as stop:
-        opened, teacher = Opened(RunRecord(settings.run.output_dir), told), _teacher(settings)  # first, as _lead has it
+        job = Job(settings, data, _teacher(settings), processes)  # the teacher first, as the main process has it
         network = build(load_checkpoint(told)["architecture"]) if told else _network(settings)
-        _trainer(settings, data, network, teacher, processes, opened, stop, Progress()).fit()
+        _trainer(job, network, Opened(RunRecord(settings.run.output_dir), told), stop).fit()
 
 
-def _begun(
-    settings: TrainSettings, data: Data, teacher: Asked | None, processes: Processes, tags: Mapping[str, str]
-) -> tuple[Network, Opened]:
+def _begun(job: Job, tags: Mapping[str, str]) -> tuple[Network, Opened]:
     """The network, from scratch or from earlier weights, and the run that is begun or gone on with."""
+    settings, data = job.settings, job.data
     where, fresh = settings.run.output_dir, settings.run.fresh
+    # What cannot work is refused before an earlier run is set aside.
+    settings.new_objective(channels=(1, 1))  # reads the weights of VGG-19, if a term needs them
     unfilled = None if fresh else earlier_network(RunRecord(where), settings.network.init)
     network = unfilled or _network(settings)
-    settings.network.tiling(network)  # what cannot work is refused before an earlier run is set aside
-    _order(settings, data, processes)
-    resolved, own_tags, decisive = _identity(settings, data, network, teacher, processes)
+    settings.network.tiling(network)
+    _order(job)
+    resolved, own_tags, decisive = _identity(job, network)
     opened = open_run(
         where,
         settings.run.registered_model_name or _run_name(settings, network),
@@ -181,67 +199,10 @@ def _begun(
     return network, opened
 
 
-def _identity(
-    settings: TrainSettings, data: Data, network: Network, teacher: Asked | None, processes: Processes
-) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
-    """A run's settings, its tags, and the settings that must be the same for it to go on, with their defaults."""
-    resolved = settings_of(settings, data, network, processes.device)
-    decisive = TrainSettings().but(network=network.architecture["name"]).decisive()
-    digest = {TEACHER: teacher.sha256 if teacher else None}
-    return resolved | digest, _tags(data, processes), decisive | {TEACHER: None}
-
-
-def _budgeted(
-    settings: TrainSettings, data: Data, teacher: Asked | None, processes: Processes, progress: Progress
-) -> tuple[TrainSettings, Data]:
-    """Minutes as epochs and crops an epoch: those of the run that goes on, else measured now."""
-    minutes = settings.schedule.minutes
-    if minutes is None:
-        return settings, data
-
-    def of(epochs: int, images: int) -> tuple[TrainSettings, Data]:
-        return settings.but(num_epochs=epochs, epoch_images=images), replace(data, epoch_images=images)
-
-    record = RunRecord(settings.run.output_dir)
-    then = record.run["settings"] if record.exists and not settings.run.fresh else {}
-    if then.get("minutes") == minutes:
-        known = of(then["num_epochs"], then["epoch_images"])
-        network = earlier_network(record, settings.network.init) or _network(settings)
-        if settings.run.resume or goes_on(record, *_identity(*known, network, teacher, processes)):
-            return known
-    started = time.monotonic()
-    pace = pace_of(settings, data, teacher, processes, 60 * minutes * MEASURING_SHARE)
-    left_s = 60 * minutes - (time.monotonic() - started)
-    epochs, images = epochs_within(left_s, pace, data.epoch_images, settings.schedule.batch_size)
-    progress.on_line(
-        f"{minutes:g} minutes: {1 / pace.image_s:.1f} crops/s, {pace.epoch_s:.1f} s for a validation and a save: "
-        f"{epochs} epochs of {images} crops"
-    )
-    return of(epochs, images)
-
-
-def pace_of(settings: TrainSettings, data: Data, teacher: Asked | None, processes: Processes, seconds: float) -> Pace:
-    """How fast the run would be, by steps of ``seconds`` in all, which are forgotten."""
-    with tempfile.TemporaryDirectory() as folder, stop_signals() as stop:
-        scratch = Opened(RunRecord.begin(Path(folder), "measured", {}, {}))
-        endless = replace(data, epoch_images=settings.schedule.batch_size * 10**6)
-        trainer = _trainer(settings, endless, _network(settings), teacher, processes, scratch, stop, Progress())
-        state, feed, validation = trainer.state, trainer.feed, trainer.validation
-        return measured(state, feed, validation, settings.data.sizes, seconds, scratch.record.folder, stop.check)
-
-
-def _trainer(
-    settings: TrainSettings,
-    data: Data,
-    network: Network,
-    teacher: Asked | None,
-    processes: Processes,
-    opened: Opened,
-    stop: StopRequest,
-    progress: Progress,
-) -> Trainer:
+def _trainer(job: Job, network: Network, opened: Opened, stop: StopRequest) -> Trainer:
+    settings, data, teacher, processes = job.settings, job.data, job.teacher, job.processes
     # The feed: which samples each step takes, and the processes that load them.
-    order = _order(settings, data, processes)
+    order = _order(job)
     feed = feed_of(
         data.train,
         order,
@@ -255,7 +216,7 @@ def _trainer(
     timetable, device = settings.timetable, processes.device
     precision = pick_precision(settings.schedule.precision, device)
     channels, answers = None, None
-    if isinstance(teacher, Teacher):
+    if teacher:
         answers = teacher.answers(device, AUTOCAST[precision], settings.data.sizes.last_px)
         channels = (feature_channels(network), feature_channels(teacher.network)) if teacher.network else None
     state = TrainingState(
@@ -276,21 +237,12 @@ def _trainer(
         network.compile()  # the average, which is validated, was copied before
     # The loop.
     validation = Validation(state, data.validation, settings.network.tiling(network), opened.record)
-    return Trainer(state, feed, validation, timetable, opened.record, processes=processes, stop=stop, progress=progress)
+    return Trainer(state, feed, validation, timetable, opened.record, processes, stop, job.progress)
 
 
-def _export(
-    settings: TrainSettings,
-    data: Data,
-    record: RunRecord,
-    outcome: Counters,
-    run_id: str | None,
-    processes: Processes,
-    stop: StopRequest,
-    progress: Progress,
-) -> Exported:
+def _export(job: Job, record: RunRecord, outcome: Counters, run_id: str | None, stop: StopRequest) -> Exported:
     assert outcome.best is not None
-    best = network_of(load_checkpoint(record.folder / outcome.best.file))
+    settings, data, best = job.settings, job.data, network_of(load_checkpoint(record.folder / outcome.best.file))
     return export_verified(
         best,
         record.model_folder,
@@ -301,21 +253,50 @@ def _export(
         freeze=settings.run.freeze,
         crops=first_crops(data.train, FREEZING_CROPS, settings.blur.strength, stop.check),
         psnr_db=outcome.best_psnr_db,
-        device=processes.device,
+        device=job.processes.device,
         check=stop.check,
-        on_line=progress.on_line,
+        on_line=job.progress.on_line,
     )
 
 
+def closing_lines(
+    settings: TrainSettings, record: RunRecord, outcome: Counters | None, scores: Scores | None, unshipped: str | None
+) -> Iterator[str]:
+    """The last lines of a run."""
+    if scores:
+        yield (
+            f"exported {record.model_folder}; its file scores {scores.mean('psnr_db'):.3f} dB (input "
+            f"{scores.mean('psnr_input_db'):.3f} dB)"
+        )
+    if outcome:
+        yield f"best: {outcome.best_psnr_db:.2f} dB at epoch {outcome.best_epoch}, {record.best_checkpoint}"
+    if outcome and outcome.skipped_steps:
+        yield f"skipped: {outcome.skipped_steps} steps whose loss or gradients were not finite"
+    if outcome and outcome.stopped_early and settings.optimization.anneals:
+        yield (
+            f"never annealed: stopped at epoch {outcome.epoch} of {settings.schedule.num_epochs}, "
+            f"{settings.schedule.patience} epochs after the best, before the learning rate had come down. A run with "
+            f"num_epochs {outcome.best_epoch} would anneal."
+        )
+    if unshipped:
+        yield (
+            f"not all of the run is in the tracker ({record.unshipped}; {unshipped.rstrip('.')}). Nothing is lost: "
+            f"'deblur ship {shlex.quote(str(record.folder))}' sends what is missing."
+        )
+
+
+# What a run is made of.
+
+
 def data_of(settings: TrainSettings, progress: Progress = Progress()) -> Data:
-    """What the settings name, opened; see :func:`~deblur.training.data.open_data`."""
-    device, on_device = pick_device(settings.run.device).type, settings.blur.synthesis == "device"
-    on_device |= settings.data.data_on_device or (settings.blur.synthesis == "auto" and device == "cuda")
-    return open_data(
+    """What the settings name, opened (see :func:`~deblur.training.data.open_data`), and on the device if so wished."""
+    device, held = pick_device(settings.run.device), settings.data.data_on_device
+    blurred_there = settings.blur.synthesis == "device" or (settings.blur.synthesis == "auto" and device.type == "cuda")
+    data = open_data(
         settings.run.train_data,
         settings.run.test_data,
         settings.reading,
-        Synthesis(settings.ranges, settings.blur.strength, on_device),
+        Synthesis(settings.ranges, settings.blur.strength, blurred_there or (held and device.type != "cpu")),
         patch_px=settings.data.sizes.last_px,
         seed=settings.data.seed,
         epoch_images=settings.data.epoch_images,
@@ -326,12 +307,96 @@ def data_of(settings: TrainSettings, progress: Progress = Progress()) -> Data:
         answers=_saved_answers(settings),
         progress=progress,
     )
+    return replace(data, resident=Resident(data.train, device)) if held else data
 
 
-def held(settings: TrainSettings, data: Data, device: torch.device) -> Data:
-    """With the images on the device, where that is wished; too many are refused before an earlier run is set aside."""
-    wished = settings.data.data_on_device and not data.resident
-    return replace(data, resident=Resident(data.train, device)) if wished else data
+def _network(settings: TrainSettings) -> Network:
+    """Fresh, or with the weights that ``init`` names."""
+    torch.manual_seed(settings.data.seed)
+    init = settings.network.init
+    return network_from(place_of(init)) if init else build(settings.network.architecture)
+
+
+def _teacher(settings: TrainSettings) -> Teacher | None:
+    """Who is asked while the student trains; a loss that needs more of it, or of saved answers, is refused."""
+    name = settings.run.teacher
+    if not name:
+        return None
+    teacher = None if holds_answers(Path(name)) else find_teacher(name)
+    check_terms(settings.terms, settings.run.vgg, features=bool(teacher and teacher.network))
+    return teacher
+
+
+def _saved_answers(settings: TrainSettings) -> SavedAnswers | None:
+    """Where the teacher that is named is a folder of them."""
+    folder = Path(settings.run.teacher or "")
+    if not settings.run.teacher or not holds_answers(folder):
+        return None
+    if settings.data.data_on_device:
+        raise SettingError(
+            f"data_on_device does not hold a teacher's saved answers, and {folder} has such. Leave data_on_device out "
+            "and give a cache, or name the teacher itself."
+        )
+    return read_answers(folder)
+
+
+def _order(job: Job) -> RunOrder:
+    settings, processes = job.settings, job.processes
+    sizes, epochs = settings.data.sizes, settings.schedule.num_epochs
+
+    def side_at(step: int) -> int:
+        return sizes.at(step / (epochs * order.steps))
+
+    order = RunOrder(job.data.epoch_images, settings.schedule.batch_size, processes.rank, processes.count, side_at)
+    if not order.steps:
+        raise SettingError(
+            f"An epoch has {order.epoch_images} crops, less than one batch of {order.batch_size}. "
+            "Raise epoch_images or lower batch_size."
+        )
+    return order
+
+
+# Minutes, turned into epochs.
+
+
+def _budgeted(job: Job) -> Job:
+    """Minutes as epochs and crops an epoch: those of the run that goes on, else measured now."""
+    settings, minutes = job.settings, job.settings.schedule.minutes
+    if minutes is None:
+        return job
+
+    def of(epochs: int, images: int) -> Job:
+        named = settings.but(num_epochs=epochs, epoch_images=images)
+        return replace(job, settings=named, data=replace(job.data, epoch_images=images))
+
+    record = RunRecord(settings.run.output_dir)
+    then = record.run["settings"] if record.exists and not settings.run.fresh else {}
+    if then.get("minutes") == minutes:
+        known = of(then["num_epochs"], then["epoch_images"])
+        network = earlier_network(record, settings.network.init) or _network(settings)
+        if settings.run.resume or goes_on(record, *_identity(known, network)):
+            return known
+    started = time.monotonic()
+    pace = pace_of(job, 60 * minutes * MEASURING_SHARE)
+    left_s = 60 * minutes - (time.monotonic() - started)
+    epochs, images = epochs_within(left_s, pace, job.data.epoch_images, settings.schedule.batch_size)
+    job.progress.on_line(
+        f"{minutes:g} minutes: {1 / pace.image_s:.1f} crops/s, {pace.epoch_s:.1f} s for a validation and a save: "
+        f"{epochs} epochs of {images} crops"
+    )
+    return of(epochs, images)
+
+
+def pace_of(job: Job, seconds: float) -> Pace:
+    """How fast the run would be, by steps of ``seconds`` in all, which are forgotten."""
+    with tempfile.TemporaryDirectory() as folder, stop_signals() as stop:
+        scratch = Opened(RunRecord.begin(Path(folder), "measured", {}, {}))
+        endless = replace(job.data, epoch_images=job.settings.schedule.batch_size * 10**6)
+        trainer = _trainer(replace(job, data=endless, progress=Progress()), _network(job.settings), scratch, stop)
+        return measured(trainer, job.settings.data.sizes, seconds, stop.check)
+
+
+# What the record says of a run.
 
 
 def settings_of(settings: TrainSettings, data: Data, network: Network, device: torch.device) -> dict[str, Any]:
@@ -362,81 +427,15 @@ def resolve(settings: TrainSettings) -> dict[str, Any]:
     return settings_of(settings, data_of(quickly), network, device) | measured_later
 
 
-def closing_lines(
-    settings: TrainSettings, record: RunRecord, outcome: Counters | None, scores: Scores | None, unshipped: str | None
-) -> Iterator[str]:
-    """The last lines of a run."""
-    if scores:
-        yield (
-            f"exported {record.model_folder}; its file scores {scores.mean('psnr_db'):.3f} dB (input "
-            f"{scores.mean('psnr_input_db'):.3f} dB)"
-        )
-    if outcome:
-        yield f"best: {outcome.best_psnr_db:.2f} dB at epoch {outcome.best_epoch}, {record.best_checkpoint}"
-    if outcome and outcome.skipped_steps:
-        yield f"skipped: {outcome.skipped_steps} steps whose loss or gradients were not finite"
-    if outcome and outcome.stopped_early and settings.optimization.anneals:
-        yield (
-            f"never annealed: stopped at epoch {outcome.epoch} of {settings.schedule.num_epochs}, "
-            f"{settings.schedule.patience} epochs after the best, before the learning rate had come down. A run with "
-            f"num_epochs {outcome.best_epoch} would anneal."
-        )
-    if unshipped:
-        yield (
-            f"not all of the run is in the tracker ({record.unshipped}; {unshipped.rstrip('.')}). Nothing is lost: "
-            f"'deblur ship {shlex.quote(str(record.folder))}' sends what is missing."
-        )
-
-
-def _network(settings: TrainSettings) -> Network:
-    """Fresh, or with the weights that ``init`` names."""
-    torch.manual_seed(settings.data.seed)
-    init = settings.network.init
-    if init is None:
-        return build(settings.network.architecture)
-    if init.startswith("models:/"):
-        from deblur.registry.versions import fetch
-
-        return network_from(fetch(init))
-    return network_from(bundled_folder() if init == BUNDLED else Path(init))
-
-
-def _teacher(settings: TrainSettings) -> Asked | None:
-    """Who is asked, or what it answered; a loss that needs more of it is refused."""
-    name = settings.run.teacher
-    teacher = name and (_saved_answers(settings) or find_teacher(name))
-    if not teacher:
-        return None
-    if isinstance(teacher, SavedAnswers) or teacher.network is None:
-        settings.new_objective()
-    return teacher
-
-
-def _saved_answers(settings: TrainSettings) -> SavedAnswers | None:
-    folder = Path(settings.run.teacher or "")
-    if not settings.run.teacher or not holds_answers(folder):
-        return None
-    if settings.data.data_on_device:
-        raise SettingError(
-            f"data_on_device does not hold a teacher's saved answers, and {folder} has such. Leave data_on_device out "
-            "and give a cache, or name the teacher itself."
-        )
-    return read_answers(folder)
-
-
-def _order(settings: TrainSettings, data: Data, processes: Processes) -> RunOrder:
-    sizes, epochs = settings.data.sizes, settings.schedule.num_epochs
-
-    def side_at(step: int) -> int:
-        return sizes.at(step / (epochs * order.steps))
-
-    order = RunOrder(data.epoch_images, settings.schedule.batch_size, processes.rank, processes.count, side_at)
-    if not order.steps:
-        raise SettingError(
-            f"An epoch has {order.epoch_images} crops, less than one batch of {order.batch_size}. "
-            "Raise epoch_images or lower batch_size."
-        )
-    return order
+def _identity(job: Job, network: Network) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
+    """A run's settings, its tags, and the settings that must be the same for it to go on, with what they were by
+    default where an older record lacks them."""
+    settings, data = job.settings, job.data
+    taught_by = data.answers_sha256 or (job.teacher.sha256 if job.teacher else None)
+    vgg = sha256_of(settings.run.vgg) if settings.run.vgg and asks_vgg(settings.terms) else None
+    resolved = settings_of(settings, data, network, job.processes.device) | {TEACHER: taught_by, VGG: vgg}
+    decisive = TrainSettings().but(network=network.architecture["name"]).decisive()
+    return resolved, _tags(job), decisive | {TEACHER: None, VGG: vgg}
 
 
 def _run_name(settings: TrainSettings, network: Network) -> str:
@@ -444,17 +443,17 @@ def _run_name(settings: TrainSettings, network: Network) -> str:
     return " ".join([settings.run.preset, *sizes])
 
 
-def _tags(data: Data, processes: Processes) -> dict[str, str]:
+def _tags(job: Job) -> dict[str, str]:
     """What a run was made with, besides its settings."""
     return {
-        DATA: data.fingerprint,
-        **({"split": data.split} if data.split else {}),
+        DATA: job.data.fingerprint,
+        **({"split": job.data.split} if job.data.split else {}),
         **project.git_tags(),
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         "threads": str(torch.get_num_threads()),
-        "processes": str(processes.count),
-        "device": str(processes.device),
+        "processes": str(job.processes.count),
+        "device": str(job.processes.device),
     }
 
 

@@ -78,7 +78,29 @@ def open_run(
         SettingError: ``resume``, and there is no run, or one with other settings.
         ModelError: the run's states are all damaged.
     """
-    opened = _begin_or_go_on(folder, name, dict(settings), tags, decisive, resume, fresh)
+    settings, record = dict(settings), RunRecord(folder)
+    if fresh or not record.exists:
+        if resume:
+            raise SettingError(f"{folder} holds no run to resume. Leave resume out to begin one.")
+        opened = Opened(RunRecord.begin(folder, name, settings, tags))
+    else:
+        differences = _differences(record, settings, decisive)
+        new_data = record.run["tags"].get(DATA) != tags.get(DATA)
+        if resume and differences:
+            raise SettingError(
+                f"The run in {folder} has other settings: {'; '.join(differences)}. Give those it was begun with, or "
+                "begin a new run from its weights (init)."
+            )
+        if differences or (new_data and not resume):
+            why = (
+                "; ".join(differences)
+                or "other images, or another law of synthesis; with resume it would have gone on all the same"
+            )
+            lines = [f"a new run: the one in {folder} is set aside in earlier/ there ({why})"]
+            opened = Opened(RunRecord.begin(folder, name, settings, tags), b"", lines)
+        else:
+            lines = ["the images, or how they are blurred, have changed since this run began"] if new_data else []
+            opened = _reopen(record, settings, tags, lines)
     known = [event.get("reason") for event in opened.record.events]
     for reason in left_out:
         if reason not in known:
@@ -95,38 +117,6 @@ def goes_on(
 
 def _differences(record: RunRecord, settings: Mapping[str, Any], decisive: Mapping[str, Any]) -> list[str]:
     return changed({key: record.run["settings"].get(key, default) for key, default in decisive.items()}, settings)
-
-
-def _begin_or_go_on(
-    folder: Path,
-    name: str,
-    settings: dict[str, Any],
-    tags: dict[str, str],
-    decisive: Mapping[str, Any],
-    resume: bool,
-    fresh: bool,
-) -> Opened:
-    record = RunRecord(folder)
-    if fresh or not record.exists:
-        if resume:
-            raise SettingError(f"{folder} holds no run to resume. Leave resume out to begin one.")
-        return Opened(RunRecord.begin(folder, name, settings, tags))
-    differences = _differences(record, settings, decisive)
-    new_data = record.run["tags"].get(DATA) != tags.get(DATA)
-    if resume and differences:
-        raise SettingError(
-            f"The run in {folder} has other settings: {'; '.join(differences)}. Give those it was begun with, or begin "
-            "a new run from its weights (init)."
-        )
-    if not resume and (differences or new_data):
-        why = (
-            "; ".join(differences)
-            or "other images, or another law of synthesis; with resume it would have gone on all the same"
-        )
-        lines = [f"a new run: the one in {folder} is set aside in earlier/ there ({why})"]
-        return Opened(RunRecord.begin(folder, name, settings, tags), b"", lines)
-    lines = ["the images, or how they are blurred, have changed since this run began"] if new_data else []
-    return _reopen(record, settings, tags, lines)
 
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

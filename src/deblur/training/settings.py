@@ -17,7 +17,7 @@ from deblur.data.sources import Reading, SourceName, check_trains
 from deblur.errors import SettingError
 from deblur.inference.locating import BUNDLED
 from deblur.inference.tiling import SizeRule, Tiling
-from deblur.losses.objective import Objective, parse_terms
+from deblur.losses.objective import Objective, asks_teacher, check_terms, parse_terms
 from deblur.models import ARCHITECTURES, build, options_of
 from deblur.models.network import Network
 from deblur.registry.names import ALLOWED_NAME, is_name
@@ -101,6 +101,8 @@ class RunSettings:
     teacher: str | None = None
     """A model whose answers the loss's terms teacher:TERM compare with: a model folder, models:/NAME@ALIAS, a
     checkpoint, official weights, or the folder that 'deblur teach' saved its answers in."""
+    vgg: Path | None = None
+    """File with weights of VGG-19, for the loss's term perceptual."""
     kernels: Path | None = None
     """Folder of measured blur kernels (images or .npy) that synthetic blur draws from, too."""
     device: str = "auto"
@@ -212,8 +214,6 @@ class ObjectiveSettings:
     the teacher makes of the blurry one; documentation/distillation.md lists them."""
     teacher_decay: str = "none"
     """How the teacher's terms fade over the run: none, linear or cosine, perhaps done at a share of it: cosine@0.8."""
-    vgg: Path | None = None
-    """File with weights of VGG-19, for the term perceptual."""
 
 
 @dataclass(frozen=True)
@@ -352,7 +352,12 @@ class TrainSettings:
         Args:
             channels: of the features of student and teacher, where both are known.
         """
-        return Objective(parse_terms(self.objective.loss), self.objective.vgg, channels)
+        return Objective(self.terms, self.run.vgg, channels)
+
+    @property
+    def terms(self) -> dict[str, float]:
+        """Of the loss, with their weights."""
+        return parse_terms(self.objective.loss)
 
     @property
     def optimization(self) -> Optimization:
@@ -381,13 +386,13 @@ class TrainSettings:
             train_data=tuple(map(str, trained)),
             test_data=tuple(map(str, validated)),
             severity=self.blur.strength,
-            loss=tuple(f"{name}={weight!r}" for name, weight in parse_terms(self.objective.loss).items()),
+            loss=tuple(f"{name}={weight!r}" for name, weight in self.terms.items()),
             cache=_absolute(run.cache),
             kernels=_absolute(run.kernels),
             output_dir=Path(os.path.abspath(run.output_dir)),
             init=_absolute_model(self.network.init),
             teacher=_absolute_model(run.teacher),
-            vgg=_absolute(self.objective.vgg),
+            vgg=_absolute(run.vgg),
         )
 
     def _check(self) -> None:
@@ -398,7 +403,8 @@ class TrainSettings:
         Tiling(self.network.tile_size, self.network.tile_overlap, SizeRule(multiple_of=16, min_side_px=16))
         build(self.network.architecture, weights=False)
         Decay.parse(self.objective.teacher_decay)
-        if self.new_objective(channels=(1, 1)).asks_teacher != bool(run.teacher):
+        check_terms(self.terms, run.vgg, features=True)
+        if asks_teacher(self.terms) != bool(run.teacher):
             raise SettingError(
                 "A teacher needs a term of the loss that asks it, such as teacher:l1=0.5, and such a term needs a "
                 f"teacher. The loss is {' '.join(self.objective.loss)}, the teacher {run.teacher or 'nobody'}."

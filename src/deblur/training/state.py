@@ -22,17 +22,8 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 
 @dataclass(frozen=True)
 class Timetable:
-    """How long a run is, when it validates, saves and gives up, and how strong its synthetic blur is by then.
-
-    Args:
-        num_epochs: epochs of the run.
-        patience: epochs without a better PSNR before it stops.
-        eval_every: epochs between validations.
-        nonfinite_limit: steps that are not finite before it goes back, or, then, stops.
-        save_minutes: how much a kill can cost.
-        severity: of synthetic blur, 0 to 1.
-        severity_schedule: ``constant``, ``ramp`` or ``plateau``.
-    """
+    """How long a run is, when it validates, saves and gives up, and how strong its synthetic blur is by then: what the
+    settings of these names say (``settings.py``), the severity as a number from 0 to 1."""
 
     num_epochs: int
     patience: int

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deblur.data.batches import Batch, Loaded
+from deblur.losses.objective import asks_teacher
 from deblur.models.features import Watched
 from deblur.training.optimization import after_step, centralise
 from deblur.training.processes import Processes
@@ -40,7 +41,7 @@ class Lesson(nn.Module):
             taught, features = self.teacher(batch.blurry)
             both = (self.watched.features, features) if self.watched and features is not None else None
             batch = batch._replace(taught=taught, features=both)
-        assert batch.taught is not None or not (guidance and self.objective.asks_teacher), "who answers?"
+        assert batch.taught is not None or not (guidance and asks_teacher(self.objective.weights)), "who answers?"
         loss, terms = self.objective(prediction, batch, guidance)
         return loss, terms
 

@@ -6,7 +6,6 @@ goes on, so the same command resumes a sweep.
 
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 
 from deblur.errors import DeblurError, DiskFull, FolderInUse, SettingError, TrackerError
 from deblur.files import write_json
+from deblur.training.processes import is_first
 from deblur.training.progress import Progress
 from deblur.training.recipe import Result, run
 from deblur.training.settings import TrainSettings
@@ -109,7 +109,7 @@ def sweep(
             the next one begins.
     """
     resolved = [settings_of(trial, folder / trial.name) for trial in trials]
-    tracked = resolved[0].run.tracking != "off" and os.environ.get("RANK", "0") == "0"  # of several processes one
+    tracked = resolved[0].run.tracking != "off" and is_first()
     parent = _parent(folder, on_line) if tracked else None
     for trial, settings in zip(trials, resolved, strict=True):
         on_line(f"trial {trial.number} of {len(trials)}: {trial.told}")

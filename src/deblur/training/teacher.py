@@ -17,6 +17,7 @@ from deblur.inference.locating import BUNDLED, bundled_folder
 from deblur.inference.model_folder import JSON_FILE, open_model, whole_info
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import SizeRule, Tiling
+from deblur.library import locate
 from deblur.models.checkpoint import load_checkpoint, network_from, network_of, read_state
 from deblur.models.engine import TorchEngine
 from deblur.models.features import Watched
@@ -70,23 +71,24 @@ class Teacher:
         return Restorer(TorchEngine(self.network, device), self.tiling)
 
 
+def place_of(name: str) -> Path:
+    """Where a model that was named lies: ``bundled``, ``models:/NAME@ALIAS``, or what is a path already."""
+    return bundled_folder() if name == BUNDLED else locate(name)
+
+
 def find_teacher(name: str) -> Teacher:
     """A model folder, ``models:/NAME@ALIAS``, ``bundled``, a training's folder, a checkpoint, or official weights.
 
     Raises:
         ModelError: it cannot be found or read.
     """
-    path = bundled_folder() if name == BUNDLED else Path(name)
-    if name.startswith("models:/"):
-        from deblur.registry.versions import fetch
-
-        path = fetch(name)
+    path = place_of(name)
     if (path / JSON_FILE).is_file():
         info = whole_info(path)
         return Teacher(name, info.sha256, info.tiling, None if info.origin else network_from(path), path)
     if path.is_file():
         state, digest = load_checkpoint(path), sha256_of(path)
-        network, recorded = network_of(state), state.get("settings", {})
+        network, recorded = network_of(state, name), state.get("settings", {})
     else:
         network, recorded = network_from(path), RunRecord(path).run["settings"]
         digest = hashlib.sha256(read_state(path).data).hexdigest()
