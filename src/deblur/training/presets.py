@@ -1,8 +1,9 @@
 """Presets: settings by name that go well together, a row each. What a row leaves out is as in the first.
 
 The first four are the spine: a U-Net, MS-SSIM + Charbonnier, clipped gradients, the checkpoint with the best PSNR. The
-others are published systems (documentation/systems): a network, an objective, a source and a schedule each. The last
-is the recipe of the weights that come with the package (documentation/training-log.md).
+others are published systems (documentation/systems): a network, an objective, a source and a schedule each. Then come
+the best of what was compared part by part (documentation/systems/ablations.md), and the recipe of the weights that come
+with the package (documentation/training-log.md).
 """
 
 from typing import Any
@@ -76,6 +77,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "loss": ("l2=1",),
         "batch_size": 16,
         "learning_rate": 1e-3,
+    },
+    "best-recipe": {
+        "residual": True,
+        "width": 16,
+        "loss": ("charbonnier=1", "edge=0.05"),
+        "patch_size": 128,
+        "tile_size": 256,
+        "batch_size": 8,
+        "learning_rate": 2e-3,
     },
     "weights": {
         "network": "FastUNet",
