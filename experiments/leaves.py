@@ -12,12 +12,14 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from deblur.data.photos import installed_photos, photos_in
 from deblur.files import write_json
 from deblur.images import Rgb8
-from deblur.synthesis.leaves import SUPERSAMPLING, TEXTURE_PX, Leaves, dead_leaves, fall, numbered, painted, textures
+from deblur.synthesis.leaf_pictures import dead_leaves, pictures
+from deblur.synthesis.leaves import SUPERSAMPLING, TEXTURE_PX, Leaves, fall, textures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,7 +126,7 @@ def time_both(images: int = 12) -> dict[str, float]:
         times = [time.process_time()]
         scene = fall(np.random.default_rng(seed), SIDE_PX, SIDE_PX)
         times.append(time.process_time())
-        picture = painted(scene, numbered(scene))
+        picture = pictures([scene], torch.device("cpu"))[0].numpy()
         times.append(time.process_time())
         same = one_after_the_other(scene)
         times.append(time.process_time())

@@ -23,7 +23,7 @@ from deblur.data.sources import Reading, SourceName, open_source
 from deblur.images import read_rgb8
 from deblur.synthesis.draw import BlurRanges
 from deblur.synthesis.kernels import SYNTHESIS
-from deblur.synthesis.leaves import dead_leaves
+from deblur.synthesis.leaf_pictures import dead_leaves
 from tests.data.test_saved import contents, verify_set
 
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageDraw
 
 from deblur.images import Rgb8
-from deblur.synthesis.leaves import dead_leaves, fall, numbered, painted, power_law_radii, textures
-from deblur.synthesis.leaves_on_device import _drawn_together
+from deblur.synthesis.leaf_pictures import dead_leaves, in_sight, painted, pictures
+from deblur.synthesis.leaves import fall, power_law_radii, textures
 from experiments.leaves import (
     draw,
     leaf_squares,
@@ -22,6 +23,8 @@ from experiments.leaves import (
     statistics,
     time_both,
 )
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -74,39 +77,46 @@ def test_an_image_is_a_function_of_its_seed_at_every_size(seed: int, height: int
 
 @pytest.mark.parametrize("seed", range(4))
 def test_it_is_the_picture_of_the_loop_that_draws_one_leaf_after_the_other(seed: int) -> None:
-    """The loop's masks cut along true lines, C code's along whole half pixels: only pixels at edges may differ."""
+    """The loop's masks cut along true lines, spans along whole half pixels: only pixels at edges may differ."""
     scene = fall(np.random.default_rng(seed), 96, 128)
-    ours, loop = painted(scene, numbered(scene)).astype(int), one_after_the_other(scene).astype(int)
+    ours, loop = pictures([scene], CPU)[0].numpy().astype(int), one_after_the_other(scene).astype(int)
     assert np.abs(ours - loop).mean() < 0.6
     assert (np.abs(ours - loop).max(axis=2) > 1).mean() < 0.05
 
 
-@pytest.mark.parametrize("together", [True, False])
-def test_torch_draws_the_same_pictures_alone_and_beside_others(together: bool) -> None:
-    """Half pixels at the tips of leaves may differ: in fewer than one pixel of a thousand."""
+def test_an_image_is_the_same_alone_and_beside_others() -> None:
+    """On a GPU all of a batch are drawn together."""
     shapes = [(96, 128), (1, 1), (130, 7), (200, 160), (3, 90)]
     fallen = [fall(np.random.default_rng(seed), *shape) for seed, shape in enumerate(shapes)]
-    groups = [fallen] if together else [[each] for each in fallen]
-    noise = torch.from_numpy(textures()).flatten()
-    found = [image.numpy() for group in groups for image in _drawn_together(group, noise)]
-    for leaves, image in zip(fallen, found, strict=True):
-        expected = painted(leaves, numbered(leaves))
-        assert image.dtype == np.uint8
-        assert image.shape == expected.shape
-        difference = np.abs(image.astype(int) - expected)
-        assert (difference.max(axis=2) > 0).mean() < 1e-3
-        assert difference.mean() < 0.01
+    together, start, ground = in_sight(fallen, CPU), 0, 0
+    for leaves, alone in zip(fallen, pictures(fallen, CPU), strict=True):
+        end = start + 4 * leaves.shape_px[0] * leaves.shape_px[1]
+        assert torch.equal(painted(leaves, (together[start:end] - ground).clamp(min=0)), alone)
+        start, ground = end, ground + len(leaves.ends)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_numbers_are_those_of_polygons_that_c_code_draws(seed: int) -> None:
+    """But for a few half pixels at the tips of leaves, of which it draws more."""
+    scene = fall(np.random.default_rng(seed), 160, 130)
+    image = Image.new("I", (260, 320))
+    for number, corners in enumerate(np.split(scene.corners, scene.ends[:-1])):
+        if number:
+            ImageDraw.Draw(image).polygon(corners.ravel().tolist(), number)
+    assert (in_sight([scene], CPU).numpy() != np.asarray(image).ravel()).mean() < 3e-4
 
 
 def test_edges_are_anti_aliased() -> None:
     """Where a leaf's edge crosses a pixel the colour lies between its neighbours'."""
     scene = fall(np.random.default_rng(1), 128, 128)
-    numbers = numbered(scene)
+    numbers = in_sight([scene], CPU).view(256, 256).numpy()
     first = numbers[::2, ::2]
     crossed = np.logical_or.reduce([numbers[y::2, x::2] != first for y, x in ((0, 1), (1, 0), (1, 1))])
     assert 0.03 < crossed.mean() < 0.6
-    hard = painted(scene, first.repeat(2, axis=0).repeat(2, axis=1))
-    soft = painted(scene, numbers)
+    hard, soft = (
+        painted(scene, torch.from_numpy(np.ascontiguousarray(each))).numpy()
+        for each in (first.repeat(2, axis=0).repeat(2, axis=1), numbers)
+    )
     assert np.array_equal(hard[~crossed], soft[~crossed])
     assert not np.array_equal(hard[crossed], soft[crossed])
     assert power_spectrum(soft.mean(axis=2))[-8:].sum() < power_spectrum(hard.mean(axis=2))[-8:].sum()

@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 from deblur.data.blurred import Unblurred
 from deblur.data.crops import Key, Placed, Sample, Turn, to_float, turned
 from deblur.images import Rgb8
+from deblur.synthesis.leaf_pictures import pictures
 from deblur.synthesis.leaves import Leaves
-from deblur.synthesis.leaves_on_device import dead_leaves_on
 from deblur.synthesis.on_device import BlurNumbers, degrade_batch, numbers_of, zoomed_there
 
 
@@ -76,7 +76,7 @@ class UnblurredBatch(NamedTuple):
 
     def _drawn_on(self, device: torch.device) -> list[Tensor]:
         side_px = self.numbers.shape_px[0] + 2 * self.numbers.margin_px
-        images = dead_leaves_on(device, [leaves for leaves, _, _ in self.leaves])
+        images = pictures([leaves for leaves, _, _ in self.leaves], device)
         ways = [(turn, zoom) for _, turn, zoom in self.leaves]
         return [
             zoomed_there(turned(image, turn), zoom, side_px) for image, (turn, zoom) in zip(images, ways, strict=True)

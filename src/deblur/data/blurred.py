@@ -17,8 +17,9 @@ from deblur.data.pairs import PairPixels
 from deblur.images import Rgb8
 from deblur.synthesis.degrade import Degradation, degrade, zoomed
 from deblur.synthesis.draw import BlurRanges, draw
+from deblur.synthesis.leaf_pictures import dead_leaves
 from deblur.synthesis.leaves import Leaves as FallenLeaves
-from deblur.synthesis.leaves import dead_leaves, fall
+from deblur.synthesis.leaves import fall
 
 VALIDATION = 2
 """Part of the random numbers' key, so that no training crop has a validation crop's."""

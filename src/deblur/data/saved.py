@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -247,6 +248,8 @@ _work: list[Make] = []
 def _start_worker(make: Make) -> None:
     """Leave Ctrl-C to the parent, and end with it: a parent that was killed cannot say so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)  # a worker a core
     parent = parent_process()
     assert parent is not None
 

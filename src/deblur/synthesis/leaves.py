@@ -5,8 +5,7 @@ the image look alike at every scale and its power spectrum fall as ``1 / f ** 2`
 models for natural images"). A leaf is a disc, a diamond, a polygon or a line, stretched and turned, with a colour, a
 gradient and a texture of its own.
 
-The one idea for speed: C code draws not colours but the leaves' *numbers*, at twice the size; numpy then colours each
-pixel once, by the number it holds. Only where a pixel's four numbers differ, at edges, are there colours to average.
+Here they fall, which is a value; ``leaf_pictures`` draws them.
 """
 
 from dataclasses import dataclass
@@ -14,9 +13,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
-
-from deblur.images import Rgb8
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int32]
@@ -68,12 +64,6 @@ class Leaves:
     textures: Numbers
     contrasts: Floats
     corner: tuple[int, int]
-
-
-def dead_leaves(rng: np.random.Generator, height_px: int, width_px: int) -> Rgb8:
-    """An image of occluding leaves, ``(height, width, 3)`` uint8 sRGB, edges anti-aliased: a function of ``rng``."""
-    leaves = fall(rng, height_px, width_px)
-    return painted(leaves, numbered(leaves))
 
 
 def fall(rng: np.random.Generator, height_px: int, width_px: int) -> Leaves:
@@ -143,44 +133,6 @@ def _corners(
     x, y = on_axes.T
     corners = centres[owner] + np.c_[c * x - s * y, s * x + c * y]
     return ends, np.rint(corners * SUPERSAMPLING).astype(np.int32)
-
-
-def numbered(leaves: Leaves) -> Numbers:
-    """Which leaf is in sight, at twice the size: ``(2 height, 2 width)`` int32; 0 is the ground."""
-    height, width = leaves.shape_px
-    image = Image.new("I", (width * SUPERSAMPLING, height * SUPERSAMPLING))
-    polygon = ImageDraw.Draw(image).polygon
-    corners = leaves.corners.ravel().tolist()
-    start = 0
-    for number, end in enumerate((2 * leaves.ends[1:]).tolist(), 1):
-        polygon(corners[start:end], number)
-        start = end
-    return np.asarray(image)
-
-
-def painted(leaves: Leaves, numbers: Numbers) -> Rgb8:
-    """Colour the numbers of :func:`numbered`: ``(height, width, 3)`` uint8."""
-    height, width = leaves.shape_px
-    y, x = np.divmod(np.arange(height * width, dtype=np.int32), np.int32(width))
-    first, *others = (numbers[v::2, u::2].ravel() for v in (0, 1) for u in (0, 1))
-    pixels = colour(leaves, first, y, x)
-    edge = np.flatnonzero(np.logical_or.reduce([other != first for other in others]))
-    y, x = y[edge], x[edge]
-    pixels[edge] = sum((colour(leaves, other[edge], y, x) for other in others), pixels[edge]) / SUPERSAMPLING**2
-    return np.rint(pixels, out=pixels).astype(np.uint8).reshape(height, width, 3)
-
-
-def colour(leaves: Leaves, numbers: Numbers, y: Numbers, x: Numbers) -> Floats:
-    """What the leaves ``numbers`` look like at the pixels ``y, x``, all ``(m,)``: ``(m, 3)`` in 0 to 255."""
-    right, down, origin = (gradient.take(numbers) for gradient in leaves.gradients)
-    top, left = leaves.corner
-    row, column = (y + top) & (TEXTURE_PX - 1), (x + left) & (TEXTURE_PX - 1)
-    texture = textures().take((leaves.textures.take(numbers) * TEXTURE_PX + row) * TEXTURE_PX + column)
-    brighter = right * x.astype(np.float32) + down * y.astype(np.float32) + origin
-    brighter += texture * leaves.contrasts.take(numbers)
-    pixels = leaves.colours.take(numbers, axis=0)
-    pixels += brighter[:, None]
-    return np.clip(pixels, 0, 255, out=pixels)
 
 
 @lru_cache(maxsize=1)

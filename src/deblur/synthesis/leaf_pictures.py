@@ -1,11 +1,12 @@
-"""Dead leaves for a whole batch in torch, on any device: a loader lets the leaves fall, here they are drawn.
+"""Dead leaves as pictures, drawn in torch: in a loader one at a time, on a GPU a whole batch.
 
-As in :mod:`~deblur.synthesis.leaves`, what is drawn are numbers: at each half pixel that of the leaf that fell last.
-A leaf is convex, so it covers one span of a line. A span is two that overlap, each as long as a power of two, and what
+Drawn are not colours but the leaves' numbers, at twice the size: at each half pixel that of the leaf that fell last. A
+leaf is convex, so it covers one span of a line. A span is two that overlap, each as long as a power of two, and what
 covers ``2 k`` half pixels from a place on covers ``k`` from there and ``k`` from the middle on. So no half pixel is
-touched once for every leaf, and no order matters. All images lie one behind the other, whatever their sizes.
+touched once for every leaf, and no order matters. Images lie one behind the other, whatever their sizes.
 
-The pictures are those of ``dead_leaves``, but for single half pixels at the tips of leaves.
+Then each pixel is coloured once, by the number it holds; only where its four numbers differ, at edges, are colours
+averaged.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,21 +16,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deblur.synthesis.leaves import SUPERSAMPLING, TEXTURE_PX, Leaves, textures
+from deblur.images import Rgb8
+from deblur.synthesis.leaves import SUPERSAMPLING, TEXTURE_PX, Leaves, fall, textures
 
 
-def dead_leaves_on(device: torch.device, fallen: Sequence[Leaves]) -> list[Tensor]:
-    """The images of a batch, ``(height, width, 3)`` uint8 sRGB each, on ``device``."""
-    groups = [[each] for each in fallen] if device.type == "cpu" else [fallen]  # a CPU's cache holds one
-    noise = torch.from_numpy(textures()).to(device).flatten()
-    return [image for group in groups for image in _drawn_together(group, noise)]
+def dead_leaves(rng: np.random.Generator, height_px: int, width_px: int) -> Rgb8:
+    """An image of occluding leaves, ``(height, width, 3)`` uint8 sRGB, edges anti-aliased: a function of ``rng``."""
+    (image,) = pictures([fall(rng, height_px, width_px)], torch.device("cpu"))
+    picture: Rgb8 = image.numpy()
+    return picture
 
 
-def _drawn_together(fallen: Sequence[Leaves], noise: Tensor) -> list[Tensor]:
-    images, ground, start, seen = list[Tensor](), 0, 0, _in_sight(fallen, noise.device)
+def pictures(fallen: Sequence[Leaves], device: torch.device) -> list[Tensor]:
+    """Each image ``(height, width, 3)`` uint8 sRGB, on ``device``; whatever is beside it, it has the same bits."""
+    if device.type == "cpu" and len(fallen) > 1:  # whose cache holds one
+        return [image for each in fallen for image in pictures([each], device)]
+    images, ground, start, seen = list[Tensor](), 0, 0, in_sight(fallen, device)
     for leaves in fallen:
         end = start + _half_pixels(leaves)
-        images.append(_painted(leaves, (seen[start:end].long() - ground).clamp_(min=0), noise))
+        images.append(painted(leaves, (seen[start:end] - ground).clamp_(min=0)))
         start, ground = end, ground + len(leaves.ends)
     return images
 
@@ -38,7 +43,7 @@ def _half_pixels(leaves: Leaves) -> int:
     return SUPERSAMPLING**2 * leaves.shape_px[0] * leaves.shape_px[1]
 
 
-def _in_sight(fallen: Sequence[Leaves], device: torch.device) -> Tensor:
+def in_sight(fallen: Sequence[Leaves], device: torch.device) -> Tensor:
     """The leaf in sight at each half pixel, line by line, image by image, int32; numbers go on from image to image.
 
     Where an image's ground is in sight, any smaller number may stand.
@@ -61,7 +66,7 @@ def _in_sight(fallen: Sequence[Leaves], device: torch.device) -> Tensor:
 
 
 def _spans(fallen: Sequence[Leaves], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """(leaf, its first half pixel, the one behind its last) of all that leaves cover of lines, rounded as by C code."""
+    """(leaf, its first half pixel, the one behind its last) of all that leaves cover of lines."""
 
     def joined(parts: Iterable[NDArray[np.integer]]) -> Tensor:
         return torch.from_numpy(np.concatenate(list(parts))).to(device)
@@ -111,12 +116,13 @@ def _counted(counts: Tensor, owners: Tensor) -> Tensor:
     return torch.arange(len(owners), device=owners.device) - _of(owners, counts.cumsum(0) - counts)
 
 
-def _painted(leaves: Leaves, seen: Tensor, noise: Tensor) -> Tensor:
+def painted(leaves: Leaves, seen: Tensor) -> Tensor:
     """Colour one image's half pixels, whose leaves are numbered from 0: each pixel once, at edges four times."""
     (height, width), (top, left), device = leaves.shape_px, leaves.corner, seen.device
     looks = np.r_[leaves.colours.T, leaves.gradients, [leaves.contrasts, leaves.textures * TEXTURE_PX**2]]
     looks_there = torch.from_numpy(looks.astype(np.float32)).to(device)
-    halves = seen.view(height, 2, width, 2)
+    noise = torch.from_numpy(textures()).to(device).flatten()
+    halves = seen.long().view(height, 2, width, 2)
     first, *others = (halves[:, v, :, u].contiguous() for v in (0, 1) for u in (0, 1))
     y, x = torch.arange(height, device=device)[:, None], torch.arange(width, device=device)
     texel = (y + top) % TEXTURE_PX * TEXTURE_PX + (x + left) % TEXTURE_PX
@@ -128,7 +134,7 @@ def _painted(leaves: Leaves, seen: Tensor, noise: Tensor) -> Tensor:
         place = edge // width, edge % width, _of(edge, texel.flatten())
         own += _colour(looks_there, noise, _of(edge, other.flatten()), *place)
     pixels[:, edge] = own / SUPERSAMPLING**2
-    return pixels.round().byte().view(3, height, width).permute(1, 2, 0)
+    return pixels.round().byte().view(3, height, width).permute(1, 2, 0).contiguous()
 
 
 def _colour(looks: Tensor, noise: Tensor, leaf: Tensor, y: Tensor, x: Tensor, texel: Tensor) -> Tensor:
