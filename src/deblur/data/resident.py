@@ -5,6 +5,7 @@ are carried out on the device. Cuts and turns are equal to the bit, and scaling,
 (0.01 on average).
 """
 
+import gc
 from functools import cached_property
 from typing import Any
 
@@ -35,7 +36,7 @@ class Resident:
     def __init__(self, samples: Any, device: torch.device) -> None:
         images = list(dict.fromkeys(samples.images))
         needed = sum(future.result() for _, future in in_parallel(pixel_bytes, [image.files[0] for image in images]))
-        free = free_bytes(device)
+        free = _free_bytes(device)
         if needed > SHARE * free:
             raise SettingError(
                 f"data_on_device: {len(images)} images take {needed / 1e9:.2f} GB decoded, and {device} has "
@@ -77,11 +78,12 @@ class Resident:
         return turned(pixels, sample.turn)
 
 
-def free_bytes(device: torch.device) -> float:
-    """Of the device's memory; what torch keeps of tensors that are gone (an earlier run of a sweep) is free, too."""
+def _free_bytes(device: torch.device) -> float:
     if device.type != "cuda":
         return available_memory()
-    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    gc.collect()
+    torch.cuda.empty_cache()  # what an earlier run of this process has left
+    return torch.cuda.mem_get_info(device)[0]
 
 
 class Placing(Dataset[Sample | Unblurred | Placed]):
