@@ -124,7 +124,7 @@ class _Both:
     def _of(self, blurry: Rgb8) -> tuple[Rgb8, tuple[Rgb8, float], tuple[Rgb8, float]]:
         if self._last is None or self._last[0] is not blurry:
             guarded = blurry.copy()
-            both = _KeepingBoth(guarded, self._model.info.sha256)
+            both = KeepingBoth(guarded)
             started = time.perf_counter()
             self._model.restorer.in_place(guarded, guard=both)
             seconds = time.perf_counter() - started
@@ -132,11 +132,11 @@ class _Both:
         return self._last
 
 
-class _KeepingBoth(Guard):
+class KeepingBoth(Guard):
     """A guard that also keeps what comes in; what is not a number becomes white."""
 
-    def __init__(self, rgb: Rgb8, sha256: str) -> None:
-        super().__init__(rgb, sha256)
+    def __init__(self, rgb: Rgb8) -> None:
+        super().__init__(rgb)
         self.unguarded = np.empty_like(rgb)
 
     def before(self, finish: Finish) -> Finish:

@@ -2,7 +2,8 @@
 
 A grid of cells lies over the photo, whatever tiles it is cut into. Of each cell it is measured how blurry the input is
 and what the network changed. A small fitted function makes of that the share of the change that is kept; between the
-cells' centres it is interpolated. A change that no good restoration makes is not kept at all.
+cells' centres it is interpolated. A change that no good restoration makes is not kept at all; below many such, neither
+is one that few good restorations make.
 """
 
 from collections.abc import Callable
@@ -20,33 +21,33 @@ HALF_PX = CELL_PX // 2
 SHARES = (np.arange(CELL_PX, dtype=np.float32) + np.float32(0.5)) / np.float32(CELL_PX)
 """Of pixels on their way from one cell's centre to the next one's."""
 LAGS_PX = (1, 2, 4)
-STATISTICS = 2 * len(LAGS_PX) + 2 + 3 * 3
+STATISTICS = 2 * len(LAGS_PX) + 2 + 3 * 3 + 1
 HELD = 3
-"""Rows of cells whose restored pixels wait until the row below has been measured."""
+"""Rows of cells that wait until the row below has been measured."""
 LEVELS2, FAINT = np.float32(255**2), np.float32(0.5)
 """Squared differences are compared in squared levels of 255; half of one hardly counts."""
 ALL, NONE = 0.97, 0.03
 """Shares of a change that count as all of it, and as none."""
-FAR_ABOVE, MOSAIC, SHIFTED, ONE_COLOUR, OF_LIGHT = 3.4, 2.35, 4.7, 6.5, 0.37
-"""Limits of what a good restoration does: see ``features``."""
-FITTED_TO = "8ebebdbeb3f47757b5da3a227e93ebb56afbc906ed6137b8f47299e1b7fb269a"
-"""The model.onnx of deblur-fast, whose changes the share knows: of another model it would leave out what is good."""
-# fitted by experiments/guard.py: python -m experiments.guard
+FAR_ABOVE, MOSAIC, SHIFTED, ONE_COLOUR, OF_LIGHT, SPECK = 3.4, 2.35, 1.57, 3.25, 0.37, 6.6
+"""Limits of what a good restoration does: see ``features`` and ``statistics``."""
+DOUBTFUL, LOWER = 0.05, 1.0
+"""Where more of the cells so far are broken than this, the limits are lower by so much for all that follows."""
+# fitted by experiments/guard.py: python -m experiments.guard fit
 HIDDEN = np.array(
     [
-        [0.192, -0.381, -0.495, 0.162, 0.297, 0.766, 1.17, -0.636],
-        [6.52, 1.81, 1.2, -1.75, 5.88, 4.36, -8.04, 4.27],
-        [2.54, -4.44, -2.58, -1.33, 2.85, 1.19, 5.11, 3.7],
-        [2.07, 0.842, -0.358, 0.964, 2.24, 0.331, -3.88, 2.41],
-        [2.47, 0.506, 1.64, -0.754, 2.16, 1.12, 3.92, -3.55],
-        [-0.138, -1.2, 4.68, -0.501, -1.6, -4.07, -1.9, -1.71],
-        [0.672, -0.144, 0.637, 0.142, 0.746, 0.147, 0.798, -0.722],
-        [0.362, 0.822, 1.19, 1.03, 0.191, -0.49, -0.505, -0.0315],
+        [0.425, -0.795, 0.377],
+        [0.409, 4.754, 3.884],
+        [-3.905, 3.961, 0.75],
+        [-0.397, -1.179, -0.546],
+        [-2.776, -3.183, 0.671],
+        [-0.143, -0.625, -4.009],
+        [-0.562, -0.261, -0.271],
+        [-0.372, -0.72, -0.622],
     ]
 )
-HIDDEN_BIAS = np.array([-15.5, 2.22, -1.73, 2.83, -15.2, -7.44, -6.23, 0.565])
-KEPT = np.array([1.74, 1.39, 1.68, 1.55, 1.59, -1.65, 1.72, -1.46])
-KEPT_BIAS = 1.78
+HIDDEN_BIAS = np.array([5.773, 2.719, -2.628])
+KEPT = np.array([-2.371, -2.355, -2.222])
+KEPT_BIAS = 0.319
 # end of fitted
 Finish = Callable[[slice, Planes], None]
 """Given rows that are complete, ``(3, rows, W)``, from top to bottom."""
@@ -59,19 +60,19 @@ class Guard:
 
     Args:
         rgb: ``(H, W, 3)``; rows are read until they have been handed on.
-        sha256: of the model. Of one that the share was not fitted to, only what is broken gives way.
     """
 
-    def __init__(self, rgb: Rgb, sha256: str = FITTED_TO) -> None:
-        self._rgb, self._fitted = rgb, sha256 == FITTED_TO
+    def __init__(self, rgb: Rgb) -> None:
+        self._rgb = rgb
         height, width = rgb.shape[:2]
         rows, columns = ceil(height / CELL_PX), ceil(width / CELL_PX)
         self._found = np.zeros((STATISTICS, rows, columns), np.float32)
         self._area_px = np.outer(_lengths_px(height), _lengths_px(width))
         self._kept = np.ones((rows, columns), np.float32)
         self._broken = np.zeros((rows, columns), bool)
-        self._held = [np.empty((3, CELL_PX, width), np.float32) for _ in range(HELD)]
-        self._blurry, self._change = (np.empty((3, CELL_PX, width), np.float32) for _ in range(2))
+        self._doubtful = False
+        self._blurry, self._held = (np.empty((HELD, 3, CELL_PX, width), np.float32) for _ in range(2))
+        self._change = np.empty((3, CELL_PX, width), np.float32)
         self._done_px = self._taken_px = 0
 
     @property
@@ -92,7 +93,7 @@ class Guard:
                 row, offset = divmod(self._taken_px, CELL_PX)
                 until = min(rows.stop, (row + 1) * CELL_PX)
                 part = slice(self._taken_px - rows.start, until - rows.start)
-                self._held[row % HELD][:, offset : offset + until - self._taken_px] = restored[:, part]
+                self._held[row % HELD, :, offset : offset + until - self._taken_px] = restored[:, part]
                 self._taken_px = until
                 if until in ((row + 1) * CELL_PX, len(self._rgb)):
                     self._measured(row, finish)
@@ -103,21 +104,24 @@ class Guard:
         """Measure a row of cells; decide on the one above and, at the end, on this one; hand on what is decided."""
         height = len(self._rgb)
         rows = slice(row * CELL_PX, min((row + 1) * CELL_PX, height))
-        held = self._held[row % HELD][:, : rows.stop - rows.start]
-        blurry, change = (each[:, : held.shape[1]] for each in (self._blurry, self._change))
-        self._read(rows, blurry)
-        np.subtract(held, blurry, out=change)
-        self._found[:, row] = statistics(blurry, change)
+        held, blurry = (each[row % HELD, :, : rows.stop - rows.start] for each in (self._held, self._blurry))
+        blurry[:] = self._rgb[rows].transpose(2, 0, 1)
+        blurry /= np.float32(np.iinfo(self._rgb.dtype).max)
+        change = np.subtract(held, blurry, out=self._change[:, : held.shape[1]])
+        self._found[:, row] = statistics(blurry, change, self._area_px[row])
         last = rows.stop == height
         for decided in [row - 1] * (row > 0) + [row] * last:
-            kept, self._broken[decided] = kept_shares(*self.around(decided))
-            self._kept[decided] = kept if self._fitted else ~self._broken[decided]
+            self._decide(decided)
         self._hand_on(height if last else max(0, row * CELL_PX - HALF_PX), finish)
 
-    def _read(self, rows: slice, planes: Planes) -> None:
-        """Rows of the photo as ``[0, 1]``."""
-        planes[:] = self._rgb[rows].transpose(2, 0, 1)
-        planes /= np.float32(np.iinfo(self._rgb.dtype).max)
+    def _decide(self, row: int) -> None:
+        """Which cells of a row are broken, and what is kept of the others' change. Rows come from top to bottom."""
+        found, above = features(*self.around(row))
+        self._broken[row] = above > 0
+        self._doubtful |= bool(self._broken[: row + 1].mean() > DOUBTFUL)
+        if self._doubtful:
+            self._broken[row] = above > -LOWER
+        self._kept[row] = np.where(self._broken[row], 0, kept_shares(found))
 
     def around(self, row: int) -> tuple[Grid, Grid]:
         """Statistics and pixels of each cell of a row with its eight neighbours, summed."""
@@ -134,7 +138,7 @@ class Guard:
         while self._done_px < until_px:
             row, offset = divmod(self._done_px, CELL_PX)
             rows = slice(self._done_px, min(until_px, (self._done_px // HALF_PX + 1) * HALF_PX))
-            restored = self._held[row % HELD][:, offset : offset + rows.stop - rows.start]
+            restored = self._held[row % HELD, :, offset : offset + rows.stop - rows.start]
             above = max(0, (rows.start - HALF_PX) // CELL_PX)
             pair = self._kept[above : above + 2]
             if (pair == 0).all():
@@ -155,73 +159,79 @@ class Guard:
         columns = np.concatenate([at_centres[:, :1], at_centres, at_centres[:, -1:]], axis=1)[..., None]
         wide = columns[:, :-1] + SHARES * (columns[:, 1:] - columns[:, :-1])
         kept = wide.reshape(len(wide), -1)[:, HALF_PX : HALF_PX + restored.shape[2]]
-        blurry = self._blurry[:, : rows.stop - rows.start]
-        self._read(rows, blurry)
+        blurry = self._blurry[row % HELD, :, offset : offset + rows.stop - rows.start]
         restored -= blurry
         restored *= kept
         restored += blurry
         return restored
 
 
-def statistics(blurry: Planes, change: Planes) -> Grid:
-    """A row of cells, ``(3, up to 32, W)`` of the input and of what the network adds, as sums: ``(17, columns)``.
+def statistics(blurry: Planes, change: Planes, area_px: NDArray[Any]) -> Grid:
+    """A row of cells, ``(3, up to 32, W)`` of the input and of what the network adds, as sums: ``(18, columns)``.
 
-    Of green, on every second row (along) or column (down): squared differences of the input over 1, 2 and 4 px along,
-    the same down, the product of its slopes along and down, and the squared slopes of the change. Of each channel, on
-    all pixels: the input, the change, and the squared change, which overwrites ``change``.
+    Most are of every second row (along) or column (down), the others are halved. Of green: squared differences of the
+    input over 1, 2 and 4 px along, the same down, the product of its slopes along and down, and the squared slopes of
+    the change. Of each channel: the input, the change, and the squared change. The last is 1 where a pixel's change is
+    far above its cell's. ``change`` is overwritten.
     """
     height, width = blurry.shape[1:]
     along, down = blurry[1, ::2], blurry[1, :, ::2].copy()
     changed_along, changed_down = change[1, ::2], change[1, :, ::2].copy()
     pairs = height // 2
     slopes = (along[:pairs, 1:] - along[:pairs, :-1]) * (blurry[1, 1 : 2 * pairs : 2, :-1] - along[:pairs, :-1])
+    changed2 = _cell_sums((changed_down[1:] - changed_down[:-1]) ** 2, width, 2)
     found = [
         *(_cell_sums((along[:, lag:] - along[:, :-lag]) ** 2, width) for lag in LAGS_PX),
         *(_cell_sums((down[lag:] - down[:-lag]) ** 2, width, 2) for lag in LAGS_PX),
         _cell_sums(slopes, width),
-        _cell_sums((changed_along[:, 1:] - changed_along[:, :-1]) ** 2, width)
-        + _cell_sums((changed_down[1:] - changed_down[:-1]) ** 2, width, 2),
-        *(_cell_sums(channel, width) for channel in (*blurry, *change)),
+        _cell_sums((changed_along[:, 1:] - changed_along[:, :-1]) ** 2, width) + changed2,
+        *(_cell_sums(channel[::2], width) for channel in (*blurry, *change)),
     ]
     np.multiply(change, change, out=change)
-    return np.array(found + [_cell_sums(channel, width) for channel in change])
+    energies = [_cell_sums(channel, width) / 2 for channel in change]
+    peaks = np.maximum.reduceat(change.max(axis=(0, 1)), np.arange(0, width, CELL_PX))
+    specks = _log(peaks) - _log(2 * sum(energies) / 3 / area_px) > SPECK
+    return np.array([*found, *energies, specks])
 
 
-def features(sums: Grid, area_px: Grid) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """What the share rests on, ``(columns, 8)``, and where the change is broken.
+def features(sums: Grid, area_px: Grid) -> tuple[NDArray[Any], NDArray[Any]]:
+    """What the share rests on, ``(columns, 8)``, and how far the change lies above the limits of a good one's.
 
-    Broken is a change with more energy than blur like the input's explains, with steeper slopes (a mosaic), with little
-    but a shift, of one colour alone, or of a large part of the light (crushed shadows). The limits are a little above
-    all that was met on good results.
+    Those are in logarithms of energy, and above 0 it is broken: with more energy than blur like the input's explains,
+    with steeper slopes (a mosaic), with little but a shift, of one colour alone, of a large part of the light (crushed
+    shadows), or with specks. The limits are a little above all that was met on good results.
 
     Args:
-        sums: ``(17, columns)``, over cells with their neighbours.
+        sums: ``(18, columns)``, over cells with their neighbours.
         area_px: of these.
     """
-    found = sums / area_px
-    along, down, product = 2 * found[:3], 2 * found[3:6], 2 * found[6]
-    e1, e2, e4 = _log((along + down) / 2)
-    growth = _log(along[2]) - _log(along[0]), _log(down[2]) - _log(down[0])
-    coherence = np.hypot(along[0] - down[0], 2 * product) / (along[0] + down[0] + 1 / LEVELS2)
-    slope, light, shift, channels = _log(found[7]), found[8:11], np.abs(found[11:14]), found[14:17]
-    change, largest, shift2 = _log(channels.mean(axis=0)), _log(channels.max(axis=0)), _log(shift.max(axis=0) ** 2)
-    broken = (
-        (change - 0.5 * e4 - 2 * np.maximum(e4 - e2, 0) > FAR_ABOVE)
-        | (slope - 0.5 * e4 > MOSAIC)
-        | (shift2 + 2 * (shift2 - largest) > SHIFTED)
-        | (0.5 * change + 4 * (largest - change) > ONE_COLOUR)
-        | (shift > OF_LIGHT * (light + 0.04)).any(axis=0)
+    found = 2 * sums / area_px
+    along, down, product = found[:3], found[3:6], 2 * found[6]
+    light, shift, channels, specks = found[8:11], np.abs(found[11:14]), found[14:17], found[17]
+    changes = channels.mean(axis=0), channels.max(axis=0), shift.max(axis=0) ** 2
+    e1, e2, e4, along1, along4, down1, down4, slope, change, largest, shift2 = _log(
+        np.stack([*(along + down) / 2, along[0], along[2], down[0], down[2], found[7] / 2, *changes])
+    )
+    growth = along4 - along1, down4 - down1
+    coherence = np.hypot(along[0] - down[0], product) / (along[0] + down[0] + 1 / LEVELS2)
+    above = np.stack(
+        [
+            change - 0.5 * e4 - 2 * np.maximum(e4 - e2, 0) - FAR_ABOVE,
+            slope - 0.5 * e4 - MOSAIC,
+            shift2 - 2 / 3 * largest - SHIFTED,
+            2 * largest - 1.75 * change - ONE_COLOUR,
+            2 * np.log((shift / (light + 0.04)).max(axis=0) / OF_LIGHT + 1e-6),
+            np.where(specks > 0, 1, -np.inf),
+        ]
     )
     blur = [e1, e2 - e1, e4 - e2, np.minimum(*growth), np.maximum(*growth), coherence]
-    return np.stack([*blur, change, slope - e1], axis=1), broken
+    return np.stack([*blur, change, slope - e1], axis=1), above.max(axis=0)
 
 
-def kept_shares(sums: Grid, area_px: Grid) -> tuple[Grid, NDArray[np.bool_]]:
-    """What is kept of the change, 0 to 1 by a small fitted network, and where it is broken. Arguments as above."""
-    found, broken = features(sums, area_px)
+def kept_shares(found: NDArray[Any]) -> NDArray[Any]:
+    """Features, ``(cells, 8)`` -> what is kept of the change, 0 to 1, by a small fitted network."""
     kept = 1 / (1 + np.exp(-(np.tanh(found @ HIDDEN + HIDDEN_BIAS) @ KEPT + KEPT_BIAS)))
-    kept = np.where(kept > ALL, 1, np.where(kept < NONE, 0, kept))
-    return np.where(broken, 0, kept).astype(np.float32), broken
+    return np.where(kept > ALL, 1, np.where(kept < NONE, 0, kept))
 
 
 def _log(energy: NDArray[Any]) -> NDArray[Any]:

@@ -71,7 +71,7 @@ def restore_photo(
         photo = decode(photo, limits)
         seconds["decode"] = time.perf_counter() - started
     started = time.perf_counter()
-    guard = Guard(photo.rgb, model.info.sha256) if guarded else None
+    guard = Guard(photo.rgb) if guarded else None
     plan = model.restorer.in_place(photo.rgb, strength, on_tile, check, guard)
     seconds["restore"] = time.perf_counter() - started
     height, width = photo.rgb.shape[:2]
