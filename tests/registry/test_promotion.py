@@ -187,14 +187,12 @@ def test_mlflow_shows_the_card_and_what_an_evaluation_found(
 
 def test_memory_is_that_of_the_largest_image(pair_folder: Path) -> None:
     """Wherever in its set it is."""
-    sets = open_report_sets([str(pair_folder)])
-    pictures = [pair.load()[0] for pair in sets[0].pairs]
-    sizes = [(image.shape[1], image.shape[0]) for image in pictures]
+    sizes = [pair.load()[0].shape[:2] for pair in open_report_sets([str(pair_folder)])[0].pairs]
     measured = [
-        replace(row, width_px=w, height_px=h) for row, (w, h) in zip(rows("new", [26.0] * 6), sizes, strict=True)
+        replace(row, height_px=h, width_px=w) for row, (h, w) in zip(rows("new", [26.0] * 6), sizes, strict=True)
     ]
-    largest = promotion._largest(sets, measured)
-    assert largest.size == max(image.size for image in pictures) > pictures[0].size
+    height_px, width_px = promotion._largest_px(measured)
+    assert height_px * width_px == max(h * w for h, w in sizes) > sizes[0][0] * sizes[0][1]
 
 
 def test_a_champion_that_is_gone_is_told_with_the_way_out(registered: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from deblur.errors import ModelError, RegistrationError, SettingError
 from deblur.evaluation.contest import Rules, Verdict, beats, decide
 from deblur.evaluation.evaluation import Evaluation, OnPart, evaluate
 from deblur.evaluation.footprint import footprint_mb
+from deblur.evaluation.measuring import Measured
 from deblur.evaluation.ways import Way, model_ways
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import open_model, read_info
@@ -159,10 +160,15 @@ def judge(
     beaten = None
     if bundled and serving and beats(evaluation, serving, names[-1], rules):
         beaten = opened[-1][1].info.sha256
-    largest = max(evaluation.images, key=lambda row: row.megapixels)
-    size_px = (largest.height_px, largest.width_px)
+    size_px = _largest_px(evaluation.images)
     memory_mb = {name: footprint_mb(folder, *size_px) for name, folder in zip(names, folders, strict=False)}
     return Judgement(evaluation, ways, verdict, beaten, memory_mb)
+
+
+def _largest_px(rows: Sequence[Measured]) -> tuple[int, int]:
+    """Height and width of the image with the most pixels."""
+    largest = max(rows, key=lambda row: row.megapixels)
+    return largest.height_px, largest.width_px
 
 
 def carry_out(who: Contestants, judgement: Judgement, sets: Sequence[ReportSet], files: Sequence[Path]) -> str:
