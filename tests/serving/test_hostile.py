@@ -185,7 +185,7 @@ def test_a_connection_on_which_nothing_moves_is_closed(model: Model, monkeypatch
         came = 0
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-            client.settimeout(20)
+            client.settimeout(60)
             client.connect(("127.0.0.1", port))
             client.sendall(sent)
             with suppress(ConnectionError):
