@@ -169,29 +169,31 @@ class Guard:
 def statistics(blurry: Planes, change: Planes, area_px: NDArray[Any]) -> Grid:
     """A row of cells, ``(3, up to 32, W)`` of the input and of what the network adds, as sums: ``(18, columns)``.
 
-    Most are of every second row (along) or column (down), the others are halved. Of green: squared differences of the
-    input over 1, 2 and 4 px along, the same down, the product of its slopes along and down, and the squared slopes of
-    the change. Of each channel: the input, the change, and the squared change. The last is 1 where a pixel's change is
-    far above its cell's. ``change`` is overwritten.
+    Most are of every second row, the others are halved. Of green: squared differences of the input over 1, 2 and 4 px
+    along, the same down, the product of its slopes along and down, and the squared slopes of the change. Of each
+    channel: the input, the change, and the squared change. The last is 1 where a pixel's change is far above its
+    cell's. ``change`` is overwritten.
     """
     height, width = blurry.shape[1:]
-    along, down = blurry[1, ::2], blurry[1, :, ::2].copy()
-    changed_along, changed_down = change[1, ::2], change[1, :, ::2].copy()
+    green, changed, half = blurry[1], change[1], slice(None, None, 2)
     pairs = height // 2
-    slopes = (along[:pairs, 1:] - along[:pairs, :-1]) * (blurry[1, 1 : 2 * pairs : 2, :-1] - along[:pairs, :-1])
-    changed2 = _cell_sums((changed_down[1:] - changed_down[:-1]) ** 2, width, 2)
+    along, changed_along = green[half], changed[half]
+    below = [(green[lag::2] - green[: height - lag : 2]) if lag < height else green[:0] for lag in LAGS_PX]
+    slopes = below[0][:, :-1] * (along[:pairs, 1:] - along[:pairs, :-1])
     found = [
         *(_cell_sums((along[:, lag:] - along[:, :-lag]) ** 2, width) for lag in LAGS_PX),
-        *(_cell_sums((down[lag:] - down[:-lag]) ** 2, width, 2) for lag in LAGS_PX),
+        *(_cell_sums(each**2, width) for each in below),
         _cell_sums(slopes, width),
-        _cell_sums((changed_along[:, 1:] - changed_along[:, :-1]) ** 2, width) + changed2,
-        *(_cell_sums(channel[::2], width) for channel in (*blurry, *change)),
+        _cell_sums((changed_along[:, 1:] - changed_along[:, :-1]) ** 2, width)
+        + _cell_sums((changed[1::2] - changed[: 2 * pairs : 2]) ** 2, width),
+        _cell_sums(blurry[:, half], width),
+        _cell_sums(change[:, half], width),
     ]
     np.multiply(change, change, out=change)
-    energies = [_cell_sums(channel, width) / 2 for channel in change]
+    energies = _cell_sums(change, width) / 2
     peaks = np.maximum.reduceat(change.max(axis=(0, 1)), np.arange(0, width, CELL_PX))
-    specks = _log(peaks) - _log(2 * sum(energies) / 3 / area_px) > SPECK
-    return np.array([*found, *energies, specks])
+    specks = _log(peaks) - _log(2 * energies.mean(axis=0) / area_px) > SPECK
+    return np.vstack([*found, energies, specks])
 
 
 def features(sums: Grid, area_px: Grid) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -239,11 +241,11 @@ def _log(energy: NDArray[Any]) -> NDArray[Any]:
     return np.log(np.maximum(energy, 0) * LEVELS2 + FAINT)
 
 
-def _cell_sums(values: Planes, width: int, step_px: int = 1) -> Grid:
-    """Of ``(rows, columns)``, sums over the cells, ``32 / step_px`` columns wide, that a row of ``width`` px has."""
-    columns = np.zeros(ceil(width / step_px), np.float32)
-    columns[: values.shape[1]] = values.sum(axis=0)
-    return np.add.reduceat(columns, np.arange(0, len(columns), CELL_PX // step_px))
+def _cell_sums(values: Planes, width: int) -> Grid:
+    """Of ``(..., rows, columns)``, sums over the cells that a row of ``width`` px has."""
+    columns = np.zeros((*values.shape[:-2], width), np.float32)
+    columns[..., : values.shape[-1]] = values.sum(axis=-2)
+    return np.add.reduceat(columns, np.arange(0, width, CELL_PX), axis=-1)
 
 
 def _lengths_px(side_px: int) -> Grid:
