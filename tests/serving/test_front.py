@@ -262,7 +262,7 @@ def test_who_still_sends_when_the_service_stops_is_told_so(opened: Model) -> Non
     assert b"stopping" in sent[1]["body"]
 
 
-def test_one_photo_more_than_computes_is_decoded_meanwhile_and_no_further(
+def test_as_many_photos_are_decoded_as_are_in_work_and_no_more(
     model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded, go = [], threading.Event()
@@ -278,7 +278,7 @@ def test_one_photo_more_than_computes_is_decoded_meanwhile_and_no_further(
     real = images.decode
     monkeypatch.setattr(images, "decode", decode)
     model = Model(read_info(model_folder), Restorer(engine, Tiling(128, 32)))
-    app = create_app(ModelStore(Path, lambda folder: model), Limits(slots=1, waiting=4), standalone=Standalone())
+    app = create_app(ModelStore(Path, lambda folder: model), Limits(slots=2, waiting=3), standalone=Standalone())
     with TestClient(app) as client, ThreadPoolExecutor(5) as pool:
         answers = [pool.submit(client.post, "/api/deblur", content=png()) for _ in range(5)]
         until(lambda: "deblur_photos_inside 5" in client.get("/api/metrics").text and len(decoded) >= 2)

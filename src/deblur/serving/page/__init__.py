@@ -5,6 +5,7 @@ page.js     the photos and their states            viewer.js   before and after 
 service.js  what it asks of the HTTP API
 """
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib import resources
 
@@ -31,5 +32,7 @@ async def _file(name: str, request: Request) -> Response:
     return Response((resources.files(__name__) / name).read_bytes(), media_type=FILES[name], headers=HEADERS)
 
 
-ENDPOINTS = {"/" if name == "index.html" else f"/{name}": {"GET": partial(_file, name)} for name in FILES}
+ENDPOINTS: dict[str, dict[str, Callable[[Request], Awaitable[Response]]]] = {
+    "/" if name == "index.html" else f"/{name}": {"GET": partial(_file, name)} for name in FILES
+}
 """By path and method, for anyone: the page holds no secret, and a key is asked for when a photo is sent."""
