@@ -55,7 +55,6 @@ def test_a_rehearsal_does_everything(data: Path, tmp_path: Path, monkeypatch: py
     assert torch.equal(trained.get_parameter("stem.weight").half().float(), shipped.get_parameter("stem.weight"))
 
 
-@pytest.mark.usefixtures("quick_export")
 def test_what_fails_costs_nothing_that_came_before(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

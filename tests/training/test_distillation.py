@@ -103,7 +103,6 @@ def test_another_teacher_under_the_same_name_begins_another_run(
     assert any("teacher_sha256" in line for line in lines)
 
 
-@pytest.mark.usefixtures("quick_export")
 def test_answers_to_other_pairs_change_no_run(tmp_path: Path, pair_folder: Path, official: Path) -> None:
     few, answers, lines = tmp_path / "few", tmp_path / "answers", list[str]()
     for side in ("blur", "sharp"):
@@ -120,7 +119,6 @@ def test_answers_to_other_pairs_change_no_run(tmp_path: Path, pair_folder: Path,
     assert "resumed after epoch 0, step 1" in lines
 
 
-@pytest.mark.usefixtures("quick_export")
 def test_vggs_weights_are_known_by_what_they_are(tmp_path: Path, pair_folder: Path, official: Path) -> None:
     """They may move, other ones begin another run, and what cannot be read is told while the earlier run stands."""
     file, lines, where = tmp_path / "vgg.pth", list[str](), tmp_path / "run"

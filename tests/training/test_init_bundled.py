@@ -25,7 +25,7 @@ def test_the_bundled_weights_are_a_beginning_wherever_the_package_lies() -> None
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_numbers_are_refused_by_name(value: float, tmp_path: Path) -> None:
-    file, network = tmp_path / "exploded.pth", small("FastUNet")
+    file, network = tmp_path / "exploded.pth", small("StackedConv")
     with torch.no_grad():
         network.get_parameter("head.weight")[0, 0, 0, 0] = value
     save_checkpoint(file, {"architecture": network.architecture, "model_state_dict": network.state_dict()})

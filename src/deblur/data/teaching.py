@@ -41,8 +41,9 @@ class SavedAnswers:
 
     @property
     def files(self) -> dict[str, Path]:
-        """By the digest of the blurry image."""
-        return {entry["blurry"]: self.folder / file for file, entry in self.record["answers"].items()}
+        """By the digest of the blurry image; the first that was made, where pairs lie in two sets."""
+        answers = reversed(self.record["answers"].items())
+        return {entry["blurry"]: self.folder / file for file, entry in answers}
 
     @property
     def sha256(self) -> str:
@@ -51,7 +52,8 @@ class SavedAnswers:
 
     def to(self, digests: Collection[str]) -> "SavedAnswers":
         """Those to the blurry images of these digests: what a run uses, whatever else is taught into the folder."""
-        answers = {file: entry for file, entry in self.record["answers"].items() if entry["blurry"] in digests}
+        used = {path for digest, path in self.files.items() if digest in digests}
+        answers = {file: entry for file, entry in self.record["answers"].items() if self.folder / file in used}
         return SavedAnswers(self.folder, {**self.record, "answers": answers})
 
 
