@@ -59,17 +59,18 @@ def fetch_over_http(uri: str, tracking_uri: str | None = None) -> Path:
             "MLFLOW_TRACKING_INSECURE_TLS is set, and certificates are always checked here: a model decides what users "
             "get. Unset it; SSL_CERT_FILE names the certificate of an authority of your own."
         )
-    with _told_without_address(), _fetching:
+    with _told_without_address():
         name, version, run_id = _resolve(server, uri)
         key = (server, name, version, run_id or "")
-        folder = _fetched.get(key)
-        if folder is None or not is_whole(folder):
-            folder = _fetch(server, name, version, run_id)
-        _fetched.pop(key, None)
-        _fetched[key] = folder
-        for earlier in list(_fetched)[:-KEPT]:
-            shutil.rmtree(_fetched.pop(earlier), ignore_errors=True)
-        return folder
+        with _fetching:
+            folder = _fetched.get(key)
+            if folder is None or not is_whole(folder):
+                folder = _fetch(server, name, version, run_id)
+            _fetched.pop(key, None)
+            _fetched[key] = folder
+            for earlier in list(_fetched)[:-KEPT]:
+                shutil.rmtree(_fetched.pop(earlier), ignore_errors=True)
+            return folder
 
 
 @contextmanager
