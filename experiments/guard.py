@@ -73,9 +73,9 @@ def cells_of(restorer: Restorer, pair: Pair, weight: float, kind: Kind) -> Cells
     wanted, change = sharp - before, after - before
     sums = [_sums((a * b).mean(axis=0)) / before[0].size for a, b in ((wanted,) * 2, (change, wanted), (change,) * 2)]
     by_cell = np.stack(sums, axis=-1).reshape(-1, 3)
-    rows = [guard.features(*both.around(row)) for row in range(ceil(before.shape[1] / guard.CELL_PX))]
-    by_cell[np.concatenate([above for _, above in rows]) > 0, 1:] = 0
-    return Cells(np.concatenate([found for found, _ in rows]).astype(np.float32), by_cell, weight, kind)
+    found, above = both.features_of(slice(0, ceil(before.shape[1] / guard.CELL_PX)))
+    by_cell[above.reshape(-1) > 0, 1:] = 0
+    return Cells(found.reshape(len(by_cell), -1).astype(np.float32), by_cell, weight, kind)
 
 
 def _sums(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -328,6 +328,23 @@ def from_rgb(rgb: Rgb) -> Pixels:
     return rgb.astype(np.float32) / np.float32(np.iinfo(rgb.dtype).max)
 
 
+def planes_of(rgb: Rgb, out: Pixels | None = None) -> Pixels:
+    """8 or 16 bit ``(H, W, 3)`` -> ``[0, 1]`` float32 ``(3, H, W)``, in ``out`` if given: ``from_rgb`` for networks."""
+    planes: Pixels = np.empty((3, *rgb.shape[:2]), np.float32) if out is None else out
+    planes[:] = rgb.transpose(2, 0, 1)
+    planes /= np.float32(np.iinfo(rgb.dtype).max)
+    return planes
+
+
+def put_planes(rgb: Rgb, planes: Pixels) -> None:
+    """Overwrite ``(H, W, 3)`` of 8 or 16 bit with ``[0, 1]`` float32 ``(3, H, W)``, clamped, rounded to nearest."""
+    levels = np.clip(planes, 0.0, 1.0)
+    levels *= np.float32(np.iinfo(rgb.dtype).max)
+    whole = np.rint(levels, out=levels).astype(rgb.dtype)
+    for channel, values in enumerate(whole):  # three times as fast as one transposed assignment
+        rgb[..., channel] = values
+
+
 def _photo_of_jpeg(image: Image.Image, rgb: Rgb8, private: bool) -> Photo:
     """From its header, opened by Pillow, and its pixels as they lie in the file."""
     said, orientation = metadata.read(image, private=private), None

@@ -11,7 +11,7 @@ import numpy as np
 from deblur.errors import SettingError
 from deblur.evaluation.references import REFERENCES
 from deblur.evaluation.seams import drift_levels, seam_ratio
-from deblur.images import Photo, Pixels, Rgb8, centre_crop, from_rgb8, to_rgb8
+from deblur.images import Photo, Pixels, Rgb8, centre_crop, from_rgb8, put_planes, to_rgb8
 from deblur.inference.engine import Planes
 from deblur.inference.guard import Finish, Guard
 from deblur.inference.model_folder import Model
@@ -143,7 +143,7 @@ class KeepingBoth(Guard):
         take = super().before(finish)
 
         def keep(rows: slice, restored: Planes) -> None:
-            self.unguarded[rows] = to_rgb8(restored.transpose(1, 2, 0))
+            put_planes(self.unguarded[rows], restored)
             take(rows, restored)
 
         return keep

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deblur.images import Rgb
+from deblur.images import Rgb, planes_of
 from deblur.inference.engine import Planes
 
 CELL_PX = 32
@@ -22,8 +22,8 @@ SHARES = (np.arange(CELL_PX, dtype=np.float32) + np.float32(0.5)) / np.float32(C
 """Of pixels on their way from one cell's centre to the next one's."""
 LAGS_PX = (1, 2, 4)
 STATISTICS = 2 * len(LAGS_PX) + 2 + 3 * 3 + 1
-HELD = 3
-"""Rows of cells that wait until the row below has been measured."""
+GROUP_PX2 = 2**17
+"""Pixels that are measured at once, about: few calls for a small photo, and what is measured stays in the cache."""
 LEVELS2, FAINT = np.float32(255**2), np.float32(0.5)
 """Squared differences are compared in squared levels of 255; half of one hardly counts."""
 ALL, NONE = 0.97, 0.03
@@ -61,21 +61,22 @@ class Guard:
     """The guard of one photo: it stands between restored rows and what overwrites the photo with them.
 
     Args:
-        rgb: ``(H, W, 3)``; rows are read until they have been handed on.
+        rgb: ``(H, W, 3)``; rows are read before they are handed on.
     """
 
     def __init__(self, rgb: Rgb) -> None:
         self._rgb = rgb
         height, width = rgb.shape[:2]
         rows, columns = ceil(height / CELL_PX), ceil(width / CELL_PX)
-        self._found = np.zeros((STATISTICS, rows, columns), np.float32)
+        self._found = np.zeros((STATISTICS, rows + 2, columns + 2), np.float32)  # a border of nothing all around
         self._area_px = np.outer(_lengths_px(height), _lengths_px(width))
+        self._near_px = _with_neighbours(np.pad(self._area_px, 1))
         self._kept = np.ones((rows, columns), np.float32)
         self._broken = np.zeros((rows, columns), bool)
         self._doubtful = False
-        self._blurry, self._held = (np.empty((HELD, 3, CELL_PX, width), np.float32) for _ in range(2))
-        self._change = np.empty((3, CELL_PX, width), np.float32)
-        self._done_px = self._taken_px = 0
+        self._group_px = CELL_PX * int(np.clip(GROUP_PX2 / (CELL_PX * width), 2, 8))
+        self._blurry, self._change = (np.empty((3, 2 * self._group_px, width), np.float32) for _ in range(2))
+        self._taken_px = self._done_px = 0
 
     @property
     def replaced(self) -> float:
@@ -92,121 +93,129 @@ class Guard:
 
         def take(rows: slice, restored: Planes) -> None:
             while self._taken_px < rows.stop:
-                row, offset = divmod(self._taken_px, CELL_PX)
-                until = min(rows.stop, (row + 1) * CELL_PX)
-                part = slice(self._taken_px - rows.start, until - rows.start)
-                self._held[row % HELD, :, offset : offset + until - self._taken_px] = restored[:, part]
-                self._taken_px = until
-                if until in ((row + 1) * CELL_PX, len(self._rgb)):
-                    self._measured(row, finish)
+                group = self._taken_px // self._group_px * self._group_px
+                new = slice(self._taken_px, min(rows.stop, group + self._group_px))
+                given = restored[:, new.start - rows.start : new.stop - rows.start]
+                blurry = planes_of(self._rgb[new], self._held(self._blurry, new))
+                np.subtract(given, blurry, self._held(self._change, new))
+                self._taken_px = new.stop
+                if new.stop in (group + self._group_px, len(self._rgb)):
+                    self._measured(slice(group, new.stop), finish)
 
         return take
 
-    def _measured(self, row: int, finish: Finish) -> None:
-        """Measure a row of cells; decide on the one above and, at the end, on this one; hand on what is decided."""
-        height = len(self._rgb)
-        rows = slice(row * CELL_PX, min((row + 1) * CELL_PX, height))
-        held, blurry = (each[row % HELD, :, : rows.stop - rows.start] for each in (self._held, self._blurry))
-        blurry[:] = self._rgb[rows].transpose(2, 0, 1)
-        blurry /= np.float32(np.iinfo(self._rgb.dtype).max)
-        change = np.subtract(held, blurry, out=self._change[:, : held.shape[1]])
-        self._found[:, row] = statistics(blurry, change, self._area_px[row])
-        last = rows.stop == height
-        for decided in [row - 1] * (row > 0) + [row] * last:
-            self._decide(decided)
-        self._hand_on(height if last else max(0, row * CELL_PX - HALF_PX), finish)
+    def _held(self, ring: Planes, rows: slice) -> Planes:
+        """Rows of one group where they lie in one of the rings, which hold two groups."""
+        start = rows.start % ring.shape[1]
+        return ring[:, start : start + rows.stop - rows.start]
 
-    def _decide(self, row: int) -> None:
-        """Which cells of a row are broken, and what is kept of the others' change. Rows come from top to bottom."""
-        found, above = features(*self.around(row))
-        self._broken[row] = above > 0
-        self._doubtful |= bool(self._broken[: row + 1].mean() > DOUBTFUL)
-        if self._doubtful:
-            self._broken[row] = above > -LOWER
-        self._kept[row] = np.where(self._broken[row], 0, kept_shares(found))
+    def _measured(self, rows: slice, finish: Finish) -> None:
+        """Measure a group of rows of cells; decide on those whose neighbours are known; hand on what is decided."""
+        blurry, change = self._held(self._blurry, rows), self._held(self._change, rows)
+        whole_px = (rows.stop - rows.start) // CELL_PX * CELL_PX
+        for part in (slice(0, whole_px), slice(whole_px, None)):
+            if count := ceil(blurry[:, part].shape[1] / CELL_PX):
+                cells = slice((rows.start + part.start) // CELL_PX, None)
+                before, added = (each[:, part].reshape(3, count, -1, each.shape[2]) for each in (blurry, change))
+                found = statistics(before, added, self._area_px[cells][:count])
+                self._found[:, 1:-1, 1:-1][:, cells][:, :count] = found
+        first, stop, last = rows.start // CELL_PX, ceil(rows.stop / CELL_PX), rows.stop == len(self._rgb)
+        self._decide(slice(max(0, first - 1), stop if last else stop - 1))
+        self._hand_on(rows.stop if last else rows.stop - CELL_PX - HALF_PX, finish)
 
-    def around(self, row: int) -> tuple[Grid, Grid]:
-        """Statistics and pixels of each cell of a row with its eight neighbours, summed."""
-        near = slice(max(0, row - 1), row + 2)
-        sums = self._found[:, near].sum(axis=1), self._area_px[near].sum(axis=0)
-        wide = [each.copy() for each in sums]
-        for each, of in zip(wide, sums, strict=True):
-            each[..., 1:] += of[..., :-1]
-            each[..., :-1] += of[..., 1:]
-        return wide[0], wide[1]
+    def _decide(self, rows: slice) -> None:
+        """Which cells of rows are broken, and what is kept of the others' change. Rows come from top to bottom."""
+        found, above = self.features_of(rows)
+        for row, of_row in zip(range(rows.start, rows.stop), above, strict=True):
+            self._broken[row] = of_row > 0
+            self._doubtful |= bool(self._broken[: row + 1].mean() > DOUBTFUL)
+            if self._doubtful:
+                self._broken[row] = of_row > -LOWER
+        self._kept[rows] = np.where(self._broken[rows], 0, kept_shares(found))
+
+    def features_of(self, rows: slice) -> tuple[NDArray[Any], NDArray[Any]]:
+        """``features`` of rows of cells, of each cell with its eight neighbours."""
+        return features(_with_neighbours(self._found[:, rows.start : rows.stop + 2]), self._near_px[rows])
 
     def _hand_on(self, until_px: int, finish: Finish) -> None:
-        """The rows from where it stopped up to ``until_px``, in pieces between cells' centres and borders."""
+        """The rows from where it stopped up to ``until_px``, in pieces from cells' centres to centres."""
+        ring_px = self._change.shape[1]
         while self._done_px < until_px:
-            row, offset = divmod(self._done_px, CELL_PX)
-            rows = slice(self._done_px, min(until_px, (self._done_px // HALF_PX + 1) * HALF_PX))
-            restored = self._held[row % HELD, :, offset : offset + rows.stop - rows.start]
-            above = max(0, (rows.start - HALF_PX) // CELL_PX)
-            pair = self._kept[above : above + 2]
-            if (pair == 0).all():
-                pass  # the input stays
-            elif (pair == 1).all():
-                finish(rows, restored)
-            else:
-                finish(rows, self._blended(rows, restored))
+            above = (self._done_px + HALF_PX) // CELL_PX - 1  # the row of cells whose centres lie above
+            end_of_ring = (self._done_px // ring_px + 1) * ring_px
+            rows = slice(self._done_px, min(until_px, (above + 1) * CELL_PX + HALF_PX, end_of_ring))
+            if (around := self._kept[max(0, above) : above + 2]).any():
+                finish(rows, self._guarded(rows, above, whole=bool((around == 1).all())))
             self._done_px = rows.stop
 
-    def _blended(self, rows: slice, restored: Planes) -> Planes:
-        """``blurry + kept * (restored - blurry)``, in place; kept is linear between cells' centres."""
-        row, offset = divmod(rows.start, CELL_PX)
-        above = row - 1 if offset < HALF_PX else row
-        upper, lower = (self._kept[np.clip(each, 0, len(self._kept) - 1)] for each in (above, above + 1))
-        shares = SHARES[(offset + HALF_PX) % CELL_PX :][: rows.stop - rows.start, None]
-        at_centres = upper + shares * (lower - upper)
-        columns = np.concatenate([at_centres[:, :1], at_centres, at_centres[:, -1:]], axis=1)[..., None]
-        wide = columns[:, :-1] + SHARES * (columns[:, 1:] - columns[:, :-1])
-        kept = wide.reshape(len(wide), -1)[:, HALF_PX : HALF_PX + restored.shape[2]]
-        blurry = self._blurry[row % HELD, :, offset : offset + rows.stop - rows.start]
-        restored -= blurry
-        restored *= kept
-        restored += blurry
-        return restored
+    def _guarded(self, rows: slice, above: int, *, whole: bool) -> Planes:
+        """``blurry + kept * change``, in the place of the change; kept is linear between cells' centres."""
+        change = self._held(self._change, rows)
+        if not whole:
+            upper, lower = (self._across(min(max(each, 0), len(self._kept) - 1)) for each in (above, above + 1))
+            shares = SHARES[rows.start - above * CELL_PX - HALF_PX :][: rows.stop - rows.start, None]
+            change *= (upper + shares * (lower - upper))[:, : change.shape[2]]
+        change += self._held(self._blurry, rows)
+        return change
+
+    def _across(self, row: int) -> NDArray[np.float32]:
+        """What is kept along a row of cells' centres, of each column of pixels."""
+        kept = np.pad(self._kept[row], 1, mode="edge")[:, None]
+        return (kept[:-1] + SHARES * (kept[1:] - kept[:-1])).reshape(-1)[HALF_PX:]
 
 
 def statistics(blurry: Planes, change: Planes, area_px: NDArray[Any]) -> Grid:
-    """A row of cells, ``(3, up to 32, W)`` of the input and of what the network adds, as sums: ``(18, columns)``.
+    """Rows of cells, ``(3, n, up to 32, W)`` of the input and of what the network adds, as sums: ``(18, n, columns)``.
 
     Most are of every second row, the others are halved. Of green: squared differences of the input over 1, 2 and 4 px
     along, the same down, the product of its slopes along and down, and the squared slopes of the change. Of each
     channel: the input, the change, and the squared change. The last is 1 where a pixel's change is far above its
-    cell's. ``change`` is overwritten.
+    cell's.
     """
-    height, width = blurry.shape[1:]
-    green, changed, half = blurry[1], change[1], slice(None, None, 2)
-    pairs = height // 2
-    along, changed_along = green[half], changed[half]
-    below = [(green[lag::2] - green[: height - lag : 2]) if lag < height else green[:0] for lag in LAGS_PX]
-    slopes = below[0][:, :-1] * (along[:pairs, 1:] - along[:pairs, :-1])
-    found = [
-        *(_cell_sums((along[:, lag:] - along[:, :-lag]) ** 2, width) for lag in LAGS_PX),
-        *(_cell_sums(each**2, width) for each in below),
-        _cell_sums(slopes, width),
-        _cell_sums((changed_along[:, 1:] - changed_along[:, :-1]) ** 2, width)
-        + _cell_sums((changed[1::2] - changed[: 2 * pairs : 2]) ** 2, width),
-        _cell_sums(blurry[:, half], width),
-        _cell_sums(change[:, half], width),
-    ]
-    np.multiply(change, change, out=change)
-    energies = _cell_sums(change, width) / 2
-    peaks = np.maximum.reduceat(change.max(axis=(0, 1)), np.arange(0, width, CELL_PX))
-    specks = _log(peaks) - _log(2 * energies.mean(axis=0) / area_px) > SPECK
-    return np.vstack([*found, energies, specks])
+    _, count, height, width = blurry.shape
+    green, changed = blurry[1], change[1]
+    sums = np.zeros((STATISTICS - 1, count, width), np.float32)
+    scratch = np.empty((2, count, ceil(height / 2), width), np.float32)
+
+    def difference(values: Planes, rows: int, columns: int, where: int = 0) -> Planes:
+        """Of every second row, over so many rows down and columns along."""
+        first, second = values[:, : height - rows : 2, : max(0, width - columns)], values[:, rows::2, columns:]
+        return np.subtract(second, first, scratch[where, :, : second.shape[1], : second.shape[2]])
+
+    def add_products(number: int, a: Planes, b: Planes) -> None:
+        sums[number, :, : a.shape[2]] += np.einsum("nrw,nrw->nw", a, b)
+
+    for number, lag in enumerate(LAGS_PX):
+        for statistic, step in ((number, (0, lag)), (len(LAGS_PX) + number, (min(lag, height), 0))):
+            slope = difference(green, *step)
+            add_products(statistic, slope, slope)
+    product, slopes = 2 * len(LAGS_PX), 2 * len(LAGS_PX) + 1
+    down, along = difference(green, 1, 0), difference(green, 0, 1, where=1)
+    add_products(product, down[..., : width - 1], along[:, : down.shape[1]])
+    for step in ((0, 1), (1, 0)):
+        slope = difference(changed, *step)
+        add_products(slopes, slope, slope)
+    light, shift, energies = (sums[at : at + 3] for at in range(slopes + 1, STATISTICS - 1, 3))
+    np.sum(blurry[:, :, ::2], axis=-2, out=light)
+    np.sum(change[:, :, ::2], axis=-2, out=shift)
+    np.einsum("cnrw,cnrw->cnw", change, change, out=energies)
+    energies /= 2
+    starts = np.arange(0, width, CELL_PX)
+    found = np.add.reduceat(sums, starts, axis=-1)
+    peaks = np.maximum.reduceat(np.maximum(change.max(axis=(0, 2)), -change.min(axis=(0, 2))), starts, axis=-1)
+    specks = _log(peaks**2) - _log(2 * found[-3:].mean(axis=0) / area_px) > SPECK
+    return np.concatenate([found, specks[None].astype(np.float32)])
 
 
 def features(sums: Grid, area_px: Grid) -> tuple[NDArray[Any], NDArray[Any]]:
-    """What the share rests on, ``(columns, 8)``, and how far the change lies above the limits of a good one's.
+    """What the share rests on, ``(..., 8)``, and how far the change lies above the limits of a good one's.
 
     Those are in logarithms of energy, and above 0 it is broken: with more energy than blur like the input's explains,
     with steeper slopes (a mosaic), with little but a shift, of one colour alone, of a large part of the light (crushed
     shadows), or with specks. The limits are a little above all that was met on good results.
 
     Args:
-        sums: ``(18, columns)``, over cells with their neighbours.
+        sums: ``(18, ...)``, over cells with their neighbours.
         area_px: of these.
     """
     found = 2 * sums / area_px
@@ -229,11 +238,11 @@ def features(sums: Grid, area_px: Grid) -> tuple[NDArray[Any], NDArray[Any]]:
         ]
     )
     blur = [e1, e2 - e1, e4 - e2, np.minimum(*growth), np.maximum(*growth), coherence]
-    return np.stack([*blur, change, slope - e1], axis=1), above.max(axis=0)
+    return np.stack([*blur, change, slope - e1], axis=-1), above.max(axis=0)
 
 
 def kept_shares(found: NDArray[Any]) -> NDArray[Any]:
-    """Features, ``(cells, 8)`` -> what is kept of the change, 0 to 1, by a small fitted network."""
+    """Features, ``(..., 8)`` -> what is kept of the change, 0 to 1, by a small fitted network."""
     kept = 1 / (1 + np.exp(-(np.tanh(found @ HIDDEN + HIDDEN_BIAS) @ KEPT + KEPT_BIAS + BOLDER)))
     return np.where(kept > ALL, 1, np.where(kept < NONE, 0, kept))
 
@@ -243,11 +252,10 @@ def _log(energy: NDArray[Any]) -> NDArray[Any]:
     return np.log(np.maximum(energy, 0) * LEVELS2 + FAINT)
 
 
-def _cell_sums(values: Planes, width: int) -> Grid:
-    """Of ``(..., rows, columns)``, sums over the cells that a row of ``width`` px has."""
-    columns = np.zeros((*values.shape[:-2], width), np.float32)
-    columns[..., : values.shape[-1]] = values.sum(axis=-2)
-    return np.add.reduceat(columns, np.arange(0, width, CELL_PX), axis=-1)
+def _with_neighbours(cells: Grid) -> Grid:
+    """``(..., rows + 2, columns + 2)`` -> ``(..., rows, columns)``: the sum of each cell and its eight neighbours."""
+    rows = cells[..., :-2, :] + cells[..., 1:-1, :] + cells[..., 2:, :]
+    return rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
 
 
 def _lengths_px(side_px: int) -> Grid:

@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 
 from deblur.errors import ModelError, RequestError
-from deblur.images import Pixels, Rgb, from_rgb, to_rgb8, to_rgb16
+from deblur.images import Pixels, Rgb, planes_of, put_planes
 from deblur.inference.engine import Compiling, Engine, Planes, Tiles, begin
 from deblur.inference.guard import Finish, Guard
 from deblur.inference.tiling import Plan, Tiling, plan_tiles
@@ -73,7 +73,8 @@ class Restorer:
         result = np.empty_like(pixels)
 
         def keep(rows: slice, restored: Planes) -> None:
-            result[rows] = _mixed(pixels[rows], restored, strength)
+            before = pixels[rows].transpose(2, 0, 1)
+            np.clip(_mixed(before, restored, strength).transpose(1, 2, 0), 0.0, 1.0, out=result[rows])
 
         self._restore(pixels, strength, keep, on_tile, check)
         return result
@@ -95,10 +96,10 @@ class Restorer:
         A ``guard`` of this image keeps what is broken, and some of what needs no restoring, as it was. With one, values
         that are not numbers raise nothing.
         """
-        rounded = to_rgb8 if rgb.dtype == np.uint8 else to_rgb16
 
         def overwrite(rows: slice, restored: Planes) -> None:
-            rgb[rows] = rounded(_mixed(rgb[rows], restored, strength))
+            before = planes_of(rgb[rows]) if strength < 1.0 else restored
+            put_planes(rgb[rows], _mixed(before, restored, strength))
 
         if guard:
             return self._restore(rgb, strength, guard.before(overwrite), on_tile, check, _bounded)
@@ -130,9 +131,10 @@ def _tiles(pixels: Pixels | Rgb, plan: Plan) -> Iterator[Tiles]:
     h, w = plan.rows.tile_px, plan.columns.tile_px
     for top in plan.rows.starts:
         for left in plan.columns.starts:
-            planes = _as_float(pixels[top : top + h, left : left + w].transpose(2, 0, 1))
+            part = pixels[top : top + h, left : left + w]
+            planes = part.transpose(2, 0, 1) if part.dtype == np.float32 else planes_of(cast(Rgb, part))
             lacking = ((0, 0), (0, h - planes.shape[1]), (0, w - planes.shape[2]))
-            yield np.ascontiguousarray(np.pad(planes, lacking, mode="reflect")[None])
+            yield np.ascontiguousarray((np.pad(planes, lacking, mode="reflect") if np.any(lacking) else planes)[None])
 
 
 def _counted(tiles: Iterator[Planes], total: int, on_tile: OnTile) -> Iterator[Planes]:
@@ -213,14 +215,6 @@ def _bounded(restored: Tiles) -> Tiles:
     return np.nan_to_num(restored, nan=FAR).clip(-FAR, FAR)
 
 
-def _mixed(blurry: Pixels | Rgb, restored: Planes, strength: float) -> Pixels:
-    """Blurry and restored, by strength, clamped: ``(h, w, 3)``."""
-    pixels = restored.transpose(1, 2, 0)
-    if strength < 1.0:
-        before = _as_float(blurry)
-        pixels = before + np.float32(strength) * (pixels - before)
-    return np.clip(pixels, 0.0, 1.0, dtype=np.float32)
-
-
-def _as_float(pixels: Pixels | Rgb) -> Pixels:
-    return cast(Pixels, pixels) if pixels.dtype == np.float32 else from_rgb(cast(Rgb, pixels))
+def _mixed(blurry: Planes, restored: Planes, strength: float) -> Planes:
+    """Blurry and restored, by strength."""
+    return restored if strength == 1.0 else blurry + np.float32(strength) * (restored - blurry)
