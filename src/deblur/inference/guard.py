@@ -72,6 +72,7 @@ class Guard:
         self._area_px = np.outer(_lengths_px(height), _lengths_px(width))
         self._near_px = _with_neighbours(np.pad(self._area_px, 1))
         self._kept = np.ones((rows, columns), np.float32)
+        self._across = np.empty((rows, width), np.float32)  # what is kept along the cells' centres
         self._broken = np.zeros((rows, columns), bool)
         self._doubtful = False
         self._group_px = CELL_PX * int(np.clip(GROUP_PX2 / (CELL_PX * width), 2, 8))
@@ -132,6 +133,9 @@ class Guard:
             if self._doubtful:
                 self._broken[row] = of_row > -LOWER
         self._kept[rows] = np.where(self._broken[rows], 0, kept_shares(found))
+        kept = np.concatenate([self._kept[rows, :1], self._kept[rows], self._kept[rows, -1:]], axis=1)[..., None]
+        across = (kept[:, :-1] + SHARES * (kept[:, 1:] - kept[:, :-1])).reshape(len(kept), -1)
+        self._across[rows] = across[:, HALF_PX : HALF_PX + self._across.shape[1]]
 
     def features_of(self, rows: slice) -> tuple[NDArray[Any], NDArray[Any]]:
         """``features`` of rows of cells, of each cell with its eight neighbours."""
@@ -152,16 +156,11 @@ class Guard:
         """``blurry + kept * change``, in the place of the change; kept is linear between cells' centres."""
         change = self._held(self._change, rows)
         if not whole:
-            upper, lower = (self._across(min(max(each, 0), len(self._kept) - 1)) for each in (above, above + 1))
+            upper, lower = (self._across[min(max(each, 0), len(self._kept) - 1)] for each in (above, above + 1))
             shares = SHARES[rows.start - above * CELL_PX - HALF_PX :][: rows.stop - rows.start, None]
-            change *= (upper + shares * (lower - upper))[:, : change.shape[2]]
+            change *= upper + shares * (lower - upper)
         change += self._held(self._blurry, rows)
         return change
-
-    def _across(self, row: int) -> NDArray[np.float32]:
-        """What is kept along a row of cells' centres, of each column of pixels."""
-        kept = np.pad(self._kept[row], 1, mode="edge")[:, None]
-        return (kept[:-1] + SHARES * (kept[1:] - kept[:-1])).reshape(-1)[HALF_PX:]
 
 
 def statistics(blurry: Planes, change: Planes, area_px: NDArray[Any]) -> Grid:
