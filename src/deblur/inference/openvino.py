@@ -9,8 +9,9 @@ stream has the tensors of a tile in memory, so large tiles are computed one afte
 
 import sys
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import cache
 from math import inf
 from pathlib import Path
@@ -95,12 +96,12 @@ class OpenVinoEngine:
         wanted = len(inputs) == len(outputs) == 1 and inputs[0].element_type == openvino.Type.f32
         if not wanted or len(inputs[0].partial_shape) != 4 or inputs[0].partial_shape[1] != openvino.Dimension(3):
             raise ModelError("The model must take one float tensor (B, 3, h, w) and return one.")
-        self._compiled: OrderedDict[tuple[tuple[int, ...], int], Future[Any]] = OrderedDict()
+        self._compiled: OrderedDict[tuple[tuple[int, ...], int], Future[_Compiled]] = OrderedDict()
         self._lock, self._running, self._beside_s = Lock(), 0, -inf
 
     def __call__(self, batch: Tiles, /) -> Tiles:
         """A call by itself: what is compiled for it goes with it (58 MB after the golden input of DeblurUNet)."""
-        return _answer(self._compile(batch.shape, 1).create_infer_request(), batch)
+        return _answer(self._compile(batch.shape, 1).request(), batch)
 
     def begin(self) -> Run:
         """Calls that ``cancel`` ends between two operators."""
@@ -108,14 +109,17 @@ class OpenVinoEngine:
 
         def call(batch: Tiles) -> Tiles:
             nonlocal request
-            request = self._compiled_for(batch.shape).create_infer_request()
+            compiled = self._compiled_for(batch.shape)
+            request = compiled.request()
             with self._lock:
                 self._running += 1
             try:
-                return _answer(request, batch)
+                restored = _answer(request, batch)
             finally:
                 with self._lock:
                     self._running -= 1
+            compiled.take_back(request)
+            return restored
 
         return Run(call, lambda: request.cancel() if request else None)
 
@@ -140,7 +144,7 @@ class OpenVinoEngine:
         place = ["framework", PRECISION]  # where OpenVINO puts an ONNX file's metadata
         return self._network.has_rt_info(place) and self._network.get_rt_info(place).astype(str) == "f32"
 
-    def _compiled_for(self, shape: tuple[int, ...]) -> Any:
+    def _compiled_for(self, shape: tuple[int, ...]) -> "_Compiled":
         """The network for ``shape`` and what runs now: kept from before, or in the place of the one not used longest.
 
         Who comes while it is being compiled waits for that, and for nothing else.
@@ -148,7 +152,7 @@ class OpenVinoEngine:
         key = (shape, self._streams(shape))
         with self._lock:
             kept = self._compiled.get(key)
-            compiled = kept or Future[Any]()
+            compiled = kept or Future[_Compiled]()
             if kept is None:
                 while len(self._compiled) >= KEPT:
                     self._compiled.popitem(last=False)
@@ -164,10 +168,26 @@ class OpenVinoEngine:
                         del self._compiled[key]
         return compiled.result()
 
-    def _compile(self, shape: tuple[int, ...], streams: int) -> Any:
+    def _compile(self, shape: tuple[int, ...], streams: int) -> "_Compiled":
         network = self._network.clone()
         network.reshape(list(shape))
-        return self._core.compile_model(network, "CPU", {**self._options, "NUM_STREAMS": streams})
+        return _Compiled(self._core.compile_model(network, "CPU", {**self._options, "NUM_STREAMS": streams}), streams)
+
+
+class _Compiled:
+    """A network for one shape, and requests that are done. A new one waits until a stream is free, so where there are
+    several streams, a core would be idle; a request keeps its tiles, so where there is one stream, none is kept."""
+
+    def __init__(self, network: Any, streams: int) -> None:
+        self._network, self._idle = network, deque[Any](maxlen=streams if streams > 1 else 0)
+
+    def request(self) -> Any:
+        with suppress(IndexError):
+            return self._idle.pop()
+        return self._network.create_infer_request()
+
+    def take_back(self, request: Any) -> None:
+        self._idle.append(request)
 
 
 def _answer(request: Any, batch: Tiles) -> Tiles:
