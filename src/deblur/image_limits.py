@@ -1,6 +1,7 @@
 """What a photo may cost, told from its header: what is refused is refused before a pixel is decoded."""
 
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf
@@ -71,6 +72,10 @@ def available_memory() -> float:
     return inf
 
 
+MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+"""The next one that a length follows, also from within a scan's data."""
+
+
 def check_scans_of_jpeg(data: bytes, limits: DecodeLimits) -> None:
     """Refuse a progressive JPEG whose many scans would take minutes: 270 kB can hold 28 s of CPU.
 
@@ -79,11 +84,8 @@ def check_scans_of_jpeg(data: bytes, limits: DecodeLimits) -> None:
     if not data.startswith(b"\xff\xd8"):
         return
     scans, pixels, at = 0, 0, 2
-    while 0 <= at < len(data) - 4:
+    while (found := MARKER.search(data, at)) and (at := found.start()) < len(data) - 4:
         marker = data[at + 1]
-        if data[at] != 0xFF or marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD7:  # no length: on to the next FF
-            at = data.find(b"\xff", at + 1)
-            continue
         if marker == 0xD9:  # end of image
             break
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
