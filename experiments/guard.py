@@ -126,18 +126,22 @@ def count_caught(sets: Sequence[str], seed: int) -> None:
     """Print how many results of mutants lose more than 3 dB, and what is left of that with the guard."""
     pairs = [pair.load() for each in open_report_sets(sets) for pair in evenly_chosen(each.pairs, OF_A_SET)]
     crops = [(centre_crop(blurry, SIDE_PX), centre_crop(sharp, SIDE_PX)) for blurry, sharp in pairs]
-    lost = []
+    lost, golden = [], read_info(bundled_folder()).golden
     for restorer in mutants(bundled_folder(), MUTANTS, seed):
+        opened = golden.distance(restorer.engine) <= golden.tolerance
         for blurry, sharp in crops:
             guarded, both = seen(restorer, blurry)
             gains = [psnr_db(each, sharp) - psnr_db(blurry, sharp) for each in (both.unguarded, guarded)]
-            lost.append([*gains, both.replaced > 0])
+            lost.append([*gains, both.replaced > 0, opened])
     losing = np.array([each for each in lost if each[0] < -LOST_DB])
-    without, guarded_db, replaced = losing.T
+    without, guarded_db, replaced, served = losing.T
     print(
         f"{len(lost)} results; {len(losing)} lose more than {LOST_DB:g} dB: {without.mean():.1f} dB on average without "
         f"the guard, {guarded_db.mean():.2f} with it. Cells replaced in {replaced.sum():.0f}; "
-        f"{(guarded_db >= -LOST_DB).sum()} lose {LOST_DB:g} dB or less, {(guarded_db >= -1).sum()} lose 1 dB or less."
+        f"{(guarded_db >= -LOST_DB).sum()} lose {LOST_DB:g} dB or less, {(guarded_db >= -1).sum()} lose 1 dB or less.\n"
+        f"Mutants that fail their golden input are not opened; of the others come {sum(each[3] for each in lost)} "
+        f"results, {served.sum():.0f} of the {len(losing)}, and with the guard "
+        f"{(served.astype(bool) & (guarded_db < -LOST_DB)).sum()} lose more than {LOST_DB:g} dB."
     )
 
 

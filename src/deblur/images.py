@@ -5,6 +5,7 @@ and one place where any exception of a decoder becomes a sentence. What must sur
 pixels: alpha, greyness, format, what the colours mean (``colour``) and what the photo says of itself (``metadata``).
 """
 
+import os
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -207,10 +208,11 @@ def read_rgb8(path: Path) -> Rgb8:
 
 
 def encode(photo: Photo, output_format: str | None = None, quality: int | None = None) -> bytes:
-    """:func:`write` into memory."""
-    stream = BytesIO()
-    write(photo, stream, output_format, quality)
-    return stream.getvalue()
+    """:func:`write` into memory; where that can be a file, Pillow encodes a JPEG without holding Python's lock."""
+    with os.fdopen(os.memfd_create("photo"), "w+b") if hasattr(os, "memfd_create") else BytesIO() as stream:
+        write(photo, stream, output_format, quality)
+        stream.seek(0)
+        return stream.read()
 
 
 def write(photo: Photo, stream: BinaryIO, output_format: str | None = None, quality: int | None = None) -> None:

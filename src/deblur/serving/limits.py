@@ -36,9 +36,9 @@ class Limits:
     body_mb: float = 20.0
     decode: DecodeLimits = field(default_factory=lambda: DecodeLimits(heif=os.environ.get("DEBLUR_HEIF", "") in YES))
     """``DEBLUR_HEIF`` says whether HEIC and AVIF are read, too: two decoders more that strangers can reach."""
-    slots: int = field(default_factory=lambda: min(2, os.cpu_count() or 1))
-    """Photos that are restored at once, each by its share of the cores, so that none is idle while one photo is decoded
-    or encoded."""
+    slots: int = field(default_factory=lambda: 3 if (os.cpu_count() or 1) > 1 else 1)
+    """Photos in work at once: two that the network restores side by side, and one that is decoded or encoded
+    meanwhile."""
     waiting: int = field(default_factory=lambda: 2 * (os.cpu_count() or 1))
     """Requests that may wait for a slot; the next is refused."""
 
