@@ -6,12 +6,16 @@ features are kept, and three sums that tell the error for any share that is kept
 the numbers, and PSNR itself is what is fitted. Mutants of the first model have a say, lest one network be learned.
 
 python -m experiments.guard mutants PAIRS ... counts the results of mutants that lose more than 3 dB to doing nothing.
+
+python -m experiments.guard time PAIRS ... restores the first pair with and without it by turns.
 """
 
 import argparse
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -28,11 +32,13 @@ from deblur.data.photos import SharpPhoto, shaken
 from deblur.data.report_sets import PhotoPair, open_report_sets
 from deblur.evaluation.alignment import align
 from deblur.evaluation.ways import KeepingBoth
-from deblur.images import Rgb8, centre_crop
+from deblur.images import Photo, Rgb8, centre_crop, planes_of
 from deblur.inference import guard
+from deblur.inference.engine import Planes
 from deblur.inference.locating import bundled_folder
 from deblur.inference.model_folder import ONNX_FILE, open_model, read_info
 from deblur.inference.onnx_runtime import OnnxEngine
+from deblur.inference.photo import restore_photo
 from deblur.inference.restorer import Restorer
 from deblur.metrics import psnr_db
 
@@ -145,6 +151,39 @@ def count_caught(sets: Sequence[str], seed: int) -> None:
     )
 
 
+def measure_time(sets: Sequence[str], turns: int = 23) -> None:
+    """Print the processor time of a photo with the guard and without, and what estimating its blur alone takes."""
+    model, first = open_model(bundled_folder()), open_report_sets(sets)[0].pairs[0].load()[0]
+    for height, width in ((512, 512), (1080, 1920)):
+        rgb = np.asarray(Image.fromarray(first).resize((width, height)))
+        cells = planes_of(rgb)[:, : height // guard.CELL_PX * guard.CELL_PX].reshape(3, -1, guard.CELL_PX, width)
+        at_once = max(2, guard.GROUP_PX2 // (guard.CELL_PX * width))
+
+        def estimate(cells: Planes = cells, at_once: int = at_once) -> None:
+            for row in range(0, cells.shape[1], at_once):
+                found = guard.blur_statistics(cells[:, row : row + at_once])
+                nothing = np.zeros((guard.CHANGE, *found.shape[1:]), np.float32)
+                area_px = np.full_like(found[0], guard.CELL_PX**2)
+                guard.kept_shares(guard.features(np.concatenate([found, nothing]), area_px)[0])
+
+        def restore(*, guarded: bool, rgb: Rgb8 = rgb) -> None:
+            restore_photo(model, Photo(rgb.copy()), guarded=guarded)
+
+        ways: list[Callable[[], None]] = [partial(restore, guarded=False), partial(restore, guarded=True), estimate]
+        taken = np.array([[_cpu_s(way) for way in ways] for _ in range(turns)])
+        off, on, alone = np.median(taken, axis=0) * 1e3
+        print(
+            f"{width}x{height}: {off:.1f} ms without, {on:.1f} with the guard ({on / off - 1:+.1%}); "
+            f"estimating the blur {alone:.2f} ms ({alone / off:.1%})"
+        )
+
+
+def _cpu_s(way: Callable[[], None]) -> float:
+    started = time.process_time()
+    way()
+    return time.process_time() - started
+
+
 def read(folders: Sequence[str], sharp: Sequence[str]) -> Iterator[tuple[Pair, float, Kind]]:
     """Pairs as they are or scaled down; sharp photographs, and others shaken."""
     for text in folders:
@@ -230,7 +269,7 @@ def fit(pictures: list[Cells]) -> tuple[torch.nn.Linear, torch.nn.Linear]:
 def main() -> None:
     """Restore, fit, print; or restore, count, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", choices=["fit", "mutants"])
+    parser.add_argument("task", choices=["fit", "mutants", "time"])
     parser.add_argument("pairs", nargs="+")
     parser.add_argument("--sharp", nargs="*", default=[])
     parser.add_argument("--models", nargs="*", type=Path, default=[bundled_folder()])
@@ -238,8 +277,15 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.task == "mutants":
         count_caught(asked.pairs, asked.seed)
-        return
-    first, last = fit(list(gather(asked.pairs, asked.sharp, asked.models)))
+    elif asked.task == "time":
+        measure_time(asked.pairs)
+    else:
+        print_fit(asked.pairs, asked.sharp, asked.models)
+
+
+def print_fit(pairs: Sequence[str], sharp: Sequence[str], models: Sequence[Path]) -> None:
+    """Between "fitted" and "end of fitted" in ``inference/guard.py``."""
+    first, last = fit(list(gather(pairs, sharp, models)))
     values: dict[str, Any] = {"HIDDEN": first.weight.T, "HIDDEN_BIAS": first.bias, "KEPT": last.weight[0]}
     for name, value in values.items():
         print(f"{name} = np.array({np.array2string(value.detach().numpy(), precision=3, separator=', ')})")

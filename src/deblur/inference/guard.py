@@ -21,7 +21,8 @@ HALF_PX = CELL_PX // 2
 SHARES = (np.arange(CELL_PX, dtype=np.float32) + np.float32(0.5)) / np.float32(CELL_PX)
 """Of pixels on their way from one cell's centre to the next one's."""
 LAGS_PX = (1, 2, 4)
-STATISTICS = 2 * len(LAGS_PX) + 2 + 3 * 3 + 1
+BLUR, CHANGE = 2 * len(LAGS_PX) + 1 + 3, 1 + 2 * 3 + 1
+"""How many statistics there are of a cell's input, and of its change."""
 GROUP_PX2 = 2**17
 """Pixels that are measured at once, about: few calls for a small photo, and what is measured stays in the cache."""
 LEVELS2, FAINT = np.float32(255**2), np.float32(0.5)
@@ -29,7 +30,7 @@ LEVELS2, FAINT = np.float32(255**2), np.float32(0.5)
 ALL, NONE = 0.97, 0.03
 """Shares of a change that count as all of it, and as none."""
 FAR_ABOVE, MOSAIC, SHIFTED, ONE_COLOUR, OF_LIGHT, SPECK = 3.4, 2.35, 1.57, 3.25, 0.37, 6.6
-"""Limits of what a good restoration does: see ``features`` and ``statistics``."""
+"""Limits of what a good restoration does: see ``features`` and ``change_statistics``."""
 DOUBTFUL, LOWER = 0.05, 1.0
 """Where more of the cells so far are broken than this, the limits are lower by so much for all that follows."""
 # fitted by experiments/guard.py: python -m experiments.guard fit
@@ -68,7 +69,7 @@ class Guard:
         self._rgb = rgb
         height, width = rgb.shape[:2]
         rows, columns = ceil(height / CELL_PX), ceil(width / CELL_PX)
-        self._found = np.zeros((STATISTICS, rows + 2, columns + 2), np.float32)  # a border of nothing all around
+        self._found = np.zeros((BLUR + CHANGE, rows + 2, columns + 2), np.float32)  # a border of nothing all around
         self._area_px = np.outer(_lengths_px(height), _lengths_px(width))
         self._near_px = _with_neighbours(np.pad(self._area_px, 1))
         self._kept = np.ones((rows, columns), np.float32)
@@ -118,8 +119,9 @@ class Guard:
             if count := ceil(blurry[:, part].shape[1] / CELL_PX):
                 cells = slice((rows.start + part.start) // CELL_PX, None)
                 before, added = (each[:, part].reshape(3, count, -1, each.shape[2]) for each in (blurry, change))
-                found = statistics(before, added, self._area_px[cells][:count])
-                self._found[:, 1:-1, 1:-1][:, cells][:, :count] = found
+                found = self._found[:, 1:-1, 1:-1][:, cells][:, :count]
+                found[:BLUR] = blur_statistics(before)
+                found[BLUR:] = change_statistics(added, self._area_px[cells][:count])
         first, stop, last = rows.start // CELL_PX, ceil(rows.stop / CELL_PX), rows.stop == len(self._rgb)
         self._decide(slice(max(0, first - 1), stop if last else stop - 1))
         self._hand_on(rows.stop if last else rows.stop - CELL_PX - HALF_PX, finish)
@@ -163,46 +165,42 @@ class Guard:
         return change
 
 
-def statistics(blurry: Planes, change: Planes, area_px: NDArray[Any]) -> Grid:
-    """Rows of cells, ``(3, n, up to 32, W)`` of the input and of what the network adds, as sums: ``(18, n, columns)``.
+def blur_statistics(blurry: Planes) -> Grid:
+    """Of the input, n rows of cells ``(3, n, up to 32, W)``: ``(10, n, columns)``, sums over every second row.
 
-    Most are of every second row, the others are halved. Of green: squared differences of the input over 1, 2 and 4 px
-    along, the same down, the product of its slopes along and down, and the squared slopes of the change. Of each
-    channel: the input, the change, and the squared change. The last is 1 where a pixel's change is far above its
-    cell's.
+    Of green: squared differences over 1, 2 and 4 px along, the same down, the product of the slopes along and down. Of
+    each channel: the light.
     """
     _, count, height, width = blurry.shape
-    green, changed = blurry[1], change[1]
-    sums = np.zeros((STATISTICS - 1, count, width), np.float32)
-    scratch = np.empty((2, count, ceil(height / 2), width), np.float32)
+    sums = np.zeros((BLUR, count, width), np.float32)
+    along, down = (np.empty((count, ceil(height / 2), width), np.float32) for _ in range(2))
+    for number, lag in reversed([*enumerate(LAGS_PX)]):  # the last are the slopes
+        x, y = _difference(blurry[1], 0, lag, along), _difference(blurry[1], min(lag, height), 0, down)
+        sums[number], sums[len(LAGS_PX) + number] = _products(x, x, width), _products(y, y, width)
+    sums[2 * len(LAGS_PX)] = _products(y[..., : width - 1], x[:, : y.shape[1]], width)
+    np.sum(blurry[:, :, ::2], axis=-2, out=sums[-3:])
+    return np.add.reduceat(sums, np.arange(0, width, CELL_PX), axis=-1)
 
-    def difference(values: Planes, rows: int, columns: int, where: int = 0) -> Planes:
-        """Of every second row, over so many rows down and columns along."""
-        first, second = values[:, : height - rows : 2, : max(0, width - columns)], values[:, rows::2, columns:]
-        return np.subtract(second, first, scratch[where, :, : second.shape[1], : second.shape[2]])
 
-    def add_products(number: int, a: Planes, b: Planes) -> None:
-        sums[number, :, : a.shape[2]] += np.einsum("nrw,nrw->nw", a, b)
+def change_statistics(change: Planes, area_px: NDArray[Any]) -> Grid:
+    """Of what the network adds, ``(3, n, up to 32, W)``: ``(8, n, columns)``.
 
-    for number, lag in enumerate(LAGS_PX):
-        for statistic, step in ((number, (0, lag)), (len(LAGS_PX) + number, (min(lag, height), 0))):
-            slope = difference(green, *step)
-            add_products(statistic, slope, slope)
-    product, slopes = 2 * len(LAGS_PX), 2 * len(LAGS_PX) + 1
-    down, along = difference(green, 1, 0), difference(green, 0, 1, where=1)
-    add_products(product, down[..., : width - 1], along[:, : down.shape[1]])
+    Sums over every second row, or halved: of green the squared slopes; of each channel the change, and its square. The
+    last is 1 where a pixel's change is far above its cell's.
+    """
+    _, count, height, width = change.shape
+    sums = np.zeros((CHANGE - 1, count, width), np.float32)
+    scratch = np.empty((count, ceil(height / 2), width), np.float32)
     for step in ((0, 1), (1, 0)):
-        slope = difference(changed, *step)
-        add_products(slopes, slope, slope)
-    light, shift, energies = (sums[at : at + 3] for at in range(slopes + 1, STATISTICS - 1, 3))
-    np.sum(blurry[:, :, ::2], axis=-2, out=light)
-    np.sum(change[:, :, ::2], axis=-2, out=shift)
-    np.einsum("cnrw,cnrw->cnw", change, change, out=energies)
-    energies /= 2
+        slope = _difference(change[1], *step, scratch)
+        sums[0] += _products(slope, slope, width)
+    np.sum(change[:, :, ::2], axis=-2, out=sums[1:4])
+    np.einsum("cnrw,cnrw->cnw", change, change, out=sums[4:])
+    sums[4:] /= 2
     starts = np.arange(0, width, CELL_PX)
     found = np.add.reduceat(sums, starts, axis=-1)
     peaks = np.maximum.reduceat(np.maximum(change.max(axis=(0, 2)), -change.min(axis=(0, 2))), starts, axis=-1)
-    specks = _log(peaks**2) - _log(2 * found[-3:].mean(axis=0) / area_px) > SPECK
+    specks = _log(peaks**2) - _log(2 * found[4:].mean(axis=0) / area_px) > SPECK
     return np.concatenate([found, specks[None].astype(np.float32)])
 
 
@@ -219,10 +217,10 @@ def features(sums: Grid, area_px: Grid) -> tuple[NDArray[Any], NDArray[Any]]:
     """
     found = 2 * sums / area_px
     along, down, product = found[:3], found[3:6], 2 * found[6]
-    light, shift, channels, specks = found[8:11], np.abs(found[11:14]), found[14:17], found[17]
+    light, slope2, shift, channels, specks = found[7:10], found[10], np.abs(found[11:14]), found[14:17], found[17]
     changes = channels.mean(axis=0), channels.max(axis=0), shift.max(axis=0) ** 2
     e1, e2, e4, along1, along4, down1, down4, slope, change, largest, shift2 = _log(
-        np.stack([*(along + down) / 2, along[0], along[2], down[0], down[2], found[7] / 2, *changes])
+        np.stack([*(along + down) / 2, along[0], along[2], down[0], down[2], slope2 / 2, *changes])
     )
     growth = along4 - along1, down4 - down1
     coherence = np.hypot(along[0] - down[0], product) / (along[0] + down[0] + 1 / LEVELS2)
@@ -249,6 +247,20 @@ def kept_shares(found: NDArray[Any]) -> NDArray[Any]:
 def _log(energy: NDArray[Any]) -> NDArray[Any]:
     """Of a mean square, in levels of 255."""
     return np.log(np.maximum(energy, 0) * LEVELS2 + FAINT)
+
+
+def _difference(values: Planes, rows: int, columns: int, out: Planes) -> Planes:
+    """Of every second row, over so many rows down or columns along; in a part of ``out``."""
+    first = values[:, : values.shape[1] - rows : 2, : max(0, values.shape[2] - columns)]
+    second = values[:, rows::2, columns:]
+    return np.subtract(second, first, out[:, : second.shape[1], : second.shape[2]])
+
+
+def _products(a: Planes, b: Planes, width: int) -> Grid:
+    """Of ``(n, rows, columns)``, summed over the rows, with zeros up to ``width``."""
+    sums = np.zeros((len(a), width), np.float32)
+    np.einsum("nrw,nrw->nw", a, b, out=sums[:, : a.shape[2]])
+    return sums
 
 
 def _with_neighbours(cells: Grid) -> Grid:
