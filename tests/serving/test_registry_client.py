@@ -208,7 +208,7 @@ def test_an_alias_that_moves_is_followed_and_each_version_fetched_once(
     assert sum("get-artifact" in path for path, _ in registry.seen) == 4, "two files of two versions"
 
 
-def test_of_the_versions_that_were_fetched_the_last_few_are_kept(
+def test_of_a_models_versions_that_were_fetched_the_last_few_are_kept(
     serve: Serve, mlflow_like: Callable[[str], Answer]
 ) -> None:
     def answer(path: str) -> Answer:
@@ -218,13 +218,14 @@ def test_of_the_versions_that_were_fetched_the_last_few_are_kept(
         return 200, {}, json.dumps({"model_version": {"version": version, "run_id": "r"}}).encode()
 
     server = f"http://{serve(answer).place}"
-    first = fetch_over_http("models:/a/1", server)
+    first, of_another = (fetch_over_http(f"models:/{name}/1", server) for name in ("a", "b"))
     folders = []
     for version in range(2, registry_client.KEPT + 3):
         folders.append(fetch_over_http(f"models:/a/{version}", server))
         assert fetch_over_http("models:/a/1", server) == first, "it is in use"
     assert [folder.is_dir() for folder in folders] == [False, False, *[True] * (registry_client.KEPT - 1)]
     assert fetch_over_http("models:/a/2", server).is_dir(), "it is fetched again"
+    assert fetch_over_http("models:/b/1", server) == of_another
 
 
 def test_an_installation_without_mlflow_asks_a_server_all_the_same(

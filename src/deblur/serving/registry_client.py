@@ -31,7 +31,7 @@ CHUNK = 1 << 20
 USUAL_PORT = {"http": 80, "https": 443}
 
 KEPT = 8
-"""Versions; of more that were fetched, the one that was not asked for longest is deleted."""
+"""Versions of a name; of more that were fetched, the one that was not asked for longest is deleted."""
 
 _fetching = Lock()
 _fetched: dict[tuple[str, ...], Path] = {}
@@ -68,7 +68,7 @@ def fetch_over_http(uri: str, tracking_uri: str | None = None) -> Path:
                 folder = _fetch(server, name, version, run_id)
             _fetched.pop(key, None)
             _fetched[key] = folder
-            for earlier in list(_fetched)[:-KEPT]:
+            for earlier in [each for each in _fetched if each[:2] == key[:2]][:-KEPT]:
                 shutil.rmtree(_fetched.pop(earlier), ignore_errors=True)
             return folder
 
