@@ -175,11 +175,15 @@ class OpenVinoEngine:
 
 
 class _Compiled:
-    """A network for one shape, and requests that are done. A new one waits until a stream is free, so where there are
-    several streams, a core would be idle; a request keeps its tiles, so where there is one stream, none is kept."""
+    """A network for one shape, and requests that are done.
+
+    To make one waits until a stream is free, and a core is idle meanwhile: so where there are several streams, requests
+    are used again, one that computes and one that waits for each. A request keeps its tiles: of one stream, none is
+    kept.
+    """
 
     def __init__(self, network: Any, streams: int) -> None:
-        self._network, self._idle = network, deque[Any](maxlen=streams if streams > 1 else 0)
+        self._network, self._idle = network, deque[Any](maxlen=2 * streams if streams > 1 else 0)
 
     def request(self) -> Any:
         with suppress(IndexError):
