@@ -21,7 +21,7 @@ from deblur import image_limits, images, png_chunks
 from deblur.data.photos import SharpPhoto
 from deblur.errors import PhotoError, PhotoTooLarge, RequestError, UnreadablePhoto, UnsupportedPhoto
 from deblur.image_limits import ANY_SIZE, OWN_FILES, DecodeLimits
-from deblur.images import Photo, decode, encode, from_rgb, from_rgb8, image_files, to_rgb8, to_rgb16
+from deblur.images import Photo, decode, encode, from_rgb, from_rgb8, image_files, planes_of, put_planes, to_rgb8
 from deblur.png_chunks import SIGNATURE, chunk
 from tests.conftest import SHARED
 from tests.kinds import png16, saved
@@ -174,7 +174,10 @@ def test_training_takes_no_16_bits_and_no_frames(tmp_path: Path) -> None:
 
 def test_16_bit_survives_the_way_to_float_and_back() -> None:
     every_value = np.arange(65_536, dtype=np.uint16).reshape(256, 256, 1).repeat(3, axis=2)
-    assert np.array_equal(to_rgb16(from_rgb(every_value)), every_value)
+    back = np.zeros_like(every_value)
+    put_planes(back, planes_of(every_value))
+    assert np.array_equal(back, every_value)
+    assert np.array_equal(planes_of(every_value).transpose(1, 2, 0), from_rgb(every_value))
 
 
 def test_the_limits_know_16_bits() -> None:

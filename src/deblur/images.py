@@ -320,11 +320,6 @@ def from_rgb8(rgb: Rgb8) -> Pixels:
     return rgb.astype(np.float32) / np.float32(255.0)
 
 
-def to_rgb16(pixels: Pixels) -> Rgb16:
-    """``[0, 1]`` float -> 16 bit, clamped, rounded to nearest."""
-    return np.rint(np.clip(pixels, 0.0, 1.0) * 65_535.0).astype(np.uint16)
-
-
 def from_rgb(rgb: Rgb) -> Pixels:
     """8 or 16 bit -> ``[0, 1]`` float32."""
     return rgb.astype(np.float32) / np.float32(np.iinfo(rgb.dtype).max)

@@ -76,7 +76,7 @@ class Guard:
         self._across = np.empty((rows, width), np.float32)  # what is kept along the cells' centres
         self._broken = np.zeros((rows, columns), bool)
         self._doubtful = False
-        self._group_px = CELL_PX * int(np.clip(GROUP_PX2 / (CELL_PX * width), 2, 8))
+        self._group_px = CELL_PX * rows_at_once(width)
         self._blurry, self._change = (np.empty((3, 2 * self._group_px, width), np.float32) for _ in range(2))
         self._taken_px = self._done_px = 0
 
@@ -163,6 +163,11 @@ class Guard:
             change *= upper + shares * (lower - upper)
         change += self._held(self._blurry, rows)
         return change
+
+
+def rows_at_once(width_px: int) -> int:
+    """Rows of cells that are measured together."""
+    return min(8, max(2, GROUP_PX2 // (CELL_PX * width_px)))
 
 
 def blur_statistics(blurry: Planes) -> Grid:

@@ -73,8 +73,9 @@ class Restorer:
         result = np.empty_like(pixels)
 
         def keep(rows: slice, restored: Planes) -> None:
-            before = pixels[rows].transpose(2, 0, 1)
-            np.clip(_mixed(before, restored, strength).transpose(1, 2, 0), 0.0, 1.0, out=result[rows])
+            if strength < 1.0:
+                restored = _mixed(pixels[rows].transpose(2, 0, 1), restored, strength)
+            np.clip(restored.transpose(1, 2, 0), 0.0, 1.0, out=result[rows])
 
         self._restore(pixels, strength, keep, on_tile, check)
         return result
@@ -98,8 +99,9 @@ class Restorer:
         """
 
         def overwrite(rows: slice, restored: Planes) -> None:
-            before = planes_of(rgb[rows]) if strength < 1.0 else restored
-            put_planes(rgb[rows], _mixed(before, restored, strength))
+            if strength < 1.0:
+                restored = _mixed(planes_of(rgb[rows]), restored, strength)
+            put_planes(rgb[rows], restored)
 
         if guard:
             return self._restore(rgb, strength, guard.before(overwrite), on_tile, check, _bounded)
@@ -216,5 +218,4 @@ def _bounded(restored: Tiles) -> Tiles:
 
 
 def _mixed(blurry: Planes, restored: Planes, strength: float) -> Planes:
-    """Blurry and restored, by strength."""
-    return restored if strength == 1.0 else blurry + np.float32(strength) * (restored - blurry)
+    return blurry + np.float32(strength) * (restored - blurry)
