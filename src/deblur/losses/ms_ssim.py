@@ -31,8 +31,7 @@ def ms_ssim(a: Tensor, b: Tensor, scales: int | None = None) -> Tensor:
     for scale, weight in enumerate(weights):
         if scale:
             a, b = (functional.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False) for x in (a, b))
-        luminance, contrast = _ssim_terms(a, b)
-        term = (luminance * contrast if scale == scales - 1 else contrast).mean(dim=(2, 3))
+        term = _ssim_map(a, b, luminance=scale == scales - 1).mean(dim=(2, 3))
         product = product * term.clamp(min=TERM_FLOOR) ** weight
     return product.mean()
 
@@ -44,18 +43,20 @@ def ms_ssim_loss(prediction: Tensor, wanted: Tensor) -> Tensor:
 
 def ssim_loss(prediction: Tensor, wanted: Tensor) -> Tensor:
     """``1 - SSIM``: the same at one scale."""
-    luminance, contrast = _ssim_terms(prediction.clamp(0, 1), wanted)
-    return 1 - (luminance * contrast).mean()
+    return 1 - _ssim_map(prediction.clamp(0, 1), wanted, luminance=True).mean()
 
 
-def _ssim_terms(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """SSIM's luminance and contrast-structure maps; all five moments are filtered at once."""
-    moments = torch.cat([a, b, a * a, b * b, a * b], dim=1)
-    mean_a, mean_b, aa, bb, ab = _filtered(moments).chunk(5, dim=1)
+def _ssim_map(a: Tensor, b: Tensor, *, luminance: bool) -> Tensor:
+    """SSIM's contrast and structure at each place, times luminance if asked.
+
+    The two variances stand there as their sum only, so four moments will do, and what is known of b alone has no
+    gradient.
+    """
+    a, b = a.contiguous(), b.contiguous()  # rows and columns are multiplied
+    mean_a, mean_b, both, ab = (_filtered(moment) for moment in (a, b, a * a + b * b, a * b))
     product, squares = mean_a * mean_b, mean_a**2 + mean_b**2
-    luminance = (2 * product + C1) / (squares + C1)
-    contrast = (2 * (ab - product) + C2) / (aa + bb - squares + C2)
-    return luminance, contrast
+    contrast = (2 * (ab - product) + C2) / (both - squares + C2)
+    return contrast * (2 * product + C1) / (squares + C1) if luminance else contrast
 
 
 def _filtered(planes: Tensor) -> Tensor:
