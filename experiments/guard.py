@@ -36,7 +36,7 @@ from deblur.images import Photo, Rgb8, centre_crop, planes_of
 from deblur.inference import guard
 from deblur.inference.engine import Planes
 from deblur.inference.locating import bundled_folder
-from deblur.inference.model_folder import GOLDEN_TOLERANCE_BF16, ONNX_FILE, open_model, read_info
+from deblur.inference.model_folder import ONNX_FILE, open_model, read_info
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.photo import restore_photo
 from deblur.inference.restorer import Restorer
@@ -133,9 +133,8 @@ def count_caught(sets: Sequence[str], seed: int) -> None:
     pairs = [pair.load() for each in open_report_sets(sets) for pair in evenly_chosen(each.pairs, OF_A_SET)]
     crops = [(centre_crop(blurry, SIDE_PX), centre_crop(sharp, SIDE_PX)) for blurry, sharp in pairs]
     lost, golden = [], read_info(bundled_folder()).golden
-    tolerance = max(golden.tolerance, GOLDEN_TOLERANCE_BF16)  # the widest that a model is opened with
     for restorer in mutants(bundled_folder(), MUTANTS, seed):
-        opened = golden.distance(restorer.engine) <= tolerance
+        opened = golden.distance(restorer.engine) <= golden.tolerance
         for blurry, sharp in crops:
             guarded, both = seen(restorer, blurry)
             gains = [psnr_db(each, sharp) - psnr_db(blurry, sharp) for each in (both.unguarded, guarded)]

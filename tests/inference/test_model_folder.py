@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 
 from deblur.errors import ModelError
 from deblur.files import sha256_of
+from deblur.inference.engine import Precision
 from deblur.inference.model_folder import open_model, read_info, stamp_version
 from deblur.models.engine import TorchEngine
 from tests.conftest import sharpening_network
@@ -47,13 +47,14 @@ def test_another_network_under_a_right_checksum_is_noticed(copy: Path) -> None:
         open_model(copy)
 
 
-def test_bf16_has_a_tolerance_of_its_own_in_torch_too(copy: Path) -> None:
-    info = read_info(copy)
-    set_field(copy, golden=vars(info.golden) | {"tolerance": 1e-9})
-    for precision in ("f32", "bf16"):
-        engine = TorchEngine(sharpening_network(), precision=precision)  # type: ignore[arg-type]
-        with nullcontext() if precision == "bf16" else pytest.raises(ModelError, match="something else"):
-            open_model(copy, lambda onnx, engine=engine: engine)  # type: ignore[misc]
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_bf16_must_come_as_close_as_float32(copy: Path, precision: Precision) -> None:
+    engine = TorchEngine(sharpening_network(), precision=precision)
+    open_model(copy, lambda onnx: engine)
+    means = [value + 0.005 for value in read_info(copy).golden.cell_means]
+    set_field(copy, golden=vars(read_info(copy).golden) | {"cell_means": means})
+    with pytest.raises(ModelError, match=rf"off by 0\.005\d? in {precision}"):
+        open_model(copy, lambda onnx: engine)
 
 
 def test_bytes_that_are_no_model_are_an_error_with_a_sentence(copy: Path) -> None:

@@ -18,7 +18,7 @@ from deblur.export.reading import Layout, read_foreign
 from deblur.export.wrapping import note, wrap
 from deblur.files import sha256_of
 from deblur.inference.engine import Tiles
-from deblur.inference.model_folder import GOLDEN_TOLERANCE_BF16, ONNX_FILE, Golden, ModelInfo
+from deblur.inference.model_folder import ONNX_FILE, Golden, ModelInfo
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.openvino import PRECISION, OpenVinoEngine
 from deblur.inference.tiling import SizeRule, Tiling
@@ -156,5 +156,5 @@ def _bf16(onnx: Path, golden: Golden, blurry: Tiles) -> tuple[bool, str]:
     except SettingError:
         return False, "this processor has no bf16 to try"
     distance, apart_db = golden.distance(half), float(psnr_db(half(blurry), expected).min())
-    allowed = distance <= max(golden.tolerance, GOLDEN_TOLERANCE_BF16) and apart_db >= SAME_DB
+    allowed = distance <= golden.tolerance and apart_db >= SAME_DB
     return allowed, f"in bf16 the golden input is off by {distance:.1g}, a photograph by {apart_db:.0f} dB"
