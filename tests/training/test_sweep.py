@@ -65,6 +65,7 @@ def test_a_sweep_is_one_run_with_a_child_a_trial_and_trains_nothing_twice(
     (parent,) = [run for run in runs if PARENT not in run.data.tags]
     assert {run.data.tags[PARENT] for run in children} == {parent.info.run_id}
     assert {run.data.params["learning_rate"] for run in children} == {"0.0001", "0.001"}
+    assert {run.info.run_name for run in children} == {"learning_rate=1e-4", "learning_rate=1e-3"}
     states = sorted(tmp_path.glob("rates/*/last.pth"))
     before = [state.stat().st_mtime_ns for state in states]
     assert len(before) == 2

@@ -90,6 +90,7 @@ def run(
     data: Data | None = None,
     progress: Progress = Progress(),
     tags: Mapping[str, str] = MappingProxyType({}),
+    name: str | None = None,
 ) -> Result | None:
     """Train, keep the best, export it, prove the exported file, register it.
 
@@ -100,6 +101,7 @@ def run(
         data: instead of the sources in ``settings``.
         progress: told how the run goes.
         tags: of the run, beside its own.
+        name: of the run; by default that of the model to register, or what network it is.
 
     Raises:
         DeblurError: settings, data, training or registration failed. The record on disk says how far it came, and the
@@ -110,18 +112,18 @@ def run(
             with sole_trainer(settings.run.output_dir):
                 teacher = _teacher(settings)
                 job = Job(settings, data or data_of(settings, progress), teacher, processes, progress)
-                return _lead(job, tags)
+                return _lead(job, tags, name)
         _follow(settings, data or data_of(settings.but(doctor="off")), processes)
     return None
 
 
-def _lead(job: Job, tags: Mapping[str, str]) -> Result:
+def _lead(job: Job, tags: Mapping[str, str], name: str | None) -> Result:
     # Begin a run in the output folder, or go on with the one that is there. A tracker, if there is one, is fed from
     # the record on disk by a thread of its own.
     ship = shipper(job.settings.run.tracking)
     job = _budgeted(job)
     settings, progress = job.settings, job.progress
-    network, opened = _begun(job, tags)
+    network, opened = _begun(job, tags, name)
     record = opened.record
     for line in opened.lines:
         progress.on_line(line)
@@ -171,7 +173,7 @@ def _follow(settings: TrainSettings, data: Data, processes: Processes) -> None:
         _trainer(job, network, Opened(RunRecord(settings.run.output_dir), told), stop).fit()
 
 
-def _begun(job: Job, tags: Mapping[str, str]) -> tuple[Network, Opened]:
+def _begun(job: Job, tags: Mapping[str, str], name: str | None) -> tuple[Network, Opened]:
     """The network, from scratch or from earlier weights, and the run that is begun or gone on with."""
     settings, data = job.settings, job.data
     where, fresh = settings.run.output_dir, settings.run.fresh
@@ -184,7 +186,7 @@ def _begun(job: Job, tags: Mapping[str, str]) -> tuple[Network, Opened]:
     resolved, own_tags, decisive = _identity(job, network)
     opened = open_run(
         where,
-        settings.run.registered_model_name or _run_name(settings, network),
+        name or settings.run.registered_model_name or _run_name(settings, network),
         resolved,
         {**own_tags, **tags},
         decisive,

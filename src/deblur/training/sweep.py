@@ -115,7 +115,7 @@ def sweep(
         on_line(f"trial {trial.number} of {len(trials)}: {trial.told}")
         try:
             with watched() as progress:
-                result = run(settings, progress=progress, tags={PARENT: parent} if parent else {})
+                result = run(settings, progress=progress, tags={PARENT: parent} if parent else {}, name=trial.told)
         except (DiskFull, FolderInUse):
             raise
         except DeblurError as error:
