@@ -4,7 +4,8 @@ Rounds alternate between the network alone (one tile after the other, nothing el
 that send a photo of one tile as soon as they have the answer to the last, so that what else the machine does falls on
 both alike; what else runs still slows the one with more threads less or more, so the processor time of both is told,
 too. Asked for: at 512x512 px with eight clients at least 90 % of the network's rate, and p99 of the latency at
-most 1.3 times clients / throughput.
+most 1.3 times clients / throughput. Beside it stands what a queue of that length before the network alone would have:
+what the machine's own pace makes of it.
 """
 
 import http.client
@@ -53,25 +54,28 @@ def main(
     command = [sys.executable, "-m", "deblur", "serve", "--model", str(folder), "--port", str(port)]
     command += ["--waiting", str(clients - 1)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONUNBUFFERED": "1"})
-    shares, tails, works = [], [], []
+    shares, tails, floors, works = [], [], [], []
     try:
         wait_until_healthy(f"http://127.0.0.1:{port}", process)
         _alone(run, tile, 4)
         _served(port, photo, clients, 2 * clients)
         for _ in range(rounds):
             own, theirs = time.process_time(), _cpu_s(process.pid)
-            before = _alone(run, tile, photos // 2)
+            tiles_s = _alone(run, tile, photos // 2)
             own = time.process_time() - own
             rate, latencies = _served(port, photo, clients, photos)
             work = 2 * own / (_cpu_s(process.pid) - theirs)
-            alone = 2 / (1 / before + 1 / _alone(run, tile, photos // 2))
-            p99_s = float(np.quantile(latencies, 0.99))
+            tiles_s += _alone(run, tile, photos // 2)
+            alone, p99_s = len(tiles_s) / sum(tiles_s), float(np.quantile(latencies, 0.99))
+            queued_s = np.convolve(tiles_s, np.ones(clients), "valid")
             shares.append(rate / alone)
             tails.append(p99_s / (clients / rate))
+            floors.append(float(np.quantile(queued_s, 0.99)) / (clients / alone))
             works.append(work)
             print(
                 f"network {alone:.2f}/s  service {rate:.2f}/s = {rate / alone:.1%}  "
-                f"p50 {1e3 * median(latencies):.0f} ms  p99 {1e3 * p99_s:.0f} ms = {tails[-1]:.2f} x clients / rate  "
+                f"p50 {1e3 * median(latencies):.0f} ms  p99 {1e3 * p99_s:.0f} ms = {tails[-1]:.2f} x clients / rate "
+                f"(a queue before the network alone: {floors[-1]:.2f})  "
                 f"processor time: the network's is {work:.1%} of the service's",
                 flush=True,
             )
@@ -79,8 +83,8 @@ def main(
         process.terminate()
         process.wait(30)
     print(
-        f"median: {median(shares):.1%} of the network's rate, p99 {median(tails):.2f} x clients / throughput, network "
-        f"{median(works):.1%} of the processor time"
+        f"median: {median(shares):.1%} of the network's rate, p99 {median(tails):.2f} x clients / throughput (a queue "
+        f"before the network alone: {median(floors):.2f}), network {median(works):.1%} of the processor time"
     )
 
 
@@ -90,12 +94,13 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _alone(run: Run, tile: Tiles, count: int) -> float:
-    """Tiles a second."""
-    started = time.perf_counter()
+def _alone(run: Run, tile: Tiles, count: int) -> list[float]:
+    """Seconds of each tile."""
+    ends = [time.perf_counter()]
     for _ in range(count):
         run.call(tile)
-    return count / (time.perf_counter() - started)
+        ends.append(time.perf_counter())
+    return np.diff(ends).tolist()
 
 
 def _served(port: int, photo: bytes, clients: int, count: int) -> tuple[float, list[float]]:

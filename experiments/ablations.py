@@ -1,0 +1,155 @@
+"""``python -m experiments.ablations DATA OUT``: what each part of a recipe is worth.
+
+Small trainings, each of which differs from another in one thing, all on the same crops in the same order. They
+are child runs of one in MLflow, and their records stay in OUT. The same command goes on where it was stopped.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import tyro
+
+from deblur.cli.console import console, counted, say
+from deblur.cli.train import parsed, share_cores
+from deblur.data.report_sets import open_report_sets
+from deblur.evaluation.evaluation import Evaluation, evaluate
+from deblur.evaluation.measuring import Measured
+from deblur.evaluation.summary import difference
+from deblur.evaluation.ways import model_ways
+from deblur.library import open_model
+from deblur.training.settings import TrainSettings
+from deblur.training.sweep import Trial, sweep
+from deblur.training.terminal import progress_of
+
+REAL = ("gopro/val", "reds/val", "reds320/val")
+SYNTHETIC = "synthetic"
+SOURCES = (
+    "photos:photos/extra=2.7",
+    "photos:photos/more=1.1",
+    "photos:photos/unsplash_ccby=0.2",
+    "gopro/train",
+    "reds/train",
+)
+ALL = "--preset best-recipe --num_epochs 2 --epoch_images 2000 --eval_every 2 --seed 1 --num_workers 1 --doctor off"
+PUBLISHED, PIXELS = "--loss ms-ssim=0.84 charbonnier=0.16", "--loss charbonnier=1"
+CONSTANT, LAST = "--schedule constant", "--ema_decay 0"
+FAST = "--network FastUNet --width 32"
+ANSWERED = "--learning_rate 5e-4 --epoch_images 3000"
+TAUGHT = "--learning_rate 5e-4 --loss l1=1"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A training: what it has beside :data:`ALL`, the row it is compared with, and the one that it goes on from.
+
+    Its crops come from the images that the teacher answered, where ``answered``.
+    """
+
+    name: str
+    than: str | None
+    flags: str
+    init: str | None = None
+    answered: bool = False
+
+
+ROWS = (
+    Row("published", None, f"{PUBLISHED} {CONSTANT} {LAST} --no-residual"),
+    Row("residual", "published", f"{PUBLISHED} {CONSTANT} {LAST}"),
+    Row("annealing", "residual", f"{PUBLISHED} {LAST}"),
+    Row("average", "annealing", PUBLISHED),
+    Row("charbonnier", "average", PIXELS),
+    Row("log-fft", "charbonnier", f"{PIXELS} log-fft=0.02"),
+    Row("edge", "charbonnier", f"{PIXELS} edge=0.05"),
+    Row("no-norm", "charbonnier", f"{PIXELS} {FAST}"),
+    Row("growing-crops", "charbonnier", f"{PIXELS} --patch_size 96@0.5 128@0.8 160"),
+    Row("alone", None, f"{FAST} {ANSWERED} --loss l1=1", "no-norm", answered=True),
+    Row("output", "alone", f"{FAST} {ANSWERED} --loss l1=0.5 teacher:l1=0.5", "no-norm", answered=True),
+    Row(
+        "fading",
+        "alone",
+        f"{FAST} {ANSWERED} --loss l1=0.5 teacher:l1=0.5 --teacher_decay cosine",
+        "no-norm",
+        answered=True,
+    ),
+    Row("on-alone", None, f"{FAST} {TAUGHT}", "no-norm"),
+    Row("features", "on-alone", f"{FAST} {TAUGHT} teacher:features=0.1", "no-norm"),
+)
+RECIPE = [row.name for row in ROWS if not row.init]
+
+
+def main(
+    data: tyro.conf.Positional[Path],
+    out: tyro.conf.Positional[Path],
+    rows: tuple[str, ...] = tuple(RECIPE),
+    answers: Path | None = None,
+    teacher: Path | None = None,
+) -> None:
+    """Train what is missing, score it with the guard off, and print the table.
+
+    Args:
+        data: photos/, gopro/, reds/, reds320/, and synthetic/ of 'deblur synth'.
+        out: Gets a folder for each row, and needs those whose weights others begin from.
+        rows: Which; by default the recipe, part by part.
+        answers: What 'deblur teach' made of the pairs in DATA/crops, for the rows that are answered.
+        teacher: A model that runs in torch, for the row features.
+    """
+    share_cores()
+    chosen = {row.name: row for row in ROWS if row.name in rows}
+    trials = [Trial(number, {"row": name}) for number, name in enumerate(chosen, 1)]
+
+    def settings(trial: Trial, folder: Path) -> TrainSettings:
+        row = chosen[trial.values["row"]]
+        return settings_of(row, data, out, answers if row.answered else teacher)
+
+    done = list(sweep(out, trials, settings, partial(progress_of, console), say))
+    names = [each.trial.values["row"] for each in done]
+    folders = [each.result.record.model_folder for each in done]
+    models = [(str(folder), open_model(folder)) for folder in folders]
+    ways = model_ways(models, with_unguarded=True)[len(models) :]
+    sets = open_report_sets([str(data / name) for name in (*REAL, SYNTHETIC)])
+    with counted(sets) as on_done:
+        evaluation = evaluate(sets, ways, on_done=on_done)
+    unguarded = {name: way.name for name, way in zip(names, ways, strict=True)}
+    for name in names:
+        than = chosen[name].than
+        print(_told(evaluation, name, unguarded[name], than, unguarded.get(than or "")))
+
+
+def _told(evaluation: Evaluation, name: str, way: str, than: str | None, other: str | None) -> str:
+    """A row of the table: the gain on each set, and on real pairs and the synthetic set how much more than another."""
+    cells = [f"{each.gain_db.mean:+.2f}" for each in evaluation.summaries if each.way == way]
+    if other:
+        real, made = (
+            difference(_rows(evaluation, of, way), _rows(evaluation, of, other)) for of in (REAL, (SYNTHETIC,))
+        )
+        cells += [f"{than}: {real.psnr_db if real else ''}", str(made.psnr_db if made else "")]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def _rows(evaluation: Evaluation, sets: Sequence[str], way: str) -> list[Measured]:
+    return [row for each in sets for row in evaluation.rows(each, way)]
+
+
+def settings_of(row: Row, data: Path, out: Path, teacher: Path | None) -> TrainSettings:
+    """The settings of one row, as a command line says them."""
+    sources = ("crops/gopro", "crops/reds") if row.answered else SOURCES
+    arguments = [*ALL.split(), *row.flags.split(), "--output_dir", str(out / row.name), "--cache", str(out / "cache")]
+    arguments += ["--train_data", *(_in(data, each) for each in sources)]
+    arguments += ["--test_data", *(str(data / each) for each in REAL)]
+    if row.init:
+        arguments += ["--init", str(out / row.init)]
+    if teacher and "teacher:" in row.flags:
+        arguments += ["--teacher", str(teacher)]
+    return parsed(arguments).resolved()
+
+
+def _in(data: Path, source: str) -> str:
+    """A source below ``data``."""
+    kind, colon, place = source.rpartition(":")
+    return f"{kind}{colon}{data / place}"
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
