@@ -14,7 +14,13 @@ from deblur.inference.model_folder import read_info
 from deblur.models.checkpoint import network_from
 
 
-def main(folder: tyro.conf.Positional[Path], other: Path, share: float, out: Path, name: str = "deblur-fast") -> None:
+def main(
+    folder: tyro.conf.Positional[Path],
+    other: tyro.conf.Positional[Path],
+    share: tyro.conf.Positional[float],
+    out: tyro.conf.Positional[Path],
+    name: str = "deblur-fast",
+) -> None:
     """Write the mixed model, in half precision.
 
     Args:

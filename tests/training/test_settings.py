@@ -100,7 +100,7 @@ def test_relative_paths_belong_to_the_current_folder(tmp_path: Path, monkeypatch
 
 def test_the_share_of_noise_is_the_blurs_own_unless_it_is_named() -> None:
     usual, settings = TrainSettings().ranges, TrainSettings.of_preset("weights")
-    assert settings.ranges == replace(usual, noise_share=0.5, milder=0.4)
+    assert settings.ranges == replace(usual, noise_share=0.5, milder=0.8)
     assert settings.but(noise=None).ranges.noise_share == usual.noise_share
     with pytest.raises(SettingError, match="noise is 2; it must be 0 to 1"):
         settings.but(noise=2).resolved()
