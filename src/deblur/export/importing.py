@@ -81,7 +81,8 @@ def import_model(
     tiling = _tiling(engine, network.rule, reach_px)
     on_line(_told(reach_px, tiling))
     golden = golden_of(engine, tiling.rule.fit(GOLDEN_SIDE_PX))
-    golden = replace(golden, tolerance=golden.tolerance * max(1.0, float(np.abs(golden.cell_means).max())))
+    tolerance = golden.tolerance * max(1.0, float(np.abs(golden.cell_means).max()))
+    golden = replace(golden, tolerance=tolerance, tolerance_bf16=max(tolerance, golden.tolerance_bf16))
     make_folder(folder)
     on_line(_write_for_engines(wrapped, folder, golden, photographs(tried_px)[0][:1]))
     architecture = {"layout": network.layout, "range": convention.range, "order": convention.order}
@@ -156,5 +157,5 @@ def _bf16(onnx: Path, golden: Golden, blurry: Tiles) -> tuple[bool, str]:
     except SettingError:
         return False, "this processor has no bf16 to try"
     distance, apart_db = golden.distance(half), float(psnr_db(half(blurry), expected).min())
-    allowed = distance <= golden.tolerance and apart_db >= SAME_DB
+    allowed = distance <= golden.tolerance_bf16 and apart_db >= SAME_DB
     return allowed, f"in bf16 the golden input is off by {distance:.1g}, a photograph by {apart_db:.0f} dB"

@@ -26,8 +26,8 @@ ONNX_FILE, JSON_FILE, CARD_FILE = "model.onnx", "model.json", "CARD.md"
 FORMAT = 3
 EARLIER_FORMATS = (1, 2)
 GOLDEN_TOLERANCE = 1e-3
-"""In bf16, too: its rounding moves the cell means of the bundled model by 1.3e-4, wrong weights soon move them further.
-A model that bf16 moves further is computed in float32."""
+GOLDEN_TOLERANCE_BF16 = 1e-2
+"""The most that bf16 may move: what it moves further, it spoils. Of a file that does not say what its own is, that."""
 GOLDEN_CELL_PX = 16
 
 logger = logging.getLogger("deblur.inference")
@@ -37,12 +37,16 @@ OpenEngine = Callable[[Path], Engine]
 
 @dataclass(frozen=True)
 class Golden:
-    """A seeded noise image and the means of the output's 16 px cells: small, and every weight has a say in it."""
+    """A seeded noise image and the means of the output's 16 px cells: small, and every weight has a say in it.
+
+    Computed in bf16, whose rounding moves one network twenty times as far as another, they may lie further away.
+    """
 
     seed: int
     side_px: int
     cell_means: list[float]
     tolerance: float = GOLDEN_TOLERANCE
+    tolerance_bf16: float = GOLDEN_TOLERANCE_BF16
 
     def distance(self, engine: Engine) -> float:
         """Largest difference between the engine's cell means and those recorded at export."""
@@ -267,8 +271,9 @@ def _check_golden(info: ModelInfo, engine: Engine, onnx: Path) -> None:
         raise
     except Exception as error:  # the engine's own exceptions share no public base
         raise ModelError(f"{onnx} does not run on its golden input ({type(error).__name__}).") from error
-    if not distance <= info.golden.tolerance:
-        off = f"golden input off by {distance:.2g} in {precision_of(engine)}"
+    precision = precision_of(engine)
+    if not distance <= (info.golden.tolerance_bf16 if precision == "bf16" else info.golden.tolerance):
+        off = f"golden input off by {distance:.2g} in {precision}"
         raise ModelError(f"{onnx} computes something else than at export ({off}).")
 
 
