@@ -4,21 +4,20 @@ Small trainings, each of which differs from another in one thing, all on the sam
 are child runs of one in MLflow, and their records stay in OUT. The same command goes on where it was stopped.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
+from statistics import fmean
 
 import tyro
 
-from deblur.cli.console import console, counted, say
+from deblur.cli.console import console, say
 from deblur.cli.train import parsed, share_cores
-from deblur.data.report_sets import open_report_sets
-from deblur.evaluation.evaluation import Evaluation, evaluate
-from deblur.evaluation.measuring import Measured
-from deblur.evaluation.summary import difference
-from deblur.evaluation.ways import model_ways
+from deblur.data.report_sets import ReportSet, open_report_sets
+from deblur.evaluation.statistics import bootstrap
 from deblur.library import open_model
+from deblur.metrics import psnr_db
 from deblur.training.settings import TrainSettings
 from deblur.training.sweep import Trial, sweep
 from deblur.training.terminal import progress_of
@@ -104,32 +103,28 @@ def main(
         return settings_of(row, data, out, answers if row.answered else teacher)
 
     done = list(sweep(out, trials, settings, partial(progress_of, console), say))
-    names = [each.trial.values["row"] for each in done]
-    folders = [each.result.record.model_folder for each in done]
-    models = [(str(folder), open_model(folder)) for folder in folders]
-    ways = model_ways(models, with_unguarded=True)[len(models) :]
     sets = open_report_sets([str(data / name) for name in (*REAL, SYNTHETIC)])
-    with counted(sets) as on_done:
-        evaluation = evaluate(sets, ways, on_done=on_done)
-    unguarded = {name: way.name for name, way in zip(names, ways, strict=True)}
-    for name in names:
+    gained = {each.trial.values["row"]: [_gains(each.result.record.model_folder, of) for of in sets] for each in done}
+    scenes = [[f"{of.name}/{scene}" for scene in of.scenes] for of in sets]
+    for name, gains in gained.items():
+        cells = [f"{fmean(of):+.2f}" for of in gains]
         than = chosen[name].than
-        print(_told(evaluation, name, unguarded[name], than, unguarded.get(than or "")))
+        if than in gained:
+            more = [[a - b for a, b in zip(*both, strict=True)] for both in zip(gains, gained[than], strict=True)]
+            real = bootstrap(list(chain(*more[:-1])), list(chain(*scenes[:-1])))
+            cells += [f"{than}: {real}", str(bootstrap(more[-1], scenes[-1]))]
+        say(f"| {name} | {' | '.join(cells)} |")
 
 
-def _told(evaluation: Evaluation, name: str, way: str, than: str | None, other: str | None) -> str:
-    """A row of the table: the gain on each set, and on real pairs and the synthetic set how much more than another."""
-    cells = [f"{each.gain_db.mean:+.2f}" for each in evaluation.summaries if each.way == way]
-    if other:
-        real, made = (
-            difference(_rows(evaluation, of, way), _rows(evaluation, of, other)) for of in (REAL, (SYNTHETIC,))
-        )
-        cells += [f"{than}: {real.psnr_db if real else ''}", str(made.psnr_db if made else "")]
-    return f"| {name} | {' | '.join(cells)} |"
-
-
-def _rows(evaluation: Evaluation, sets: Sequence[str], way: str) -> list[Measured]:
-    return [row for each in sets for row in evaluation.rows(each, way)]
+def _gains(folder: Path, pairs: ReportSet) -> list[float]:
+    """PSNR over the blurry input, dB, of each pair, without the guard."""
+    model, gains = open_model(folder), []
+    for pair in pairs.pairs:
+        blurry, sharp = pair.load()
+        restored = blurry.copy()
+        model.restorer.in_place(restored)
+        gains.append(psnr_db(restored, sharp) - psnr_db(blurry, sharp))
+    return gains
 
 
 def settings_of(row: Row, data: Path, out: Path, teacher: Path | None) -> TrainSettings:
