@@ -16,6 +16,7 @@ from deblur.cli.console import console, say
 from deblur.cli.train import parsed, share_cores
 from deblur.data.report_sets import ReportSet, open_report_sets
 from deblur.evaluation.statistics import bootstrap
+from deblur.inference.restorer import Restorer
 from deblur.library import open_model
 from deblur.metrics import psnr_db
 from deblur.training.settings import TrainSettings
@@ -75,13 +76,13 @@ ROWS = (
     Row("on-alone", None, f"{FAST} {TAUGHT}", "no-norm"),
     Row("features", "on-alone", f"{FAST} {TAUGHT} teacher:features=0.1", "no-norm"),
 )
-RECIPE = [row.name for row in ROWS if not row.init]
+RECIPE = tuple(row.name for row in ROWS if not row.init)
 
 
 def main(
     data: tyro.conf.Positional[Path],
     out: tyro.conf.Positional[Path],
-    rows: tuple[str, ...] = tuple(RECIPE),
+    rows: tuple[str, ...] = RECIPE,
     answers: Path | None = None,
     teacher: Path | None = None,
 ) -> None:
@@ -104,7 +105,8 @@ def main(
 
     done = list(sweep(out, trials, settings, partial(progress_of, console), say))
     sets = open_report_sets([str(data / name) for name in (*REAL, SYNTHETIC)])
-    gained = {each.trial.values["row"]: [_gains(each.result.record.model_folder, of) for of in sets] for each in done}
+    models = {each.trial.values["row"]: open_model(each.result.record.model_folder).restorer for each in done}
+    gained = {name: [_gains(restorer, of) for of in sets] for name, restorer in models.items()}
     scenes = [[f"{of.name}/{scene}" for scene in of.scenes] for of in sets]
     for name, gains in gained.items():
         cells = [f"{fmean(of):+.2f}" for of in gains]
@@ -116,13 +118,13 @@ def main(
         say(f"| {name} | {' | '.join(cells)} |")
 
 
-def _gains(folder: Path, pairs: ReportSet) -> list[float]:
+def _gains(restorer: Restorer, pairs: ReportSet) -> list[float]:
     """PSNR over the blurry input, dB, of each pair, without the guard."""
-    model, gains = open_model(folder), []
+    gains = []
     for pair in pairs.pairs:
         blurry, sharp = pair.load()
         restored = blurry.copy()
-        model.restorer.in_place(restored)
+        restorer.in_place(restored)
         gains.append(psnr_db(restored, sharp) - psnr_db(blurry, sharp))
     return gains
 

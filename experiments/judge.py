@@ -12,7 +12,6 @@ from pathlib import Path
 import tyro
 
 from deblur.cli.console import counted, say, show
-from deblur.cli.opening import open_named
 from deblur.data.report_sets import ReportSet, open_report_sets
 from deblur.evaluation.contest import decide
 from deblur.evaluation.evaluation import evaluate
@@ -20,7 +19,7 @@ from deblur.evaluation.tables import verdict_listing
 from deblur.evaluation.ways import model_ways
 from deblur.export.onnx import export_model
 from deblur.inference.locating import bundled_folder
-from deblur.inference.model_folder import read_info
+from deblur.inference.model_folder import open_model, read_info
 from deblur.models.checkpoint import network_from
 from deblur.registry.record import RUNNING, RunRecord
 
@@ -49,10 +48,8 @@ def main(
         if best and best != judged:
             judged = best
             with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
-                challenger = Path(scratch) / "challenger"
-                export_model(
-                    network_from(best), challenger, name=read_info(out).name, tiling=read_info(out).tiling, half=True
-                )
+                challenger, info = Path(scratch) / "challenger", read_info(out)
+                export_model(network_from(best), challenger, name=info.name, tiling=info.tiling, half=True)
                 if _wins(challenger, out, sets):
                     shutil.rmtree(out)
                     challenger.rename(out)
@@ -65,7 +62,7 @@ def main(
 
 def _wins(challenger: Path, champion: Path, sets: list[ReportSet]) -> bool:
     """Whether it does; tells the evidence."""
-    ways = model_ways([(str(folder), open_named(str(folder))) for folder in (challenger, champion)])
+    ways = model_ways([(str(folder), open_model(folder)) for folder in (challenger, champion)])
     with counted(sets) as on_done:
         verdict = decide(evaluate(sets, ways, on_done=on_done), ways[0].name, ways[1].name)
     show([verdict_listing(verdict).for_terminal()])
