@@ -95,6 +95,8 @@ def main(
         answers: What 'deblur teach' made of the pairs in DATA/crops, for the rows that are answered.
         teacher: A model that runs in torch, for the row features.
     """
+    if unknown := set(rows) - {row.name for row in ROWS}:
+        raise SystemExit(f"No row {' or '.join(sorted(unknown))}; there are {', '.join(row.name for row in ROWS)}.")
     share_cores()
     chosen = {row.name: row for row in ROWS if row.name in rows}
     trials = [Trial(number, {"row": name}) for number, name in enumerate(chosen, 1)]

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -76,6 +76,8 @@ class Job:
         teacher: who is asked while it trains; saved answers are a part of the data.
         processes: that train together.
         progress: told how it goes.
+        tags: of the run, beside its own.
+        name: of the run; None: that of the model to register, or what network it is.
     """
 
     settings: TrainSettings
@@ -83,6 +85,8 @@ class Job:
     teacher: Teacher | None = None
     processes: Processes = Processes()
     progress: Progress = Progress()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    name: str | None = None
 
 
 def run(
@@ -111,19 +115,19 @@ def run(
         if processes.is_main:
             with sole_trainer(settings.run.output_dir):
                 teacher = _teacher(settings)
-                job = Job(settings, data or data_of(settings, progress), teacher, processes, progress)
-                return _lead(job, tags, name)
+                data = data or data_of(settings, progress)
+                return _lead(Job(settings, data, teacher, processes, progress, tags, name))
         _follow(settings, data or data_of(settings.but(doctor="off")), processes)
     return None
 
 
-def _lead(job: Job, tags: Mapping[str, str], name: str | None) -> Result:
+def _lead(job: Job) -> Result:
     # Begin a run in the output folder, or go on with the one that is there. A tracker, if there is one, is fed from
     # the record on disk by a thread of its own.
     ship = shipper(job.settings.run.tracking)
     job = _budgeted(job)
     settings, progress = job.settings, job.progress
-    network, opened = _begun(job, tags, name)
+    network, opened = _begun(job)
     record = opened.record
     for line in opened.lines:
         progress.on_line(line)
@@ -173,7 +177,7 @@ def _follow(settings: TrainSettings, data: Data, processes: Processes) -> None:
         _trainer(job, network, Opened(RunRecord(settings.run.output_dir), told), stop).fit()
 
 
-def _begun(job: Job, tags: Mapping[str, str], name: str | None) -> tuple[Network, Opened]:
+def _begun(job: Job) -> tuple[Network, Opened]:
     """The network, from scratch or from earlier weights, and the run that is begun or gone on with."""
     settings, data = job.settings, job.data
     where, fresh = settings.run.output_dir, settings.run.fresh
@@ -183,12 +187,12 @@ def _begun(job: Job, tags: Mapping[str, str], name: str | None) -> tuple[Network
     network = unfilled or _network(settings)
     settings.network.tiling(network)
     _order(job)
-    resolved, own_tags, decisive = _identity(job, network)
+    resolved, tags, decisive = _identity(job, network)
     opened = open_run(
         where,
-        name or settings.run.registered_model_name or _run_name(settings, network),
+        job.name or settings.run.registered_model_name or _run_name(settings, network),
         resolved,
-        {**own_tags, **tags},
+        tags,
         decisive,
         resume=settings.run.resume,
         fresh=fresh,
@@ -456,6 +460,7 @@ def _tags(job: Job) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "processes": str(job.processes.count),
         "device": str(job.processes.device),
+        **job.tags,
     }
 
 
