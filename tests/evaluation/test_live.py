@@ -18,9 +18,10 @@ from starlette.testclient import TestClient
 from deblur.data.photos import SharpPhoto
 from deblur.evaluation.live import UPLOADS_KEPT, create_app, difference
 from deblur.evaluation.references import unsharp
-from deblur.images import Pixels, from_rgb8, to_rgb8
-from deblur.inference.model_folder import open_model
-from deblur.inference.restorer import Restorer
+from deblur.evaluation.ways import through, timed
+from deblur.images import Photo, Pixels
+from deblur.inference.model_folder import Model, open_model
+from deblur.inference.photo import restore_photo
 from deblur.metrics import psnr_db
 from deblur.serving.limits import Limits
 from deblur.synthesis.frozen import degraded
@@ -36,14 +37,14 @@ def photo(photos: dict[str, SharpPhoto]) -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="module")
-def restorer(model_folder: Path) -> Restorer:
-    return open_model(model_folder).restorer
+def model(model_folder: Path) -> Model:
+    return open_model(model_folder)
 
 
 @pytest.fixture(scope="module")
-def client(restorer: Restorer, photo: NDArray[np.uint8]) -> Iterator[TestClient]:
+def client(model: Model, photo: NDArray[np.uint8]) -> Iterator[TestClient]:
     images = [SharpPhoto("chelsea", photo), SharpPhoto("part", photo[:40, :40])]
-    app = create_app(images, {"tiny": restorer, "unsharp": unsharp}, 3, 2.0, CROP_PX, Limits(body_mb=0.2))
+    app = create_app(images, {"tiny": through(model), "unsharp": timed(unsharp)}, 3, 2.0, CROP_PX, Limits(body_mb=0.2))
     with TestClient(app, base_url=HERE) as client:
         yield client
 
@@ -80,11 +81,11 @@ def test_what_there_is_to_choose_from(client: TestClient) -> None:
     assert {pixels(kernel["picture"]).shape for kernel in choices["kernels"]} == {(49, 49, 3)}
 
 
-def test_pictures_and_figures_are_right(client: TestClient, restorer: Restorer, photo: NDArray[np.uint8]) -> None:
+def test_pictures_and_figures_are_right(client: TestClient, model: Model, photo: NDArray[np.uint8]) -> None:
     result = compare(client, image=0, kernel=7, noise=3, model="tiny", x=1, y=0)
     sharp = photo[:, -CROP_PX:]
     before = degraded(sharp, 7, 3)
-    after = to_rgb8(restorer(from_rgb8(before)))
+    after = restore_photo(model, Photo(before.copy()))[0].rgb8  # guarded, as users get it
     assert (result["width"], result["height"]) == (CROP_PX, 80)
     assert np.array_equal(pixels(result["before"]), before)
     assert np.array_equal(pixels(result["after"]), after)
@@ -202,7 +203,7 @@ def test_what_was_restored_is_kept(photo: NDArray[np.uint8]) -> None:
         calls.append(pixels.shape)
         return pixels
 
-    with TestClient(create_app([SharpPhoto("chelsea", photo)], {"counted": counted}), base_url=HERE) as client:
+    with TestClient(create_app([SharpPhoto("chelsea", photo)], {"counted": timed(counted)}), base_url=HERE) as client:
         for strength in (0, 0.5, 1):
             compare(client, image=0, kernel=1, strength=strength)
         compare(client, image=0, kernel=2)
@@ -219,7 +220,7 @@ def test_who_no_longer_waits_costs_nothing(photo: NDArray[np.uint8]) -> None:
         means.append(pixels.mean())
         return pixels
 
-    with serving(create_app([SharpPhoto("chelsea", photo)], {"slow": slow})) as port:
+    with serving(create_app([SharpPhoto("chelsea", photo)], {"slow": timed(slow)})) as port:
         sockets = []
         for x in range(4):
             sockets.append(socket.create_connection(("127.0.0.1", port)))

@@ -8,6 +8,7 @@ from deblur.data.photos import SharpPhoto
 from deblur.evaluation.panels import CAPTION_PX, GAP_PX
 from deblur.evaluation.references import unsharp
 from deblur.evaluation.sheet import compared, drawn
+from deblur.evaluation.ways import timed
 from deblur.images import Pixels, centre_crop, from_rgb8, to_rgb8
 from deblur.metrics import psnr_db
 from deblur.synthesis.frozen import degraded
@@ -17,7 +18,7 @@ def untouched(pixels: Pixels) -> Pixels:
     return pixels
 
 
-MODELS = {"unsharp": unsharp, "untouched": untouched}
+MODELS = {"unsharp": timed(unsharp), "untouched": timed(untouched)}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_a_sharp_photo_is_degraded_and_every_figure_is_of_the_whole(photo: NDArr
 
 
 def test_the_sheet_has_a_row_for_each_picture_at_its_own_pixels(photo: NDArray[np.uint8]) -> None:
-    rows = [compared(name, photo, {"untouched": untouched}, noise_levels=3, crop_px=200) for name in ("a", "b")]
+    rows = [compared(name, photo, {"untouched": timed(untouched)}, noise_levels=3, crop_px=200) for name in ("a", "b")]
     assert rows[0].captions[1].startswith("noise 3: ")
     sheet = drawn(rows)
     assert sheet.size == (3 * 200 + 4 * GAP_PX, 2 * (CAPTION_PX + 200 + GAP_PX))

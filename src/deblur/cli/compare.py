@@ -14,7 +14,7 @@ from deblur.files import pasteable
 
 if TYPE_CHECKING:
     from deblur.data.photos import SharpPhoto
-    from deblur.evaluation.sheet import Restore
+    from deblur.evaluation.ways import Restore
 
 LEAST_CROP_PX, SHEET_CROP_PX, LIVE_CROP_PX = 16, 360, 512
 LIVE_KERNEL = 9
@@ -81,11 +81,12 @@ def compare(
 def _named(model: str | None) -> "tuple[str, Restore]":
     """A model as it is called in captions, and what restores with it."""
     from deblur.evaluation.references import polyblur, unsharp
+    from deblur.evaluation.ways import through, timed
 
     if model in ("unsharp", "polyblur"):
-        return model, {"unsharp": unsharp, "polyblur": polyblur}[model]
+        return model, timed({"unsharp": unsharp, "polyblur": polyblur}[model])
     opened = open_named(model)
-    return model or opened.info.label, opened.restorer
+    return model or opened.info.label, through(opened)
 
 
 def _serve(

@@ -13,7 +13,6 @@ rebinding) or by the page of another one. Models are opened once, one picture is
 import asyncio
 import base64
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -35,9 +34,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deblur.data.photos import SharpPhoto
 from deblur.errors import DeblurError, RequestError
-from deblur.evaluation.sheet import Restore
+from deblur.evaluation.ways import Restore
 from deblur.image_limits import DecodeLimits
-from deblur.images import Photo, Pixels, Rgb8, decode, encode, from_rgb8, to_rgb8
+from deblur.images import Photo, Rgb8, decode, encode, from_rgb8, to_rgb8
 from deblur.metrics import psnr_db
 from deblur.serving.body import read_body
 from deblur.serving.limits import Limits, told
@@ -177,7 +176,7 @@ class _Live:
         """Pictures as data URLs; PSNR is None where nothing was degraded: there is no reference then."""
         sharp, before, restored, restore_ms = self._restored(replace(wanted, strength=1.0))
         pixels = from_rgb8(before)
-        after = to_rgb8(pixels + np.float32(wanted.strength) * (restored - pixels))
+        after = to_rgb8(pixels + np.float32(wanted.strength) * (from_rgb8(restored) - pixels))
         has_reference = wanted.kernel is not None or wanted.noise > 0
         return {
             "before": _data_url(before),
@@ -190,16 +189,15 @@ class _Live:
             "height": before.shape[0],
         }
 
-    def _restore(self, wanted: Wanted) -> tuple[Rgb8, Rgb8, Pixels, float]:
+    def _restore(self, wanted: Wanted) -> tuple[Rgb8, Rgb8, Rgb8, float]:
         """The square as it is, degraded, and restored at full strength, and the milliseconds that took."""
         whole, side = self._images[wanted.image].pixels, self._crop_px
         places = zip((wanted.y, wanted.x), whole.shape[:2], strict=True)
         top, left = (round(at * max(0, length - side)) for at, length in places)
         sharp = whole[top : top + side, left : left + side]
         before = degraded(sharp, wanted.kernel, wanted.noise)
-        started = time.perf_counter()
-        restored = self._models[wanted.model](from_rgb8(before))
-        return sharp, before, restored, 1e3 * (time.perf_counter() - started)
+        restored, seconds = self._models[wanted.model](before)
+        return sharp, before, restored, 1e3 * seconds
 
 
 def difference(before: Rgb8, after: Rgb8) -> Rgb8:

@@ -1,6 +1,6 @@
 """What several models make of the same pictures, side by side: a sheet, or a file for every image that is scored."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,13 +10,10 @@ from deblur.data.report_sets import PhotoPair, ReportSet
 from deblur.errors import SettingError
 from deblur.evaluation.measuring import OnImage
 from deblur.evaluation.panels import side_by_side, stacked
-from deblur.evaluation.ways import Way
-from deblur.images import Pixels, Rgb8, centre_crop, from_rgb8, to_rgb8
+from deblur.evaluation.ways import Restore, Way
+from deblur.images import Rgb8, centre_crop
 from deblur.metrics import psnr_db
 from deblur.synthesis.frozen import degraded, frozen_kernels
-
-Restore = Callable[[Pixels], Pixels]
-"""``(H, W, 3)`` float32 in ``[0, 1]`` -> the same."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ def compared(
     before = degraded(image, kernel, noise_levels)
     damage = damage_told(kernel, noise_levels)
     stages = [(f"{name}, sharp", image), (damage, before)] if damage else [(f"{name}, before", before)]
-    stages += [(model, to_rgb8(restore(from_rgb8(before)))) for model, restore in models.items()]
+    stages += [(model, restore(before)[0]) for model, restore in models.items()]
     captions = _captions(stages, ": ") if damage else [stage for stage, _ in stages]
     return Row([centre_crop(picture, crop_px) for _, picture in stages], captions)
 

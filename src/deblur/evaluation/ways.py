@@ -23,14 +23,16 @@ from deblur.metrics import psnr_db
 WHOLE_SIDE_PX = 1600
 """What an image has at most a side when it is restored as one tile, to compare: memory grows with it."""
 UNGUARDED = ", guard off"
+Restore = Callable[[Rgb8], tuple[Rgb8, float]]
+"""``(H, W, 3)`` uint8 -> (a restored copy, seconds)."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """A named way; ``restore`` takes ``(H, W, 3)`` uint8 and gives (a restored copy, seconds)."""
+    """A named way."""
 
     name: str
-    restore: Callable[[Rgb8], tuple[Rgb8, float]]
+    restore: Restore
     model: Model | None = None
 
 
@@ -68,7 +70,7 @@ def model_ways(models: Sequence[tuple[str, Model]], *, with_unguarded: bool = Fa
         told = place if near[label, place] == 1 else text
         name = label if short[label] == 1 else f"{label} ({told})"
         both = _Both(model)
-        ways.append(Way(name, both.guarded if with_unguarded else _through(model), model))
+        ways.append(Way(name, both.guarded if with_unguarded else through(model), model))
         unguarded.append(Way(f"{name}{UNGUARDED}", both.unguarded))
     if twice := [name for name, count in Counter(way.name for way in ways).items() if count > 1]:
         raise SettingError(f"{', '.join(twice)} is named twice. Name each model once.")
@@ -77,7 +79,7 @@ def model_ways(models: Sequence[tuple[str, Model]], *, with_unguarded: bool = Fa
 
 def reference_ways() -> list[Way]:
     """What a user would try first."""
-    return [Way(name, _timed(restore)) for name, restore in REFERENCES.items()]
+    return [Way(name, timed(restore)) for name, restore in REFERENCES.items()]
 
 
 def tiled_against_whole(model: Model, blurry: Rgb8) -> Tiled:
@@ -98,7 +100,9 @@ def tiled_against_whole(model: Model, blurry: Rgb8) -> Tiled:
     return Tiled(len(plan), *figures)
 
 
-def _through(model: Model) -> Callable[[Rgb8], tuple[Rgb8, float]]:
+def through(model: Model) -> Restore:
+    """A model as users get it: guarded."""
+
     def restore(blurry: Rgb8) -> tuple[Rgb8, float]:
         photo, outcome = restore_photo(model, Photo(blurry.copy()))
         return photo.rgb8, outcome.seconds["restore"]
@@ -149,7 +153,9 @@ class KeepingBoth(Guard):
         return keep
 
 
-def _timed(reference: Callable[[Pixels], Pixels]) -> Callable[[Rgb8], tuple[Rgb8, float]]:
+def timed(reference: Callable[[Pixels], Pixels]) -> Restore:
+    """A reference, ``(H, W, 3)`` float32 in ``[0, 1]`` -> the same, on 8 bit."""
+
     def restore(blurry: Rgb8) -> tuple[Rgb8, float]:
         started = time.perf_counter()
         restored = to_rgb8(reference(from_rgb8(blurry)))
