@@ -6,6 +6,7 @@ import mlflow
 import pytest
 
 from deblur import cli
+from deblur.cli.sweep import _settings
 from deblur.errors import SettingError
 from deblur.registry.tracking import tracker_address
 from deblur.training.sweep import PARENT, Trial, trials_of
@@ -81,6 +82,16 @@ def test_wrong_settings_are_told_before_anything_trains(
     assert cli.main([*command, "--train_data", str(pair_folder), *SMALL]) == 1
     assert "batch_size is 0" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_switch_is_on_and_off_whatever_the_preset_says(tmp_path: Path) -> None:
+    for preset, name, more in (("small", "residual", []), ("light-msafn", "centralise", ["--teacher", "msafn"])):
+        trials = trials_of({name: ["true", "false"]}, None)
+        command = ["--preset", preset, *more, "--train_data", "leaves"]
+        made = [_settings(command, trial, tmp_path) for trial in trials]
+        assert [each.flat()[name] for each in made] == [True, False]
+    with pytest.raises(SettingError, match="learning_rate: a training has no such setting"):
+        _settings(["--train_data", "leaves"], Trial(1, {"learning_rate": "true"}), tmp_path)
 
 
 def test_a_trial_is_named_for_a_folder() -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from deblur.training.settings import TrainSettings
     from deblur.training.sweep import Trained, Trial
 
+SWITCHED = {"true": True, "false": False}
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -67,13 +69,17 @@ def _varied(text: str) -> tuple[str, list[str]]:
 
 
 def _settings(rest: Sequence[str], trial: "Trial", folder: Path) -> "TrainSettings":
-    arguments = [*rest, "--output_dir", str(folder)]
+    arguments, switches = [*rest, "--output_dir", str(folder)], dict[str, bool]()
     for name, value in trial.values.items():
-        if value.lower() not in ("true", "false"):
+        if value.lower() in SWITCHED:
+            switches[name] = SWITCHED[value.lower()]
+        else:
             arguments += [f"--{name}", *value.split()]
-        elif value.lower() == "true":
-            arguments.append(f"--{name}")
-    settings = parsed(arguments).resolved()
+    made = parsed(arguments)
+    for name in switches:
+        if not isinstance(made.flat().get(name), bool):
+            raise SettingError(f"--vary {name}: a training has no such setting that is true or false.")
+    settings = made.but(**switches).resolved()
     if settings.run.dry_run:
         raise SettingError("A sweep has no dry run; that of 'deblur train' prints the settings of one training.")
     if settings.run.registered_model_name:
