@@ -1,6 +1,7 @@
 """Films made here: which frames are chosen, what is refused, how crops are drawn, what the commands write."""
 
 import json
+import shutil
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -203,3 +204,16 @@ def test_pairs_are_written_logged_and_gone_on_with(films: Path, tmp_path: Path) 
     assert main(command) == 0
     assert [file.stat().st_mtime_ns for file in files][1:] == times[1:]
     assert len(open_sources([str(out)])[0].pairs) == len(files)
+
+
+def test_films_of_one_name_do_not_share_a_folder(
+    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = (Path(shutil.copytree(films, tmp_path / name)) for name in ("one", "other"))
+    (other / "china.mp4").write_bytes((films / "china.mp4").read_bytes() + b"another")
+    command, kept = ["pairs", str(one / "china.mp4")], ["--cache", str(tmp_path / "kept")]
+    assert main([*command, str(tmp_path / "out"), *kept]) == 0
+    before = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*.*")}
+    assert main(["pairs", str(other / "china.mp4"), str(tmp_path / "out"), *kept]) == 1
+    assert "pairs of another film called china" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in (tmp_path / "out").rglob("*.*")} == before

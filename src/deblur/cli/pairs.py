@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from deblur.cli.console import say
 from deblur.errors import SettingError
-from deblur.files import pasteable, whole_file
+from deblur.files import escaped, pasteable, whole_file
 
 if TYPE_CHECKING:
     from deblur.data.film import FilmPair
@@ -33,20 +33,36 @@ def pairs(films: tyro.conf.Positional[tuple[Path, ...]], cache: Path | None = No
     *places, out = films
     for side in ("blur", "sharp"):
         (out / side).mkdir(parents=True, exist_ok=True)
-    rows, made = list[dict[str, object]](), list["FilmPair"]()
+    logged, made = _logged(out), list["FilmPair"]()
     for path in [path for place in places for path in found_in(place)]:
         film = open_film(path, cache, say)
+        content = film.mark.content
+        if any(row.get("content", content) != content for row in logged.get(path.stem, [])):
+            raise SettingError(
+                f"{pasteable(out)} has pairs of another film called {escaped(path.stem)} than {pasteable(path)}. Write "
+                "this one into another folder, or give it another name."
+            )
+        logged[path.stem] = [{"film": path.name, "content": content, **row} for row in film.report["windows"]]
+        with whole_file(out / LOG_FILE) as stream:
+            stream.write("".join(json.dumps(row) + "\n" for rows in logged.values() for row in rows).encode())
         for pair in film.windows:
             _write(pair, out)
         made += film.windows
-        rows += [{"film": path.name, **row} for row in film.report["windows"]]
         say(f"{pasteable(path)}: {len(film.windows)} pairs; left out: {told_reasons(film.report) or 'nothing'}")
-        with whole_file(out / LOG_FILE) as stream:
-            stream.write("".join(json.dumps(row) + "\n" for row in rows).encode())
     if made:
         _sheet(made, out)
     say(f"{pasteable(out)}: {len(made)} pairs")
     return 0
+
+
+def _logged(out: Path) -> dict[str, list[dict[str, Any]]]:
+    """The windows of each film that is there, by the film's stem."""
+    found = dict[str, list[dict[str, Any]]]()
+    if (out / LOG_FILE).is_file():
+        for line in (out / LOG_FILE).read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            found.setdefault(Path(row["film"]).stem, []).append(row)
+    return found
 
 
 def _files(pair: "FilmPair", out: Path) -> list[Path]:
