@@ -25,6 +25,9 @@ def test_psnr_is_its_definition() -> None:
 
 def test_equal_images_get_figures_that_can_be_averaged() -> None:
     assert psnr_db(SHARP, SHARP) == PSNR_OF_EQUAL_DB
+    nearly = np.zeros((512, 512, 3), np.uint8)
+    nearly[0, 0, 0] = 1  # 107.1 dB by the definition
+    assert psnr_db(nearly, np.zeros_like(nearly)) < PSNR_OF_EQUAL_DB
     assert ssim(SHARP, SHARP) == pytest.approx(1)
 
 

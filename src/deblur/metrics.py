@@ -1,7 +1,7 @@
 """Reported figures, on 8-bit RGB: PSNR over all channels, SSIM as Wang et al. 2004 (gaussian window), MS-SSIM as Wang,
 Simoncelli and Bovik 2003. PSNR and SSIM are scikit-image's.
 
-PSNR of equal images is reported as 100 dB: a number that can be averaged and stored.
+PSNR of equal images is reported as 100 dB, a number that can be averaged and stored, and of what differs as less.
 """
 
 from typing import Literal
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d, gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-PSNR_OF_EQUAL_DB = 100.0
+PSNR_OF_EQUAL_DB, UNEQUAL_AT_MOST_DB = 100.0, 99.9
 WINDOW_PX, SIGMA_PX = 11, 1.5
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -28,7 +28,7 @@ def psnr_db(image: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
     """Peak signal-to-noise ratio of two ``(H, W, 3)`` uint8 images, in dB."""
     if np.array_equal(image, sharp):
         return PSNR_OF_EQUAL_DB
-    return float(peak_signal_noise_ratio(sharp, image, data_range=255))
+    return min(UNEQUAL_AT_MOST_DB, float(peak_signal_noise_ratio(sharp, image, data_range=255)))
 
 
 def ssim(image: NDArray[np.uint8], sharp: NDArray[np.uint8], convention: SsimConvention = "rgb") -> float:
