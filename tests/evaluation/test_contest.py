@@ -67,7 +67,7 @@ def test_one_perfect_picture_decides_nothing() -> None:
 @pytest.mark.parametrize("margin_db", [-1.0, float("nan"), float("inf")])
 def test_a_margin_that_asks_for_nothing_is_refused(margin_db: float) -> None:
     with pytest.raises(SettingError, match="must be 0 or more"):
-        decide(evaluation(rows("new", [26.0] * 20)), "new", None, Rules(margin_db))
+        Rules(margin_db)
 
 
 def test_slower_needs_leave() -> None:

@@ -1,6 +1,8 @@
 """``@champion`` moves only with evidence: real registries, models whose worth is known."""
 
+import math
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from deblur.data.report_sets import open_report_sets
 from deblur.errors import RegistrationError
 from deblur.evaluation.card import write_card
 from deblur.evaluation.contest import Rules
+from deblur.evaluation.footprint import peak_mb
 from deblur.inference import locating
 from deblur.inference.model_folder import ONNX_FILE, read_info
 from deblur.interval import Interval
@@ -21,8 +24,6 @@ from deblur.registry.tracking import connect, experiment_id
 from deblur.registry.versions import BEATS_BUNDLED, CHALLENGER, CHAMPION
 from tests.evaluation.test_contest import rows
 from tests.registry.untraced import log_version
-
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 
 NAME = "lighter"
 pytestmark = pytest.mark.usefixtures("trusted")
@@ -84,6 +85,7 @@ def test_a_first_champion_a_better_one_an_equal_one_and_back(
     assert {f.path for f in connect().list_artifacts(run.info.run_id)} == {"evaluation.html", "evaluation.json"}
     assert connect().get_model_version(NAME, "2").tags["promotion"].startswith("does not win: ")
 
+    assert promote("--rollback", "--dry-run") == 1
     assert promote("--rollback") == 0
     assert aliases()[CHAMPION] == "1"
     assert promote("--rollback") == 1
@@ -141,6 +143,7 @@ def test_what_a_model_trained_on_does_not_judge_it(
     trained(("training", "a", str(registered)), ("promotion", kept.fingerprint, str(registered)))
     assert promote("--data", str(registered)) == 1
     assert "promotion:FOLDER" in capsys.readouterr().err
+    monkeypatch.setattr(promotion, "evaluate", None)  # told before anything is restored
     assert promote("--data", f"promotion:{registered}") == 1
     assert "hold 4 pairs" in capsys.readouterr().err, "it may judge, and is too small here"
 
@@ -193,6 +196,13 @@ def test_memory_is_that_of_the_largest_image(pair_folder: Path) -> None:
     ]
     height_px, width_px = promotion._largest_px(measured)
     assert height_px * width_px == max(h * w for h, w in sizes) > sizes[0][0] * sizes[0][1]
+
+
+def test_where_the_system_does_not_tell_memory_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows has neither."""
+    monkeypatch.setattr(Path, "is_file", lambda path: False)
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert math.isnan(peak_mb())
 
 
 def test_a_champion_that_is_gone_is_told_with_the_way_out(registered: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,6 +60,9 @@ def promote(
     from deblur.registry.promotion import carry_out, check_sets, contestants, judge, roll_back
 
     check_outputs(html)
+    rules = Rules(margin, by_image, allow_slower)
+    if rollback and dry_run:
+        raise SettingError("--rollback moves @champion and --dry-run moves nothing. Give one of them.")
     if rollback:
         lost, has = roll_back(name)
         say(f"{name}: version {has} is champion again, version {lost} no longer.")
@@ -70,7 +73,7 @@ def promote(
     folders, sets = who.fetched(), open_report_sets(data, scenes, cache)
     check_sets(name, folders, sets, new_sets=new_sets)
     with counted(sets) as on_done:
-        judgement = judge(folders, sets, Rules(margin, by_image, allow_slower), on_done)
+        judgement = judge(folders, sets, rules, on_done)
     verdict = judgement.verdict
     show([verdict_listing(verdict, judgement.memory_mb).for_terminal()])
     with tempfile.TemporaryDirectory() as scratch:

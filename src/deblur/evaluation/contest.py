@@ -29,11 +29,18 @@ class Rules:
         margin_db: what the lower bound of the difference must exceed.
         by_image: draw images instead of scenes, also where there are fewer than five scenes.
         allow_slower: leave its time out of the decision.
+
+    Raises:
+        SettingError: a margin below 0, or none.
     """
 
     margin_db: float = MARGIN_DB
     by_image: bool = False
     allow_slower: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin_db < math.inf:
+            raise SettingError(f"margin is {self.margin_db:g} dB; it must be 0 or more.")
 
 
 @dataclass(frozen=True)
@@ -76,16 +83,14 @@ def decide(evaluation: Evaluation, challenger: str, champion: str | None, rules:
 
     Raises:
         DataError: fewer than twenty pairs on which something can be gained.
-        SettingError: fewer than five scenes, and nobody said that images may be drawn; or a margin below 0.
+        SettingError: fewer than five scenes, and nobody said that images may be drawn.
     """
-    if not 0 <= rules.margin_db < math.inf:
-        raise SettingError(f"margin is {rules.margin_db:g} dB; it must be 0 or more.")
     better = [row for row in evaluation.images if row.way == challenger]
     worse = [row for row in evaluation.images if row.way == champion]
     pairs = list(zip(better, worse if champion else [replace(row, restored=row.blurry) for row in better], strict=True))
     counted = [(a, b) for a, b in pairs if a.can_gain]
     scenes = [str(a.place) for a, _ in counted]
-    _check_enough(scenes, rules.by_image)
+    check_enough(scenes, by_image=rules.by_image)
     difference = bootstrap([_change_db(*pair) for pair in counted], scenes, by_image=rules.by_image)
     groups, slowness = [], None
     if champion:
@@ -103,8 +108,13 @@ def beats(evaluation: Evaluation, way: str, other: str, rules: Rules = Rules()) 
     return decide(evaluation, way, other, replace(rules, margin_db=0.0)).difference_db.above_zero
 
 
-def _check_enough(scenes: Sequence[str], by_image: bool) -> None:
-    """Of the pairs that count."""
+def check_enough(scenes: Sequence[str], *, by_image: bool) -> None:
+    """Whether pairs on which something can be gained, given by their scenes, are enough to decide.
+
+    Raises:
+        DataError: fewer than twenty.
+        SettingError: fewer than five scenes, and images may not be drawn.
+    """
     if len(scenes) < IMAGES_AT_LEAST:
         raise DataError(
             f"The sets hold {len(scenes)} pairs on which something can be gained; a decision needs at least "

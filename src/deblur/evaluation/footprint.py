@@ -3,6 +3,7 @@
 ``python -m deblur.evaluation.footprint MODEL_FOLDER HEIGHT_PX WIDTH_PX`` prints its peak in MB.
 """
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from deblur.inference.photo import restore_photo
 
 
 def footprint_mb(folder: Path, height_px: int, width_px: int) -> float:
-    """The most memory that a process has which opens a model folder and restores such a photo, MB (1e6 bytes).
+    """The most memory that a process has which opens a model folder and restores such a photo, as :func:`peak_mb`.
 
     Raises:
         ModelError: the process failed.
@@ -30,13 +31,15 @@ def footprint_mb(folder: Path, height_px: int, width_px: int) -> float:
 
 
 def peak_mb() -> float:
-    """The most memory this process has had, MB (1e6 bytes)."""
+    """The most memory this process has had, MB (1e6 bytes); not a number where the system does not say: Windows."""
     status = Path("/proc/self/status")
     if status.is_file():  # getrusage would count the parent's, too
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024 / 1e6
-    import resource
-
+    try:
+        import resource
+    except ImportError:
+        return math.nan
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 

@@ -2,6 +2,7 @@
 of it, kept where the versions are."""
 
 import hashlib
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deblur.data.film_leaks import FilmMark, film_leaks
 from deblur.data.report_sets import ReportSet
 from deblur.errors import ModelError, RegistrationError, SettingError
-from deblur.evaluation.contest import Rules, Verdict, beats, decide
+from deblur.evaluation.contest import Rules, Verdict, beats, check_enough, decide
 from deblur.evaluation.evaluation import Evaluation, OnPart, evaluate
 from deblur.evaluation.footprint import footprint_mb
 from deblur.evaluation.measuring import Measured
@@ -126,7 +127,8 @@ class Judgement:
     """A decision with everything it rests on: challenger, champion and bundled model on the sets.
 
     ``beaten_bundled`` is the sha256 of the bundled model, where the champion afterwards surely beats it; ``memory_mb``
-    is the peak of a process that restores an image of the largest size, of challenger and champion by name.
+    is the peak of a process that restores an image of the largest size, of challenger and champion by name, where the
+    system tells it.
     """
 
     evaluation: Evaluation
@@ -148,6 +150,8 @@ def judge(
         DataError: too few pairs.
         SettingError: too few scenes.
     """
+    pairs = [str((each.origin, scene)) for each in sets if not each.sharp for scene in each.scenes]
+    check_enough(pairs, by_image=rules.by_image)  # before hours of work, not after
     bundled = bundled_model()
     others = [bundled] if bundled else []
     opened = [(str(folder), open_model(folder)) for folder in (*folders, *others)]
@@ -162,7 +166,8 @@ def judge(
         beaten = opened[-1][1].info.sha256
     size_px = _largest_px(evaluation.images)
     memory_mb = {name: footprint_mb(folder, *size_px) for name, folder in zip(names, folders, strict=False)}
-    return Judgement(evaluation, ways, verdict, beaten, memory_mb)
+    told = {name: peak_mb for name, peak_mb in memory_mb.items() if math.isfinite(peak_mb)}
+    return Judgement(evaluation, ways, verdict, beaten, told)
 
 
 def _largest_px(rows: Sequence[Measured]) -> tuple[int, int]:
