@@ -236,7 +236,17 @@ def test_a_home_that_is_not_there_costs_nothing(
     assert read_info(fetch("models:/tiny@champion")).version == "1"
     (tmp_path / "file").touch()
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "file")
-    assert read_info(fetch("models:/tiny@champion")).version == "1"
+    copy = fetch("models:/tiny@champion")
+    assert read_info(copy).version == "1"
+    assert fetch("models:/tiny@champion") == copy, "what follows an alias asks every minute"
+
+
+def test_an_alias_that_was_deleted_gives_no_earlier_copy(store: Path, record: RunRecord) -> None:
+    ship_record(record.folder)
+    fetch("models:/tiny@champion")
+    connect().delete_registered_model_alias("tiny", "champion")
+    with pytest.raises(ModelError, match="no such model, alias or version"):
+        fetch("models:/tiny@champion")
 
 
 def test_of_the_copies_the_last_few_that_were_asked_for_are_kept(tmp_path: Path) -> None:

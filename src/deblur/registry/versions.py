@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,8 @@ LOADED_WITH, ONNX_LOADED_WITH = ("torch", "numpy"), ("onnx", "onnxruntime", "num
 FILES = (ONNX_FILE, JSON_FILE, CARD_FILE)
 KEPT = 8
 """Copies of versions in the cache."""
+GONE_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""Of MLflow: no such model or version, no such alias."""
 
 
 def register(folder: Path, network: "Network | None", name: str, run_id: str) -> str:
@@ -196,10 +199,15 @@ def _counts(beaten: str | None) -> bool:
     return bundled is None or read_info(bundled).sha256 == beaten
 
 
+class Gone(ModelError):
+    """The registry answered that it has no such model, alias or version."""
+
+
 def fetch(uri: str) -> Path:
     """Copy the model folder of ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` into a cache; returns the copy.
 
-    Where the registry fails, the copy that ``uri`` gave last; the log says so.
+    Where the registry fails, the copy that ``uri`` gave last; the log says so. Not where it answers that there is no
+    such model: who deleted an alias meant it.
 
     Raises:
         ModelError: no such model, alias or version, a version without a model folder, or a registry that fails, and
@@ -208,7 +216,7 @@ def fetch(uri: str) -> Path:
     try:
         return fetch_now(uri)
     except DeblurError as error:
-        earlier = _last_copy(uri)
+        earlier = None if isinstance(error, Gone) else _last_copy(uri)
         if earlier is None:
             raise
         logger.warning("%s Going on with the copy that was fetched last, %s.", error, earlier)
@@ -235,8 +243,13 @@ def _fetch(uri: str) -> Path:
     client = connect(create=False)
     import mlflow
 
-    name, version = _resolve(client, uri)
-    found = client.get_model_version(name, version)
+    try:
+        name, version = _resolve(client, uri)
+        found = client.get_model_version(name, version)
+    except mlflow.MlflowException as error:
+        if error.error_code in GONE_CODES:
+            raise Gone(f"{uri} cannot be fetched: the registry has no such model, alias or version.") from None
+        raise
     with tempfile.TemporaryDirectory() as scratch:
 
         def download(file: str) -> None:
@@ -269,6 +282,12 @@ def _cache() -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
             return folder
+    return _temporary_cache()
+
+
+@cache
+def _temporary_cache() -> Path:
+    """The same for all of the process: what follows an alias asks every minute."""
     return Path(tempfile.mkdtemp(prefix="deblur-models-"))
 
 
