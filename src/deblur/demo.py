@@ -30,7 +30,7 @@ from deblur.data.photos import HELD_BACK, SharpPhoto, installed_photos, photos_i
 from deblur.data.sources import Mixture
 from deblur.errors import DataError, ModelError
 from deblur.evaluation.alignment import align
-from deblur.evaluation.panels import side_by_side, stacked
+from deblur.evaluation.panels import save, side_by_side, stacked
 from deblur.evaluation.scores import EvaluationSet
 from deblur.evaluation.statistics import bootstrap
 from deblur.images import Photo, Rgb8, centre_crop, decode, encode
@@ -127,7 +127,7 @@ def run_demo(folder: Path | None, console: Console) -> Interval:
             for pair in shakes
         ]
     picture = settings.run.output_dir / DEMO_PICTURE
-    draw(restored).save(picture)
+    save(draw(restored), picture)
     gain = report(restored, result, picture, console)
     console.print(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes.")
     return gain

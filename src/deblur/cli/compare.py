@@ -50,6 +50,7 @@ def compare(
     from rich.progress import track
 
     from deblur.data.photos import SharpPhoto
+    from deblur.evaluation.panels import save
     from deblur.evaluation.sheet import compared, drawn
     from deblur.images import read_rgb8
     from deblur.synthesis.frozen import frozen_kernel
@@ -73,7 +74,7 @@ def compare(
     for photo in track(photos, "compare", console=console, transient=True, disable=not console.is_terminal):
         rows.append(compared(photo.name, photo.pixels, restorers, kernel, noise, crop or SHEET_CROP_PX))
         say("; ".join(rows[-1].captions))
-    drawn(rows).save(out)
+    save(drawn(rows), out)
     say(pasteable(out))
     return 0
 

@@ -133,11 +133,11 @@ def _line(report: "Report", number: int) -> str:
 
 def _draw(report: "Report", picture: Path) -> None:
     from deblur.data.doctor.sheet import sheet_rows
-    from deblur.evaluation.panels import side_by_side, stacked
+    from deblur.evaluation.panels import save, side_by_side, stacked
 
     rows = sheet_rows(report)
     if not rows:
         say("No pair could be registered: there is no sheet.")
         return
-    stacked([side_by_side(images, captions) for images, captions in rows]).save(picture)
+    save(stacked([side_by_side(images, captions) for images, captions in rows]), picture)
     say(f"sheet: {pasteable(picture)}")

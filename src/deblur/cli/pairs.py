@@ -86,7 +86,7 @@ def _sheet(made: "list[FilmPair]", out: Path) -> None:
     """Where blurry and sharp differ most, at their own pixels."""
     from deblur.data.doctor.sheet import where_most
     from deblur.data.pairs import PairFiles, evenly_chosen
-    from deblur.evaluation.panels import side_by_side, stacked
+    from deblur.evaluation.panels import save, side_by_side, stacked
 
     images, captions = list["Rgb8"](), list[str]()
     for pair in evenly_chosen(made, SHEET_PAIRS):
@@ -95,4 +95,4 @@ def _sheet(made: "list[FilmPair]", out: Path) -> None:
         images += [blurry[window], sharp[window]]
         captions += [f"{pair.name}, path {pair.path_px} px", "sharp"]
     rows = [side_by_side(images[i : i + COLUMNS], captions[i : i + COLUMNS]) for i in range(0, len(images), COLUMNS)]
-    stacked(rows).save(out / SHEET_FILE)
+    save(stacked(rows), out / SHEET_FILE)

@@ -40,6 +40,7 @@ def samples(
     """
     from deblur.data.crops import Key
     from deblur.data.sources import mixture, open_sources
+    from deblur.evaluation.panels import save
     from deblur.synthesis.degradations import ranges_of
     from deblur.synthesis.draw import strength_of
 
@@ -49,7 +50,7 @@ def samples(
     strength = strength_of(severity)
     crops = mixture(open_sources(sources), patch_size, seed, ranges_of(blur))
     names = [crops.name_of(key) for key in range(count)]
-    _sheet([crops[Key(key, strength)] for key in range(count)], names, blind).save(out)
+    save(_sheet([crops[Key(key, strength)] for key in range(count)], names, blind), out)
     say(pasteable(out))
     for number, name in enumerate(names):
         say(f"{number + 1:4}  {escaped(name)}")

@@ -1,10 +1,13 @@
 """Before / after / reference, side by side: the picture people look at."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from deblur.images import Rgb8
+from deblur.errors import SettingError
+from deblur.files import whole_file
+from deblur.images import SIDE_PX, Rgb8
 
 CAPTION_PX, GAP_PX = 30, 6
 BACKGROUND, INK = (24, 24, 27), (228, 228, 231)
@@ -32,3 +35,20 @@ def stacked(panels: Sequence[Image.Image]) -> Image.Image:
         sheet.paste(panel, (0, top))
         top += panel.height
     return sheet
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Write a .png or a .jpg, whole or not at all.
+
+    Raises:
+        SettingError: it is too large for a JPEG.
+        DiskFull: there is no room.
+    """
+    kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
+    if max(picture.size) > SIDE_PX.get(kind, max(picture.size)):
+        raise SettingError(
+            f"{path.name}: the picture has {picture.width} x {picture.height} px, and a JPEG at most {SIDE_PX[kind]} a "
+            "side. Name a .png."
+        )
+    with whole_file(path) as stream:
+        picture.save(stream, kind)

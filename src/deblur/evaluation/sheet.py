@@ -9,7 +9,7 @@ from PIL import Image
 from deblur.data.report_sets import PhotoPair, ReportSet
 from deblur.errors import SettingError
 from deblur.evaluation.measuring import OnImage
-from deblur.evaluation.panels import side_by_side, stacked
+from deblur.evaluation.panels import save, side_by_side, stacked
 from deblur.evaluation.ways import Restore, Way
 from deblur.images import Rgb8, centre_crop
 from deblur.metrics import psnr_db
@@ -81,7 +81,7 @@ def every_image_into(folder: Path, report_set: ReportSet, ways: Sequence[Way]) -
         stages += [("before", blurry), *zip((way.name for way in ways), restored, strict=True)]
         where.mkdir(parents=True, exist_ok=True)
         picture = side_by_side([image for _, image in stages], _captions(stages, ", "))
-        picture.save(where / f"{index:04d} {_plain(pair.name)}.png")
+        save(picture, where / f"{index:04d} {_plain(pair.name)}.png")
 
     return write
 
