@@ -255,8 +255,8 @@ def report(restored: Sequence[Restored], result: Result, picture: Path, console:
     console.print(table)
     verdict = "above zero" if gain.above_zero else "NOT above zero"
     console.print(
-        f"blurry {before:.2f} dB, restored {after:.2f} dB, gain {gain.mean:+.2f} dB "
-        f"[{gain.low:+.2f}, {gain.high:+.2f}] (95 % interval over {len(names)} photos, {verdict})\n"
+        f"blurry {before:.2f} dB, restored {after:.2f} dB, gain {gain} dB "
+        f"(95 % interval over {len(names)} photos, {verdict})\n"
         f"picture: {picture}\n"
         f"run: {result.run_id}   model: {NAME} version {result.version}\n\n"
         f"Try next, in {project.root()}:\n"

@@ -6,6 +6,7 @@
     │   ├── UnsupportedPhoto     an image, but of a kind we do not restore
     │   └── PhotoTooLarge        more pixels, bytes or work than the limits allow
     ├── RequestError             a parameter or body that makes no sense
+    ├── SlowBody                 a body that took too long to come
     ├── ServiceBusy              more requests than the service can hold
     ├── ModelError               a model that is missing, broken or fails its checks
     ├── DataError                a training set that cannot be used

@@ -21,3 +21,9 @@ def test_the_verb_measures_both_steps(pair_folder: Path, tmp_path: Path, capsys:
         assert 0 < figures[name]["tflops_per_s"] < 2 * figures[name]["peak_tflops_per_s"]
     assert figures["speedup"] == figures["plain"]["seconds"] / figures["ours"]["seconds"]
     assert 0 <= figures["data_wait"] < 1
+
+
+@pytest.mark.parametrize("name", ["--rounds", "--steps", "--width", "--patch-size"])
+def test_nothing_to_measure_is_told(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "train", name, "0"]) == 1
+    assert f"{name} is 0; it must be at least 1" in capsys.readouterr().err

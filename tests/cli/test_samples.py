@@ -31,6 +31,12 @@ def test_the_picture_shows_what_a_training_draws(
         assert not holds(np.asarray(image.convert("RGB")), crops[Key(0, 0.5)][1].numpy().transpose(1, 2, 0))
 
 
+@pytest.mark.parametrize("wrong", [("--count", "0"), ("--patch-size", "-5"), ("--seed", "-1")])
+def test_what_cannot_be_drawn_is_told(wrong: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["samples", "leaves", "--out", str(tmp_path / "sheet.png"), *wrong]) == 1
+    assert f"{wrong[0]} is {wrong[1]}; it must be at least" in capsys.readouterr().err
+
+
 def holds(sheet: np.ndarray, part: np.ndarray) -> bool:
     """Whether ``part`` is somewhere in ``sheet``, to the bit."""
     height, width = part.shape[:2]

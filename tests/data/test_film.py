@@ -189,6 +189,8 @@ def test_the_doctor_tells_what_a_film_gives(
     told = capsys.readouterr().out
     assert "24 frames (0 repeated) in 1 scenes" in told
     assert "motion, px a frame: 4" in told
+    assert main(["doctor", f"film:{films / 'china.mp4'}", "--json", str(tmp_path / "found.json")]) == 1
+    assert "takes --val alone" in capsys.readouterr().err
 
 
 def test_pairs_are_written_logged_and_gone_on_with(films: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import tyro
 
 from deblur.cli.console import console
 from deblur.cli.outputs import check_outputs
+from deblur.errors import SettingError
 
 
 def train(
@@ -43,6 +44,9 @@ def train(
     from deblur.training.device import pick_device, pick_precision
 
     check_outputs(json)
+    for name, value in (("width", width), ("patch-size", patch_size), ("rounds", rounds), ("steps", steps)):
+        if value < 1:
+            raise SettingError(f"--{name} is {value}; it must be at least 1.")
     where = pick_device(device)
     bench(
         width,

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from deblur.cli.console import console, say
 from deblur.cli.outputs import check_outputs
+from deblur.errors import SettingError
 from deblur.files import pasteable
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def doctor(
         blur_gamma: Take GoPro's blur_gamma/ instead of blur/.
     """
     if str(path).startswith(FILM):
+        if patch_size is not None or json or sheet or quick or blur_gamma:
+            raise SettingError("Of film:FILE the doctor tells what it gives; of the options it takes --val alone.")
         return _films(path, val)
     from rich.progress import Progress
 

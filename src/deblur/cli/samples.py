@@ -45,8 +45,9 @@ def samples(
     from deblur.synthesis.draw import strength_of
 
     check_outputs(picture=out)
-    if count < 1:
-        raise SettingError(f"--count is {count}; it must be at least 1.")
+    for name, value, least in (("count", count, 1), ("patch-size", patch_size, 1), ("seed", seed, 0)):
+        if value < least:
+            raise SettingError(f"--{name} is {value}; it must be at least {least}.")
     strength = strength_of(severity)
     crops = mixture(open_sources(sources), patch_size, seed, ranges_of(blur))
     names = [crops.name_of(key) for key in range(count)]

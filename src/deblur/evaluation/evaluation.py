@@ -114,14 +114,15 @@ class Evaluation:
     @property
     def figures(self) -> dict[str, Any]:
         """The machine, and by set and way what was measured: for a tracker, which takes plain numbers."""
-        found: dict[str, Any] = dict(self.machine)
+        found: dict[str, Any] = {}
         for each in self.summaries:
             gains = {"gain_db": each.gain_db.mean, "gain_low_db": each.gain_db.low, "gain_high_db": each.gain_db.high}
             plain = {key: value for key, value in _flat(each).items() if isinstance(value, float)}
             found.setdefault(each.set, {})[each.way] = plain | gains
         for one in self.kept:
             found.setdefault(one.set, {})[one.way] = {"psnr_db": one.psnr_db, "least_psnr_db": one.least_psnr_db}
-        return dict(_finite(found)) | {"sets": " ".join(f"{each.name} {each.fingerprint}" for each in self.sets)}
+        told = " ".join(f"{each.name} {each.fingerprint}" for each in self.sets)
+        return {**self.machine, "sets": told, **_finite(found)}
 
     def as_json(self) -> dict[str, Any]:
         """Sets, ways, one flat entry an image and way, and what they say together; infinite bounds are null."""
