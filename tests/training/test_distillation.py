@@ -215,7 +215,7 @@ def test_a_model_of_others_teaches_by_its_engine(tmp_path: Path, pair_folder: Pa
     with pytest.raises(SettingError, match="takes sides of 64 px only, and crops have 80 px"):
         teacher.answers(CPU, None, 80)
     assert main(["teach", str(pair_folder), str(tmp_path / "answers"), "--teacher", str(folder)]) == 0
-    assert len(read_answers(tmp_path / "answers").files) == 6
+    assert len(read_answers(tmp_path / "answers").names) == 6
 
 
 @pytest.mark.parametrize(

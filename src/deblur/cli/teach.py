@@ -44,17 +44,14 @@ def teach(
             raise SettingError(f"{out} lies in {source.name.path}, and would become a part of it. Give another place.")
     found = find_teacher(teacher)
     restorer = found.restorer(pick_device(device))
-    paths = [source.name.path for source in opened]
-    names = [f"{path.name if path else i}" for i, path in enumerate(paths)]
-    sets = {name if names.count(name) == 1 else f"{name}-{i}": opened[i].pairs for i, name in enumerate(names)}
+    pairs = [pair for source in opened for pair in source.pairs]
     with long_work() as tell:
         made = teach(
-            sets,
+            pairs,
             out,
             restorer,
             found.sha256,
             lambda done, count, px, total_px: tell(f"{done} of {count} answers", px, total_px),
         )
-    count = sum(len(pairs) for pairs in sets.values())
-    say(f"{count} answers, {made} of them made now. Train with --teacher {pasteable(out)}")
+    say(f"{len(pairs)} pairs have answers, {made} of them made now. Train with --teacher {pasteable(out)}")
     return 0

@@ -1,15 +1,16 @@
 """A teacher's answers to the blurry images of pairs, made beforehand: training needs no teacher in memory then.
 
     taught.json     how the teacher answered, and of every answer the digests of the blurry image and of the file
-    SET/NAME.png    the answer to the pair NAME of the folder SET, whole, in 8 bit
+    DIGEST.png      the answer to the blurry image of this digest, whole, in 8 bit
 
-An answer is found by the blurry image's own digest, so pairs may move, and a pair that was changed has none. The record
-is written after every answer: what a kill left is finished by making what is missing.
+An answer belongs to the blurry image, and is named by its digest: pairs may move, folders of one name never meet, and
+a pair that was changed has none. The record is written after every answer: what a kill left is finished by making what
+is missing.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,9 @@ class SavedAnswers:
     record: Mapping[str, Any]
 
     @property
-    def files(self) -> dict[str, Path]:
-        """By the digest of the blurry image; the first that was made, where pairs lie in two sets."""
-        answers = reversed(self.record["answers"].items())
-        return {entry["blurry"]: self.folder / file for file, entry in answers}
+    def names(self) -> dict[str, str]:
+        """Files by the digest of the blurry image; the first that was made, where a version before made two."""
+        return {entry["blurry"]: file for file, entry in reversed(self.record["answers"].items())}
 
     @property
     def sha256(self) -> str:
@@ -52,22 +52,22 @@ class SavedAnswers:
 
     def to(self, digests: Collection[str]) -> "SavedAnswers":
         """Those to the blurry images of these digests: what a run uses, whatever else is taught into the folder."""
-        used = {path for digest, path in self.files.items() if digest in digests}
-        answers = {file: entry for file, entry in self.record["answers"].items() if self.folder / file in used}
+        used = {file for digest, file in self.names.items() if digest in digests}
+        answers = {file: entry for file, entry in self.record["answers"].items() if file in used}
         return SavedAnswers(self.folder, {**self.record, "answers": answers})
 
 
 def teach(
-    sets: Mapping[str, Sequence[FilePair]],
+    pairs: Sequence[FilePair],
     folder: Path,
     restorer: Restorer,
     teacher_sha256: str,
     on_done: OnDone = lambda done, count, px, total_px: None,
 ) -> int:
-    """Save the answers to all blurry images that have none yet; returns how many were made.
+    """Save the answers to all blurry images that have none yet; returns how many were made. One that is whole stays.
 
     Args:
-        sets: pairs by the name of the folder that their answers go into.
+        pairs: of any folders.
         folder: a new or empty one, or one with this teacher's answers.
         restorer: the teacher's.
         teacher_sha256: tells the teacher.
@@ -83,25 +83,26 @@ def teach(
     how = {"teacher_sha256": teacher_sha256, "tile_px": tiling.tile_px, "overlap_px": tiling.overlap_px}
     folder.mkdir(parents=True, exist_ok=True)
     with sole_user(folder, f"Another process teaches into {folder}. Wait for it, or stop it."):
-        answers = _begun(folder, how)
-        wanted = {_file(name, pair): pair.images[0] for name, pairs in sets.items() for pair in pairs}
-        digests = _digests(wanted.values())
-        costs = {file: _computed_px(image, restorer) for file, image in wanted.items()}
-        missing = [
-            file for file, image in wanted.items() if not _is_there(folder / file, answers.get(file), digests[image])
-        ]
+        record = _begun(folder, how)
+        answers, names = record["answers"], SavedAnswers(folder, record).names
+        blurry = [pair.images[0] for pair in pairs]
+        digests = _digests(blurry)
+        wanted = {digests[image]: image for image in blurry}
+        costs = {digest: _computed_px(image, restorer) for digest, image in wanted.items()}
+        files = {digest: names.get(digest, f"{digest}.png") for digest in wanted}
+        missing = [digest for digest, file in files.items() if not _is_there(folder / file, answers.get(file))]
         done, total_px = len(wanted) - len(missing), sum(costs.values())
-        done_px = total_px - sum(costs[file] for file in missing)
+        done_px = total_px - sum(costs[digest] for digest in missing)
         on_done(done, len(wanted), done_px, total_px)
-        for file in missing:
+        for digest in missing:
 
-            def on_tile(tile: int, tiles: int, done: int = done, px: int = done_px, cost: int = costs[file]) -> None:
+            def on_tile(tile: int, tiles: int, done: int = done, px: int = done_px, cost: int = costs[digest]) -> None:
                 on_done(done, len(wanted), px + cost * tile // tiles, total_px)
 
-            digest = _save_answer(folder / file, wanted[file], restorer, on_tile)
-            answers[file] = {"blurry": digests[wanted[file]], "sha256": digest}
-            write_json(folder / RECORD_FILE, {"format": FORMAT, **how, "answers": answers})
-            done, done_px = done + 1, done_px + costs[file]
+            sha256 = _save_answer(folder / files[digest], wanted[digest], restorer, on_tile)
+            answers[files[digest]] = {"blurry": digest, "sha256": sha256}
+            write_json(folder / RECORD_FILE, record)
+            done, done_px = done + 1, done_px + costs[digest]
             on_done(done, len(wanted), done_px, total_px)
     return len(missing)
 
@@ -163,22 +164,24 @@ def check_teachable(source: Source) -> None:
 def _with_answers(
     source: Source, answers: SavedAnswers, digests: Mapping[FileImage, str], cache: Path | None
 ) -> list[FilePair]:
-    files = answers.files
-    lacking = [pair.name for pair in source.pairs if digests[pair.images[0]] not in files]
+    names = answers.names
+    lacking = [pair.name for pair in source.pairs if digests[pair.images[0]] not in names]
     if lacking:
         raise DataError(
             f"{source.name.path}: {len(lacking)} of {len(source.pairs)} pairs have no answer in {answers.folder} "
             f"({', '.join(lacking[:3])}{' ...' if len(lacking) > 3 else ''}). "
             "'deblur teach' makes what is missing; give it the average and blur_gamma of the training."
         )
-    images: Sequence[FileImage] = [ImageFile(pair.name, files[digests[pair.images[0]]]) for pair in source.pairs]
+    images: Sequence[FileImage] = [
+        ImageFile(pair.name, answers.folder / names[digests[pair.images[0]]]) for pair in source.pairs
+    ]
     if cache:
         images, _ = cached_photos(images, cache)
     return [TaughtPair(pair.name, pair.images, pair, answer) for pair, answer in zip(source.pairs, images, strict=True)]
 
 
-def _begun(folder: Path, how: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """The answers that are there."""
+def _begun(folder: Path, how: Mapping[str, Any]) -> dict[str, Any]:
+    """The record, written if there is none."""
     if not holds_answers(folder):
         others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
         if others:
@@ -190,8 +193,7 @@ def _begun(folder: Path, how: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     ]
     if other:
         raise DataError(f"{folder} holds answers that were made otherwise: {'; '.join(other)}. Give another folder.")
-    answers: dict[str, dict[str, str]] = record["answers"]
-    return answers
+    return record
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -205,7 +207,7 @@ def _record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _digests(images: Iterable[FileImage]) -> dict[FileImage, str]:
+def _digests(images: Sequence[FileImage]) -> dict[FileImage, str]:
     """Of what each image is made of."""
     distinct = list(dict.fromkeys(images))
 
@@ -218,12 +220,8 @@ def _digests(images: Iterable[FileImage]) -> dict[FileImage, str]:
     return {image: future.result() for image, future in in_parallel(digest, distinct)}
 
 
-def _file(name: str, pair: FilePair) -> str:
-    return f"{name}/{pair.name}" + ("" if pair.name.endswith(".png") else ".png")
-
-
-def _is_there(path: Path, entry: Mapping[str, str] | None, digest: str) -> bool:
-    return entry is not None and entry["blurry"] == digest and path.is_file() and sha256_of(path) == entry["sha256"]
+def _is_there(path: Path, entry: Mapping[str, str] | None) -> bool:
+    return entry is not None and path.is_file() and sha256_of(path) == entry["sha256"]
 
 
 def _computed_px(image: FileImage, restorer: Restorer) -> int:
