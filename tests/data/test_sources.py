@@ -129,6 +129,17 @@ def test_sharp_alone_are_photos_and_blurry_ones_are_not(pair_folder: Path, tmp_p
         opened(f"photos:{pair_folder}")
 
 
+@pytest.mark.parametrize("sides", [("", "lq", "gt"), ("seq1", "blur", "sharp"), ("a/seq1", "blur_gamma", "sharp")])
+def test_pairs_are_no_photos_wherever_they_lie(pair_folder: Path, tmp_path: Path, sides: tuple[str, str, str]) -> None:
+    place, blurry, sharp = sides
+    for number in range(5):
+        for name, side in ((blurry, "blur"), (sharp, "sharp")):
+            shutil.copytree(pair_folder / side, tmp_path / f"{number}" / place / name)
+    with pytest.raises(DataError, match=f"Give photos:{tmp_path / '0' / place / sharp} photos.* and 2 more"):
+        opened(f"photos:{tmp_path}")
+    assert opened(f"photos:{tmp_path / '0' / place / sharp}")[0].images == 6
+
+
 def test_weights_say_how_often_a_source_is_drawn(pair_folder: Path, photo_folder: Path) -> None:
     crops = mixture(opened(f"{pair_folder}=2", f"photos:{photo_folder}=1", "leaves=1"), 32, seed=3)
     assert isinstance(crops, Mixture)

@@ -55,6 +55,13 @@ def sides_of(folder: Path, blur_gamma: bool = False, lonely: Sequence[str] = ("b
     return [sides for place in places if (sides := _sides_in(place, blur_gamma, lonely))]
 
 
+def sides_below(top: Path) -> list[Sides]:
+    """The folders of pairs in ``top`` and wherever below it, with ``blur_gamma/``, too; raises as :func:`sides_of`."""
+    places = folders_of(top)
+    found = [_sides_in(place, name == GAMMA, (name,)) for place in places for name in ("blur", GAMMA)]
+    return [sides for sides in found if sides]
+
+
 def matched(sides: Sides) -> Matched:
     """Partners have the same name; failing that, the same to the eye (composed or decomposed letters), another suffix
     or, where no name has a partner, one suffix or prefix that marks each side (``1_blur.png`` and ``1_sharp.png``).

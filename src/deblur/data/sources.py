@@ -29,7 +29,7 @@ from deblur.data.crops import Key, Placed, Sample
 from deblur.data.film_leaks import first_alike
 from deblur.data.folders import FILM_SUFFIXES, PASSED_OVER, images_below, images_in
 from deblur.data.frames import find_frames
-from deblur.data.layout import sides_in_names, sides_of
+from deblur.data.layout import sides_below, sides_in_names, sides_of
 from deblur.data.pair_crops import PairCrops
 from deblur.data.pairs import FileImage, FilePair, ImageFile, Pair, evenly_chosen, find_pairs, fingerprint, whole
 from deblur.data.parallel import OnProgress
@@ -251,8 +251,12 @@ def find_photos(folder: Path) -> list[ImageFile]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder. Give one that holds photos.")
-    if (folder / "blur").is_dir():
-        raise DataError(f"{folder} holds pairs, and blurry images are no sharp photos. Give {folder / 'sharp'}.")
+    if pairs := sides_below(folder):
+        named = list(dict.fromkeys(f"photos:{sides.sharp}" for sides in pairs))
+        more = f" and {len(named) - 3} more" * (len(named) > 3)
+        raise DataError(
+            f"{folder} holds pairs, and blurry images are no sharp photos. Give {' '.join(named[:3])}{more}."
+        )
     paths = images_below(folder)
     if sides := sides_in_names(paths):
         blurry, sharp = sides
