@@ -17,6 +17,7 @@ from deblur.data.crops import Key, RunOrder, to_float
 from deblur.data.loading import end_workers, feed_of
 from deblur.data.pairs import ImageFile, fingerprint
 from deblur.data.photos import SharpPhoto
+from deblur.data.scenes import write_scenes
 from deblur.data.sources import (
     FIXED_SEED,
     FIXED_SIDE_PX,
@@ -32,6 +33,7 @@ from deblur.data.sources import (
     validation_pairs,
 )
 from deblur.errors import DataError, SettingError
+from deblur.evaluation.scores import EvaluationSet
 from deblur.metrics import psnr_db
 from deblur.synthesis.draw import NOISE_ONLY, BlurRanges
 
@@ -219,10 +221,10 @@ def test_a_mixed_batch_holds_what_is_ready_and_what_is_not(pair_folder: Path) ->
 
 def test_synthetic_validation_is_the_same_every_time_and_blurred(photo_folder: Path) -> None:
     for source in (f"photos:{photo_folder}", "leaves"):
-        first, again = (validation_pairs(opened(source), 4, 0.5) for _ in range(2))
+        first, again = (validation_pairs(opened(source), 4, 0.5)[0] for _ in range(2))
         assert len(first) == 4
         assert fingerprint(first) == fingerprint(again)
-        assert fingerprint(first) != fingerprint(validation_pairs(opened(source), 4, 0.6))
+        assert fingerprint(first) != fingerprint(validation_pairs(opened(source), 4, 0.6)[0])
         assert max(psnr_db(*pair.load()) for pair in first) < 40
         trained = BlurredCrops(opened(source)[0].cuttings(FIXED_SEED), FIXED_SIDE_PX, FIXED_SEED)
         sharp = [trained.pair(Key(key, 0.5))[1] for key in range(4)]
@@ -230,9 +232,28 @@ def test_synthetic_validation_is_the_same_every_time_and_blurred(photo_folder: P
 
 
 def test_pairs_validate_as_they_are(pair_folder: Path) -> None:
-    assert [pair.name for pair in validation_pairs(opened(str(pair_folder)), None, 0.5)] == sorted(
+    assert [pair.name for pair in validation_pairs(opened(str(pair_folder)), None, 0.5)[0]] == sorted(
         path.name for path in (pair_folder / "blur").iterdir()
     )
+
+
+def test_pairs_of_one_name_keep_their_scenes(pair_folder: Path, tmp_path: Path) -> None:
+    """As in sets of 'deblur synth', whose pairs are 000000.png and on."""
+    for number in (1, 2):
+        shutil.copytree(pair_folder, tmp_path / f"{number}")
+    names = sorted(path.name for path in (pair_folder / "blur").iterdir())
+    write_scenes(tmp_path / "1", {name: f"scene {i}" for i, name in enumerate(names)})
+    write_scenes(tmp_path / "2", dict.fromkeys(names, "scene 0"))
+    pairs, scenes = validation_pairs(opened(str(tmp_path / "1"), str(tmp_path / "2")), None, 0.5)
+    assert [pair.name for pair in pairs] == names * 2
+    assert [scenes.count(scene) for scene in scenes] == [1] * 6 + [6] * 6
+    assert EvaluationSet(pairs, scenes).score(lambda pixels: pixels).gain_db.groups == 7
+
+
+def test_crops_of_one_photo_are_one_scene(photo_folder: Path) -> None:
+    held_back = hold_back(opened(f"photos:{photo_folder}")).validation
+    assert len(set(validation_pairs(held_back, 8, 0.5)[1])) == 2
+    assert len(set(validation_pairs(opened("leaves"), 8, 0.5)[1])) == 8
 
 
 def test_every_tenth_photo_is_held_back(photo_folder: Path) -> None:
@@ -280,7 +301,7 @@ def test_promotion_is_what_training_left_out(scenes: Path, kind: str) -> None:
     (left_out,) = hold_back(opened(str(scenes))).promotion
     assert kept.pairs == left_out.pairs
     assert kept.fingerprint == left_out.fingerprint
-    assert [pair.name for pair in validation_pairs([kept], None, 0.5)] == [pair.name for pair in kept.pairs]
+    assert [pair.name for pair in validation_pairs([kept], None, 0.5)[0]] == [pair.name for pair in kept.pairs]
     with pytest.raises(SettingError, match=rf"promotion:pairs:{scenes} is kept .* never trains\. Give pairs:"):
         mixture([kept], 32, seed=0)
 
@@ -363,7 +384,7 @@ def test_fingerprints_change_with_images_and_weights(pair_folder: Path, photo_fo
 @pytest.mark.parametrize("ranges", [BlurRanges(), NOISE_ONLY])
 def test_milder_samples_change_no_validation_set(photo_folder: Path, ranges: BlurRanges) -> None:
     sets = [
-        validation_pairs(opened(f"photos:{photo_folder}"), 4, 0.5, replace(ranges, milder=share))
+        validation_pairs(opened(f"photos:{photo_folder}"), 4, 0.5, replace(ranges, milder=share))[0]
         for share in (0.0, 1.0)
     ]
     assert fingerprint(sets[0]) == fingerprint(sets[1])

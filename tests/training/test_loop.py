@@ -114,6 +114,13 @@ def test_panels_of_the_same_photos_over_epochs(finished: tuple[Counters, RunReco
     }
 
 
+def test_panels_of_photos_of_one_name_are_all_kept(tmp_path: Path, pair_folder: Path) -> None:
+    pairs = [PairPixels("000000.png", *pair.load()) for pair in find_pairs(pair_folder)[:2]]
+    record = RunRecord.begin(tmp_path, "test", {}, {})
+    trainer_of(record, PairCrops(pairs, 64, 0), pairs).validation.panels_of_doing_nothing(lambda: None)
+    assert len(record.panels()) == 2
+
+
 def test_gradients_are_logged_before_clipping(tmp_path: Path, pair_folder: Path) -> None:
     pairs = find_pairs(pair_folder)
     norms = []

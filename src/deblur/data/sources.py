@@ -326,24 +326,22 @@ def mixture(
 
 def validation_pairs(
     sources: Sequence[Source], count: int | None, strength: float, ranges: BlurRanges = BlurRanges()
-) -> list[Pair]:
-    """Pairs as they are; of photos and leaves a fixed set of synthetic ones, the same in every run, all blurred."""
+) -> tuple[list[Pair], list[str]]:
+    """Pairs, and the scene of each, which no other source has. Of photos and leaves they are a fixed set of synthetic
+    ones, the same in every run, all blurred; a photo is one scene, however many are cut from it."""
     ranges = replace(ranges, milder=0.0)
     if any(share for kind, share in ranges.kinds if kind != "sharp"):
         ranges = replace(ranges, sharp=0.0)
-    pairs: list[Pair] = []
-    for source in sources:
+    found: list[tuple[Pair, str]] = []
+    for number, source in enumerate(sources):
         if source.pairs:
-            pairs += source.pairs
+            found += [(pair, f"{number} {source.scenes[pair.name]}") for pair in source.pairs]
         else:
             cuttings, wanted = source.cuttings(FIXED_SEED), count or FIXED_PAIRS
-            pairs += fixed_pairs(cuttings, wanted, FIXED_SIDE_PX, strength, ranges, FIXED_SEED)
-    return evenly_chosen(pairs, count)
-
-
-def scenes_by_name(sources: Sequence[Source]) -> dict[str, str]:
-    """Name -> scene of all pairs, as their folders' tables or their names tell it."""
-    return {name: scene for source in sources for name, scene in source.scenes.items()}
+            fixed = fixed_pairs(cuttings, wanted, FIXED_SIDE_PX, strength, ranges, FIXED_SEED)
+            found += [(pair, f"{number} {cuttings.name_of(key)}") for key, pair in enumerate(fixed)]
+    chosen = evenly_chosen(found, count)
+    return [pair for pair, _ in chosen], [scene for _, scene in chosen]
 
 
 def check_trains(name: SourceName) -> None:

@@ -1,9 +1,8 @@
 """Score a restorer on whole images, beside the score of doing nothing. Needs neither torch nor a loss."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
@@ -92,12 +91,12 @@ class EvaluationSet:
 
     Args:
         pairs: in their order.
-        scenes: name -> scene; names that it lacks tell their scenes themselves.
+        scenes: of each pair; None: their names tell.
     """
 
-    def __init__(self, pairs: Sequence[Pair], scenes: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(self, pairs: Sequence[Pair], scenes: Sequence[str] | None = None) -> None:
         self.pairs = list(pairs)
-        self._scenes = scenes
+        self.scenes = [scene_of(pair.name) for pair in pairs] if scenes is None else list(scenes)
         self._inputs: dict[int, tuple[float, float]] = {}
 
     def score(
@@ -115,13 +114,12 @@ class EvaluationSet:
             with_ms_ssim: score MS-SSIM, too, which takes as long as the other two together.
         """
         scores = []
-        for index, pair in enumerate(self.pairs):
+        for index, (pair, scene) in enumerate(zip(self.pairs, self.scenes, strict=True)):
             blurry, sharp = pair.load()
             output = restore(from_rgb8(blurry))
             restored = to_rgb8(output)
             psnr_input_db, ssim_input = self._input_score(index, blurry, sharp)
             figures = (psnr_db(restored, sharp), ssim(restored, sharp), psnr_input_db, ssim_input)
-            scene = self._scenes.get(pair.name) or scene_of(pair.name)
             score = Score(pair.name, scene, *figures, ms_ssim(restored, sharp) if with_ms_ssim else float("nan"))
             on_image(Scored(score, blurry, output, restored, sharp))
             scores.append(score)

@@ -26,7 +26,6 @@ from deblur.data.sources import (
     mixture,
     open_sources,
     prepared,
-    scenes_by_name,
     validation_pairs,
 )
 from deblur.data.teaching import SavedAnswers, with_answers
@@ -127,19 +126,19 @@ def open_data(
         parts = hold_back(train)
     for source in parts.promotion:
         progress.on_line(_split_line(source))
-    validation = validation_pairs(parts.validation, val_images, synthesis.strength, synthesis.ranges)
+    validation = EvaluationSet(*validation_pairs(parts.validation, val_images, synthesis.strength, synthesis.ranges))
     digest = None
     if answers:
         taught, used = with_answers(parts.training, answers, cache)
         parts, digest = parts._replace(training=taught), used.sha256
     crops = mixture(parts.training, patch_px, seed, synthesis.ranges, synthesis.on_device)
     images = sum(source.images for source in parts.training)
-    both = f"{fingerprint_of(parts.training, synthesis.ranges)}-{fingerprint(validation)}"
+    both = f"{fingerprint_of(parts.training, synthesis.ranges)}-{fingerprint(validation.pairs)}"
     split = unicode_text("; ".join(map(_split_named, parts.promotion)))
     return Data(
         crops,
         epoch_images or images,
-        EvaluationSet(validation, scenes_by_name(parts.validation)),
+        validation,
         both,
         left_out,
         _datasets(parts),

@@ -11,7 +11,7 @@ from torch import Tensor
 from deblur import project
 from deblur.data.batches import first_crops
 from deblur.data.pairs import fingerprint
-from deblur.data.sources import Source, hold_back, mixture, open_sources, prepared, scenes_by_name, validation_pairs
+from deblur.data.sources import Source, hold_back, mixture, open_sources, prepared, validation_pairs
 from deblur.errors import DataError, PhotoError, SettingError
 from deblur.evaluation.scores import EvaluationSet, Scores
 from deblur.export.verified import Exported, Freeze, export_verified, verify_model
@@ -201,8 +201,7 @@ def _validation(made: TrainSettings, test_data: Sequence[str], val_images: int |
 
 
 def _validation_set(made: TrainSettings, sources: Sequence[Source], count: int | None) -> EvaluationSet:
-    pairs = validation_pairs(sources, count, made.blur.strength, made.ranges)
-    return EvaluationSet(pairs, scenes_by_name(sources))
+    return EvaluationSet(*validation_pairs(sources, count, made.blur.strength, made.ranges))
 
 
 def _freezing(

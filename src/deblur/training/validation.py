@@ -71,15 +71,21 @@ class Validation:
         self, images: EvaluationSet, epoch: int, check: Callable[[], None], on_image: Callable[[Scored], None]
     ) -> Scores:
         restorer = self.restorer
-        shown = {pair.name for pair in evenly_chosen(images.pairs, PANEL_PHOTOS)}
+        shown = evenly_chosen(range(len(images.pairs)), PANEL_PHOTOS)
+        names = [images.pairs[index].name for index in shown]  # two sets may have one name
+        panels = {
+            index: name if name not in names[:i] else f"{name} {i + 1}"
+            for i, (index, name) in enumerate(zip(shown, names, strict=True))
+        }
+        indices = itertools.count()
 
         def restore(pixels: Pixels) -> Pixels:
             return restorer(pixels, check=check)
 
         def keep(scored: Scored) -> None:
             on_image(scored)
-            if scored.score.name in shown:
-                self._keep_panel(scored, epoch)
+            if name := panels.get(next(indices)):
+                self._keep_panel(name, scored, epoch)
 
         try:
             return images.score(restore, keep)
@@ -100,13 +106,13 @@ class Validation:
         told = {f"val_{name}": float(value) for name, value in terms.items()}
         return {"val_loss": float(total)} | told if terms else {}
 
-    def _keep_panel(self, scored: Scored, epoch: int) -> None:
+    def _keep_panel(self, name: str, scored: Scored, epoch: int) -> None:
         """The photo's centre at full resolution."""
         title = f"epoch {epoch}" if epoch else "before training"
         score = scored.score
         captions = (f"blurry {score.psnr_input_db:.2f} dB", f"{title}: {score.psnr_db:.2f} dB", "sharp")
         images = [centre_crop(image, PANEL_SIDE_PX) for image in (scored.blurry, scored.restored, scored.sharp)]
-        self.record.log_panel(score.name, epoch, side_by_side(images, captions))
+        self.record.log_panel(name, epoch, side_by_side(images, captions))
 
 
 def told(scores: Scores) -> dict[str, float]:
