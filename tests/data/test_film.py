@@ -3,8 +3,10 @@
 import json
 import shutil
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -179,6 +181,18 @@ def test_what_was_kept_is_read_the_second_time(films: Path, tmp_path: Path) -> N
     lines.clear()
     assert open_film(films / "china.mp4", tmp_path, lines.append) == first
     assert not lines
+
+
+def test_several_may_open_a_film_at_once_and_one_looks(
+    films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = Mock(wraps=look_through)
+    monkeypatch.setattr("deblur.data.film.look_through", look)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: open_film(films / "china.mp4", tmp_path), range(2))
+    assert one == other
+    assert one.windows
+    assert look.call_count == 1
 
 
 def test_the_doctor_tells_what_a_film_gives(

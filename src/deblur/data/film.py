@@ -32,7 +32,7 @@ from deblur.data.film_windows import Window, choose, look_through
 from deblur.data.folders import FILM_SUFFIXES
 from deblur.data.pairs import check_holds_crop
 from deblur.errors import DataError, DiskFull
-from deblur.files import whole_file, write_json
+from deblur.files import sole_user, whole_file, write_json
 from deblur.images import Rgb8
 from deblur.synthesis.degrade import SURROUND_PX, recorded
 from deblur.synthesis.draw import BlurRanges, draw
@@ -50,6 +50,8 @@ FAST_PERCENTILE = 99.5
 CORNERS = 3
 """Places that a crop is drawn from: the one where most moves. Crops without blur take the first."""
 TOLD_S = 5.0
+WAIT_S = 3600.0
+"""For another process that looks the same film through."""
 
 
 @dataclass(frozen=True)
@@ -292,13 +294,32 @@ def user_cache() -> Path:
 
 
 def open_film(path: Path, kept: Path | None = None, on_line: OnLine = lambda line: None) -> Film:
-    """Look a film through, and keep its windows; at the second time, read what was kept. As :func:`find_film_pairs`."""
+    """Look a film through, and keep its windows; at the second time, read what was kept. As :func:`find_film_pairs`.
+
+    Of several processes one looks, and the others wait.
+
+    Raises:
+        FolderInUse: another one is not done after ``WAIT_S``.
+    """
     folder = (kept or user_cache()) / _key(path)
+    if film := _read(path, folder):
+        return film
+    on_line(f"{path.name} is looked through")
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = f"Another process looks {path.name} through, into {folder}. Wait for it, or stop it."
+    with sole_user(folder, taken, timeout_s=WAIT_S):
+        return _read(path, folder) or _looked_through(path, folder, on_line)
+
+
+def _read(path: Path, folder: Path) -> Film | None:
+    """What was kept; None where nothing was, or not all."""
     try:
         return Film(path, folder, json.loads((folder / WINDOWS_FILE).read_bytes()))
     except (OSError, ValueError):
-        on_line(f"{path.name} is looked through")
-    folder.mkdir(parents=True, exist_ok=True)
+        return None
+
+
+def _looked_through(path: Path, folder: Path, on_line: OnLine) -> Film:
     hashes = list[str]()
     choice = choose(*look_through(hashed(frames_of(path, on_line), hashes)))
     rows = _kept(path, folder, choice.windows, on_line)
