@@ -13,8 +13,9 @@ from scipy.signal import oaconvolve
 
 from deblur.data.doctor import Report, examine, examine_folder
 from deblur.data.doctor.files import look_at_all
+from deblur.data.doctor.listing import Item
 from deblur.data.doctor.registration import offset_of
-from deblur.data.doctor.splits import sequence_and_frame
+from deblur.data.doctor.splits import near_duplicates, sequence_and_frame
 from deblur.data.frames import find_frames
 from deblur.data.pairs import PairPixels, find_pairs
 from deblur.data.photos import SharpPhoto
@@ -355,6 +356,15 @@ def test_photos_are_examined_too(tmp_path: Path, photos: dict[str, SharpPhoto]) 
     assert kinds(report, "warning") == {"duplicate", "too_small"}
     assert kinds(report, "note") == {"near_duplicate", "channels", "not_read"}
     assert kinds(examine_folder(tmp_path, patch_px=900), "error") == set(), "photos are enlarged"
+
+
+def test_each_of_many_alike_photos_is_told_once() -> None:
+    """As the frames of a time-lapse; copies by content are another finding."""
+    items = [Item(f"{i}", (Path(f"{i}.png"),)) for i in range(600)]
+    pictures = {item.sharp: np.ones(512, np.int8) for item in items} | {items[-1].sharp: -np.ones(512, np.int8)}
+    found = near_duplicates(items, {}, pictures)
+    assert [finding.files for finding in found] == [("0.png", f"{i}.png") for i in range(1, 599)]
+    assert len(near_duplicates(items, {items[0].sharp: "same", items[7].sharp: "same"}, pictures)) == 597
 
 
 def test_leaks_between_training_and_validation(good: Path, tmp_path: Path, photos: dict[str, SharpPhoto]) -> None:

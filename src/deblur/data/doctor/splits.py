@@ -80,13 +80,15 @@ def motionless(items: Sequence[Item]) -> list[Finding]:
 
 
 def near_duplicates(items: Sequence[Item], keys: Keys, pictures: Pictures) -> list[Finding]:
-    """Photos that look the same without being the same pixels: another size, another quality."""
-    found = []
-    for distance, one, other in _close(items[:MOST_PICTURES], items[:MOST_PICTURES], pictures, SAME_BITS):
-        if one.files < other.files and not _same(keys, one.sharp, other.sharp):
-            files = (str(one.sharp), str(other.sharp))
-            text = f"perceptual hashes differ in {distance} of 512 bits"
-            found.append(Finding("near_duplicate", "note", files, text, distance, SAME_BITS))
+    """Photos that look the same without being the same pixels: another size, another quality. Each is told once, beside
+    the nearest before it."""
+    distinct, found = dict[str, Item](), list[Finding]()
+    for item in items[:MOST_PICTURES]:
+        distinct.setdefault(keys.get(item.sharp, str(item.sharp)), item)
+    for distance, item, before in _nearest(list(distinct.values()), None, pictures, SAME_BITS):
+        files = (str(before.sharp), str(item.sharp))
+        text = f"perceptual hashes differ in {distance} of 512 bits"
+        found.append(Finding("near_duplicate", "note", files, text, distance, SAME_BITS))
     return found
 
 
@@ -113,7 +115,7 @@ def leaks(
         if shared.validation not in told and (finding := _leaking_sequence(shared, pictures)):
             told.add(shared.validation)
             found.append(finding)
-    for distance, one, other in _close(validation, train[:MOST_PICTURES], pictures, LIKE_BITS):
+    for distance, one, other in _nearest(validation, train[:MOST_PICTURES], pictures, LIKE_BITS):
         if one not in told:
             told.add(one)
             same = distance <= SAME_BITS
@@ -175,11 +177,16 @@ def _leaking_sequence(shared: Neighbours, pictures: Pictures) -> Finding | None:
     return None
 
 
-def _close(
-    some: Sequence[Item], others: Sequence[Item], pictures: Pictures, most_bits: int
+def _nearest(
+    some: Sequence[Item], others: Sequence[Item] | None, pictures: Pictures, most_bits: int
 ) -> list[tuple[int, Item, Item]]:
-    """Pairs of items whose hashes differ in at most ``most_bits``, closest first; a product of matrices counts."""
-    some, others = ([item for item in items if pictures.get(item.sharp) is not None] for items in (some, others))
+    """Each item with the nearest other (None: of those before it) whose hash differs in at most ``most_bits``.
+
+    The closest come first; a product of matrices counts.
+    """
+    only_before = others is None
+    some = [item for item in some if pictures.get(item.sharp) is not None]
+    others = some if others is None else [item for item in others if pictures.get(item.sharp) is not None]
     if not some or not others:
         return []
     right = np.stack([np.asarray(pictures[item.sharp], np.float32) for item in others])
@@ -188,8 +195,11 @@ def _close(
         rows = some[start : start + ROWS]
         left = np.stack([np.asarray(pictures[item.sharp], np.float32) for item in rows])
         distances = (right.shape[1] - left @ right.T) / 2
-        for i, j in np.argwhere(distances <= most_bits):
-            found.append((int(distances[i, j]), rows[i], others[j]))
+        if only_before:
+            distances[np.arange(len(others)) >= start + np.arange(len(rows))[:, None]] = np.inf
+        for i, j in enumerate(distances.argmin(axis=1)):
+            if distances[i, j] <= most_bits:
+                found.append((int(distances[i, j]), rows[i], others[j]))
     return sorted(found, key=lambda close: close[0])
 
 
