@@ -22,7 +22,7 @@ av = pytest.importorskip("av")
 pytest.importorskip("cv2")
 from deblur.data.film import open_film  # noqa: E402
 from deblur.data.film_frames import frames_of  # noqa: E402
-from deblur.data.film_windows import choose, look_through  # noqa: E402
+from deblur.data.film_windows import Look, choose, look_through  # noqa: E402
 
 Frames = list[NDArray[np.uint8]]
 
@@ -141,6 +141,15 @@ def test_the_crispest_of_a_stretch_is_taken_and_a_blurred_one_is_no_target() -> 
     assert choice.windows
     assert all(window.numbers[window.centre] % 6 == 3 for window in choice.windows)
     assert choice.left_out["blurred itself"] > 10
+
+
+def test_second_choices_are_three_frames_from_all_that_others_offer() -> None:
+    """7 is the next crispest of the first stretch, but the second one's first choice is 8."""
+    crisp = {3: 10.0, 7: 9.0, 8: 10.0, 13: 9.0, 20: 10.0, 16: 9.0, 18: 8.0}
+    looks = [Look(i, i / 30, 4.0, "" if i else "the film begins", crisp.get(i, i / 100), 0.0) for i in range(24)]
+    choice = choose(looks, 24)
+    assert [window.number for window in choice.windows] == [3, 8, 20]
+    assert {first: window.number for first, window in choice.second.items()} == {3: 5, 8: 13, 20: 16}
 
 
 @pytest.fixture(scope="module")

@@ -129,9 +129,9 @@ def look_through(frames: Iterable[tuple[float, Rgb8]]) -> tuple[list[Look], int]
 
 def choose(looks: Sequence[Look], count: int) -> Choice:
     """The windows of a film: of each stretch the crispest frame with good gaps on both sides; few that are still."""
-    best, second, left_out = list[tuple[float, Window]](), dict[int, Window](), Counter[str]()
-    stretches = max(1, min(WINDOWS, len(looks) // STRETCH_FRAMES))
-    for part in np.array_split(np.arange(len(looks)), stretches):
+    best, stretches, left_out = list[tuple[float, Window]](), list[list[Window]](), Counter[str]()
+    parts = max(1, min(WINDOWS, len(looks) // STRETCH_FRAMES))
+    for part in np.array_split(np.arange(len(looks)), parts):
         scored = list[tuple[float, Window]]()
         taken = best[-1][1].number if best else -GAPS
         for i in map(int, part):
@@ -143,16 +143,27 @@ def choose(looks: Sequence[Look], count: int) -> Choice:
                 scored.append((looks[i].crisp * (1 + 0.05 * min(window.motion_px, 10)), window))
         scored.sort(key=lambda each: -each[0])
         best += scored[:1]
-        number = scored[0][1].number if scored else 0
-        apart = [window for _, window in scored if abs(window.number - number) > 1]  # that share no gap at its sides
-        second |= {number: apart[0]} if apart else {}
+        stretches += [[window for _, window in scored]] if scored else []
     moving = [window for _, window in best if window.motion_px >= STILL_PX]
     still = sorted((each for each in best if each[1].motion_px < STILL_PX), key=lambda each: -each[0])
     kept = still[: max(1, round(STILL_SHARE * len(best)))] if still else []
     left_out["nothing moves"] += len(still) - len(kept)
     windows = sorted([*moving, *(window for _, window in kept)], key=lambda window: window.numbers)
     scenes = 1 + sum(look.trouble == "a cut" for look in looks)
-    return Choice(tuple(windows), second, dict(+left_out), count, scenes, count - len(looks))
+    return Choice(tuple(windows), _second(stretches), dict(+left_out), count, scenes, count - len(looks))
+
+
+def _second(stretches: Sequence[Sequence[Window]]) -> dict[int, Window]:
+    """What each offers in place of its first choice, by that one's number: a window that shares no gap at its sides
+    with it, and is ``GAPS`` frames or more from all that the others offer."""
+    firsts, second = {windows[0].number for windows in stretches}, dict[int, Window]()
+    for first, *others in stretches:
+        taken = firsts - {first.number} | {window.number for window in second.values()}
+        for window in others:
+            if abs(window.number - first.number) > 1 and all(abs(window.number - each) >= GAPS for each in taken):
+                second[first.number] = window
+                break
+    return second
 
 
 def _reason(looks: Sequence[Look], i: int) -> str:
