@@ -28,7 +28,8 @@ def verify_set(folder: Path) -> list[str]:
     if not manifest["finished"]:
         return [f"{folder} is not finished"]
     files = manifest["files"]
-    troubles = [f"{name} {'differs' if found else 'is missing'}" for name, found in _differing(folder, files).items()]
+    wrong = sorted(_differing(folder, files))
+    troubles = [f"{name} {'differs' if (folder / name).exists() else 'is missing'}" for name in wrong]
     there = {path.relative_to(folder).as_posix() for kind in manifest["kinds"] for path in (folder / kind).glob("*")}
     return troubles + [f"{name} is not in the manifest" for name in sorted(there - files.keys())]
 

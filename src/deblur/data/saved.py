@@ -296,14 +296,14 @@ def _digest_and_size(path: Path) -> tuple[str, str]:
     return hashlib.sha256(data).hexdigest(), f"{width} x {height}"
 
 
-def _differing(folder: Path, files: dict[str, str]) -> dict[str, bool]:
-    """The files that are not what the manifest says, and whether they are there at all."""
+def _differing(folder: Path, files: dict[str, str]) -> set[str]:
+    """The files that are not what the manifest says, or not there."""
 
-    def differs(name: str) -> bool | None:
+    def differs(name: str) -> bool:
         try:
-            return hashlib.sha256((folder / name).read_bytes()).hexdigest() != files[name] or None
+            return hashlib.sha256((folder / name).read_bytes()).hexdigest() != files[name]
         except FileNotFoundError:
-            return False
+            return True
 
     with ThreadPoolExecutor() as pool:
-        return {name: there for name, there in zip(files, pool.map(differs, files), strict=True) if there is not None}
+        return {name for name, wrong in zip(files, pool.map(differs, files), strict=True) if wrong}
