@@ -14,11 +14,11 @@ import shlex
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deblur.errors import DiskFull, FolderInUse
+from deblur.errors import DataError, DiskFull, FolderInUse
 
 logger = logging.getLogger("deblur.files")
 
@@ -159,6 +159,25 @@ def sole_user(folder: Path, taken: str, lock_file: str = LOCK_FILE, timeout_s: f
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def sole_writer(folder: Path, taken: str) -> Iterator[None]:
+    """Make a folder if there is none, and hold its lock as :func:`sole_user` does.
+
+    Raises:
+        FolderInUse: another process holds it.
+        DataError: it cannot be made, or nothing can be written there.
+    """
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(sole_user(folder, taken))
+        except OSError as error:
+            raise DataError(
+                f"{folder} cannot be made a folder to write to ({error.strerror}). Give another."
+            ) from error
+        yield
 
 
 def escaped(text: str, keep: str = "") -> str:

@@ -154,5 +154,8 @@ def test_what_cannot_be_taught_is_said(source: Source, tmp_path: Path, capsys: p
         read_answers(tmp_path / "out")
     with pytest.raises(DataError, match="holds other files"):
         teach(source.pairs, tmp_path / "pairs", Restorer(Teacher(), TILING), "a1")
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(DataError, match="file cannot be made a folder"):
+        run(source, tmp_path / "file", Teacher())
     assert main(["teach", "leaves", str(tmp_path / "leaves"), "--teacher", "anything"]) == 1
     assert "deblur synth" in capsys.readouterr().err

@@ -16,13 +16,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
 from deblur.errors import DataError, DiskFull, SettingError
-from deblur.files import LOCK_FILE, sole_user, whole_file, write_json
+from deblur.files import LOCK_FILE, sole_writer, whole_file, write_json
 from deblur.images import Photo, Rgb8, encode
 
 Make = Callable[[int], dict[str, Rgb8]]
@@ -63,7 +63,8 @@ def save_set(
     """
     if count < 1 or workers < 1:
         raise SettingError(f"{count} samples by {workers} processes; both must be 1 or more.")
-    with _sole_writer(folder):
+    _check_own(folder)
+    with sole_writer(folder, f"Another process saves into {folder}. Wait for it, or stop it."):
         manifest = _begun(folder, make, {"format": FORMAT, "settings": settings, "count": count})
         missing = _missing(folder, manifest)
         _check_room(folder, make, missing)
@@ -116,26 +117,16 @@ def law_of(folder: Path) -> int | None:
     return int(settings.get(LAW, 1)) if drawn else None
 
 
-@contextmanager
-def _sole_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system gives it back however this process ends."""
-    with ExitStack() as held:
-        try:
-            if folder.is_dir() and not (folder / MANIFEST_FILE).is_file() and _foreign(folder):
-                raise DataError(
-                    f"{folder} holds other files ({', '.join(_foreign(folder)[:3])}); nothing is written over them. "
-                    "Give a new or empty folder."
-                )
-            folder.mkdir(parents=True, exist_ok=True)
-            held.enter_context(sole_user(folder, f"Another process saves into {folder}. Wait for it, or stop it."))
-        except OSError as error:
-            raise DataError(f"{folder} cannot be made a folder to write to ({error.strerror}).") from error
-        yield
-
-
-def _foreign(folder: Path) -> list[str]:
-    """What is in a folder without a manifest that a kill at the very beginning would not have left."""
-    return sorted(path.name for path in folder.iterdir() if path.name not in (LOCK_FILE, f"{MANIFEST_FILE}.part"))
+def _check_own(folder: Path) -> None:
+    """Refuse one without a manifest that holds what a kill at the very beginning would not have left."""
+    if not folder.is_dir() or (folder / MANIFEST_FILE).is_file():
+        return
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in (LOCK_FILE, f"{MANIFEST_FILE}.part"))
+    if foreign:
+        raise DataError(
+            f"{folder} holds other files ({', '.join(foreign[:3])}); nothing is written over them. Give a new or empty "
+            "folder."
+        )
 
 
 def _begun(folder: Path, make: Make, wanted: dict[str, Any]) -> dict[str, Any]:

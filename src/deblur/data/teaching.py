@@ -22,7 +22,7 @@ from deblur.data.pairs import FileImage, FilePair, ImageFile, TaughtPair
 from deblur.data.parallel import in_parallel
 from deblur.data.sources import Source
 from deblur.errors import DataError
-from deblur.files import sha256_of, sole_user, whole_file, write_json
+from deblur.files import sha256_of, sole_writer, whole_file, write_json
 from deblur.images import OPENED, Photo, encode, quiet
 from deblur.inference.restorer import OnTile, Restorer
 from deblur.inference.tiling import plan_tiles
@@ -74,15 +74,14 @@ def teach(
         on_done: told how far it is, after every tile.
 
     Raises:
-        DataError: the folder holds something else, or answers of another teacher or with other tiles; or a pair cannot
-            be read.
+        DataError: the folder cannot be made, or holds something else, or answers of another teacher or with other
+            tiles; or a pair cannot be read.
         DiskFull: no room; what is there is whole, and the same call goes on.
         FolderInUse: another process teaches there.
     """
     tiling = restorer.tiling
     how = {"teacher_sha256": teacher_sha256, "tile_px": tiling.tile_px, "overlap_px": tiling.overlap_px}
-    folder.mkdir(parents=True, exist_ok=True)
-    with sole_user(folder, f"Another process teaches into {folder}. Wait for it, or stop it."):
+    with sole_writer(folder, f"Another process teaches into {folder}. Wait for it, or stop it."):
         record = _begun(folder, how)
         answers, names = record["answers"], SavedAnswers(folder, record).names
         blurry = [pair.images[0] for pair in pairs]

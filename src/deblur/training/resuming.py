@@ -1,14 +1,14 @@
 """Where a run begins: anew, or where the run in its output folder was left."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from deblur.errors import ModelError, SettingError
-from deblur.files import sha256_of, sole_user
+from deblur.files import sha256_of, sole_writer
 from deblur.models import architecture_in, build
 from deblur.models.checkpoint import has_state, load_checkpoint, recover_state
 from deblur.models.network import Network
@@ -33,19 +33,9 @@ class Opened:
     best_lost: bool = False
 
 
-@contextmanager
-def sole_trainer(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system gives it back however this process ends.
-
-    Raises:
-        FolderInUse: another trainer holds it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingError(f"output_dir {folder} cannot be made a folder ({error.strerror}).") from error
-    with sole_user(folder, f"Another trainer works in {folder}. Wait for it, stop it, or give another output_dir."):
-        yield
+def sole_trainer(folder: Path) -> AbstractContextManager[None]:
+    """Holds the folder's lock; raises as :func:`sole_writer`."""
+    return sole_writer(folder, f"Another trainer works in {folder}. Wait for it, stop it, or give another output_dir.")
 
 
 def open_run(
