@@ -18,6 +18,7 @@ from deblur.registry.record import RunRecord
 from deblur.training.existing import register_checkpoint
 from deblur.training.progress import Progress
 from deblur.training.recipe import run
+from deblur.training.resuming import DATA
 from tests.conftest import sharpening_network
 from tests.training.tiny import tiny
 
@@ -76,12 +77,17 @@ def trained(output: Path, *sources: str, **more: object) -> tuple[Path, list[str
     return result.record.best_checkpoint, [line for line in lines if "GroupNorm" in line]
 
 
+def photo_folder(parent: Path, photos: dict[str, SharpPhoto]) -> Path:
+    """Three sharp photos."""
+    (parent / "photos").mkdir()
+    for name in ("astronaut", "coffee", "chelsea"):
+        Image.fromarray(photos[name].pixels[:300, :400]).save(parent / "photos" / f"{name}.png")
+    return parent / "photos"
+
+
 def test_register_decides_over_the_crops_of_the_training(tmp_path: Path, photos: dict[str, SharpPhoto]) -> None:
     """The photo that was held back to validate has no say in the statistics."""
-    (tmp_path / "photos").mkdir()
-    for name in ("astronaut", "coffee", "chelsea"):
-        Image.fromarray(photos[name].pixels[:300, :400]).save(tmp_path / "photos" / f"{name}.png")
-    checkpoint, then = trained(tmp_path / "o", f"photos:{tmp_path / 'photos'}")
+    checkpoint, then = trained(tmp_path / "o", f"photos:{photo_folder(tmp_path, photos)}")
     now: list[str] = []
     register_checkpoint(checkpoint, "again", on_line=now.append)
     assert len(then) == 1
@@ -99,6 +105,16 @@ def test_register_leaves_out_what_the_training_left_out(tmp_path: Path, pair_fol
     shutil.rmtree(pairs)
     register_checkpoint(checkpoint, "again", on_line=now.append)
     assert now[-3].startswith("exported as trained, GroupNorm is not frozen")
+
+
+def test_register_scores_what_the_training_validated_on(tmp_path: Path, photos: dict[str, SharpPhoto]) -> None:
+    """Every tenth of those that are whole, so not the first here."""
+    folder = photo_folder(tmp_path, photos)
+    (folder / "a.png").write_bytes(b"broken")
+    checkpoint, _ = trained(tmp_path / "o", f"photos:{folder}", skip_bad=1)
+    register_checkpoint(checkpoint, "again")
+    now = RunRecord(tmp_path / "o" / "registered" / checkpoint.stem).run["tags"][DATA]
+    assert RunRecord(tmp_path / "o").run["tags"][DATA].endswith(f"-{now}")
 
 
 def test_what_cannot_work_is_refused_before_an_earlier_run_is_set_aside(tmp_path: Path, pair_folder: Path) -> None:

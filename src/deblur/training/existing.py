@@ -191,13 +191,19 @@ def _registered(
 
 def _validation(made: TrainSettings, test_data: Sequence[str], val_images: int | None) -> EvaluationSet:
     """Those that were named, else those of the training."""
-    named = test_data or made.run.test_data or made.run.train_data
-    if not named:
+    if named := test_data or made.run.test_data:
+        sources = open_sources(named, made.reading)
+    elif made.run.train_data:
+        sources = hold_back(_trained(made)).validation
+    else:
         raise SettingError("The checkpoint does not say what it was validated on. Give test_data.")
-    sources = open_sources(named, made.reading)
-    if not (test_data or made.run.test_data):
-        sources = hold_back(sources).validation
     return _validation_set(made, sources, val_images or (None if test_data else made.data.val_images))
+
+
+def _trained(made: TrainSettings) -> list[Source]:
+    """The sources of the training, without what it left out."""
+    opened = open_sources(made.run.train_data, made.reading)
+    return prepared(opened, None, made.run.skip_bad, crop_px=made.data.sizes.last_px)[0]
 
 
 def _validation_set(made: TrainSettings, sources: Sequence[Source], count: int | None) -> EvaluationSet:
@@ -211,9 +217,8 @@ def _freezing(
     if not can_freeze or made.run.freeze == "off" or not made.run.train_data:
         return "off", ()
     try:
-        opened = open_sources(made.run.train_data, made.reading)
-        sources, _ = prepared(opened, None, made.run.skip_bad, crop_px=made.data.sizes.last_px)
-        sources = sources if made.run.test_data else hold_back(sources).training
+        trained = _trained(made)
+        sources = trained if made.run.test_data else hold_back(trained).training
         return "auto", list(_crops(made, sources, check))
     except (DataError, PhotoError, SettingError) as error:
         on_line(f"exported as trained, GroupNorm is not frozen: {error}")
