@@ -9,13 +9,14 @@ from PIL import Image
 
 from deblur import cli
 from deblur.data.photos import SharpPhoto
-from deblur.errors import SettingError
+from deblur.errors import DataError, SettingError
 from deblur.export.onnx import export_model
 from deblur.inference.model_folder import read_info
 from deblur.inference.tiling import Tiling
 from deblur.models.checkpoint import save_checkpoint
+from deblur.models.unet import DeblurUNet
 from deblur.registry.record import RunRecord
-from deblur.training.existing import register_checkpoint
+from deblur.training.existing import export_weights, register_checkpoint
 from deblur.training.progress import Progress
 from deblur.training.recipe import run
 from deblur.training.resuming import DATA
@@ -30,14 +31,17 @@ def weights(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     if request.param == "model folder":
         export_model(network, tmp_path / "in", name="in", tiling=Tiling(128, 32, network.size_rule))
         return tmp_path / "in"
-    settings = {"tile_size": 128, "tile_overlap": 32, "average": None, "kernels": None}
+    return saved(network, tmp_path / "in.pth", kernels=None)
+
+
+def saved(network: DeblurUNet, path: Path, **settings: object) -> Path:
     checkpoint = {
         "model_state_dict": network.state_dict(),
         "architecture": network.architecture,
-        "settings": settings,
+        "settings": {"tile_size": 128, "tile_overlap": 32, "average": None, **settings},
     }
-    save_checkpoint(tmp_path / "in.pth", checkpoint)
-    return tmp_path / "in.pth"
+    save_checkpoint(path, checkpoint)
+    return path
 
 
 def test_it_is_verified_with_the_tile_it_was_validated_with(
@@ -65,6 +69,13 @@ def test_frozen_over_other_sources(weights: Path, pair_folder: Path, tmp_path: P
     assert read_info(out).psnr_db is not None
     assert not any("over_group" in tensor.name for tensor in onnx.load(out / "model.onnx").graph.initializer)
     assert cli.main(["export", str(out), str(tmp_path / "again"), "--freeze", "leaves"]) == 1
+
+
+def test_kernels_that_are_gone_are_missed_where_blur_is_drawn(pair_folder: Path, tmp_path: Path) -> None:
+    weights = saved(sharpening_network(), tmp_path / "in.pth", kernels=str(tmp_path / "gone"), patch_size=64)
+    export_weights(weights, tmp_path / "out", "n", [str(pair_folder)], freeze_over=[str(pair_folder)])
+    with pytest.raises(DataError, match="gone holds 0 kernels"):
+        export_weights(weights, tmp_path / "out", "n", ["leaves"])
 
 
 def trained(output: Path, *sources: str, **more: object) -> tuple[Path, list[str]]:

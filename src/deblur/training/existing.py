@@ -19,6 +19,7 @@ from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, read_info, whole
 from deblur.models.checkpoint import best_name, has_state, load_checkpoint, network_from, network_of
 from deblur.registry.names import check_name
 from deblur.registry.record import FINISHED, RunRecord
+from deblur.synthesis.draw import BlurRanges
 from deblur.training.ending import closing
 from deblur.training.recipe import FREEZING_CROPS
 from deblur.training.registering import LAST_SHIPMENT_S, describe_model, register_record
@@ -207,7 +208,7 @@ def _trained(made: TrainSettings) -> list[Source]:
 
 
 def _validation_set(made: TrainSettings, sources: Sequence[Source], count: int | None) -> EvaluationSet:
-    return EvaluationSet(*validation_pairs(sources, count, made.blur.strength, made.ranges))
+    return EvaluationSet(*validation_pairs(sources, count, made.blur.strength, _ranges(made, sources)))
 
 
 def _freezing(
@@ -227,5 +228,11 @@ def _freezing(
 
 def _crops(made: TrainSettings, sources: Sequence[Source], check: Callable[[], None]) -> Iterator[Tensor]:
     """Training crops as the weights saw them, of other sources perhaps."""
-    samples = mixture(sources, made.data.sizes.last_px, made.data.seed, made.ranges)
+    samples = mixture(sources, made.data.sizes.last_px, made.data.seed, _ranges(made, sources))
     return first_crops(samples, FREEZING_CROPS, made.blur.strength, check)
+
+
+def _ranges(made: TrainSettings, sources: Sequence[Source]) -> BlurRanges:
+    """What their blur is drawn from. Pairs need none, so the folder of measured kernels may be gone."""
+    drawn = any(source.name.kind not in ("pairs", "frames") for source in sources)
+    return made.ranges if drawn else BlurRanges()
