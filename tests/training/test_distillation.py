@@ -178,7 +178,7 @@ def test_every_kind_of_teacher_is_found(tmp_path: Path, official: Path, model_fo
     crops = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for teacher in (from_file, from_folder):
         assert teacher.network is not None
-        answers, features = teacher.answers(CPU, None, 32)(crops)
+        answers, features = teacher.answers(CPU, None)(crops)
         assert answers.shape == crops.shape
         assert features is not None
         with torch.no_grad():
@@ -208,12 +208,13 @@ def test_a_model_of_others_teaches_by_its_engine(tmp_path: Path, pair_folder: Pa
     teacher = find_teacher(str(folder))
     assert teacher.network is None
     crops = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
-    answers, features = teacher.answers(CPU, None, 48)(crops)
+    answers, features = teacher.answers(CPU, None)(crops)
     inner = np.s_[:, :, 2:-2, 2:-2]
     assert np.abs(answers.numpy()[inner] - sharpened(crops.numpy())[inner]).max() < 1e-4
     assert features is None
     with pytest.raises(SettingError, match="takes sides of 64 px only, and crops have 80 px"):
-        teacher.answers(CPU, None, 80)
+        run(settings_of(pair_folder, tmp_path / "out", folder, loss=("l1", "teacher:l1"), patch_size=80))
+    assert not (tmp_path / "out" / "run.json").exists()
     assert main(["teach", str(pair_folder), str(tmp_path / "answers"), "--teacher", str(folder)]) == 0
     assert len(read_answers(tmp_path / "answers").names) == 6
 

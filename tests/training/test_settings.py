@@ -75,6 +75,7 @@ def test_a_preset_sets_defaults_and_flags_win(capsys: pytest.CaptureFixture[str]
         ({"learning_rate": 0.0}, "above 0"),
         ({"val_images": 0}, "at least 1"),
         ({"ema_decay": 1.0}, "below 1"),
+        ({"schedule": "onecycle", "warmup": 0.1}, "Leave warmup out"),
         ({"skip_bad": -1}, "0 or more"),
         ({"registered_model_name": "a/b"}, "without / :"),
         ({"batch_size": 8, "accumulate": 3}, "divide into 3 micro-batches"),

@@ -223,7 +223,7 @@ def _trainer(job: Job, network: Network, opened: Opened, stop: StopRequest) -> T
     precision = pick_precision(settings.schedule.precision, device)
     channels, answers = None, None
     if teacher:
-        answers = teacher.answers(device, AUTOCAST[precision], settings.data.sizes.last_px)
+        answers = teacher.answers(device, AUTOCAST[precision])
         channels = (feature_channels(network), feature_channels(teacher.network)) if teacher.network else None
     state = TrainingState(
         network,
@@ -324,12 +324,15 @@ def _network(settings: TrainSettings) -> Network:
 
 
 def _teacher(settings: TrainSettings) -> Teacher | None:
-    """Who is asked while the student trains; a loss that needs more of it, or of saved answers, is refused."""
+    """Who is asked while the student trains; a loss that needs more of it, or of saved answers, is refused, and crops
+    that it does not take."""
     name = settings.run.teacher
     if not name:
         return None
     teacher = None if holds_answers(Path(name)) else find_teacher(name)
     check_terms(settings.terms, settings.run.vgg, features=bool(teacher and teacher.network))
+    if teacher:
+        teacher.check_takes(settings.data.sizes.last_px)
     return teacher
 
 

@@ -47,21 +47,24 @@ class Teacher:
     network: Network | None
     folder: Path | None = None
 
-    def answers(self, device: torch.device, dtype: torch.dtype | None, largest_px: int) -> Answers:
-        """To be asked about crops of up to ``largest_px`` a side, on ``device`` if it runs in torch.
+    def check_takes(self, largest_px: int) -> None:
+        """Refuse to be asked about crops of up to ``largest_px`` a side where an engine takes no tiles of that size.
 
         Raises:
-            SettingError: it takes no tiles of that size.
+            SettingError: it is so.
         """
-        if self.network:
-            return network_answers(self.network, device, dtype)
         rule = self.tiling.rule
-        if not rule.accepts(rule.fit(largest_px)):
+        if not self.network and not rule.accepts(rule.fit(largest_px)):
             raise SettingError(
                 f"The teacher {self.name} takes sides of {rule}, and crops have {largest_px} px. Lower patch_size, or "
                 "let it answer beforehand, tile by tile: 'deblur teach'."
             )
-        return engine_answers(self.restorer(device).engine, rule)
+
+    def answers(self, device: torch.device, dtype: torch.dtype | None) -> Answers:
+        """To be asked about crops that it takes, on ``device`` if it runs in torch."""
+        if self.network:
+            return network_answers(self.network, device, dtype)
+        return engine_answers(self.restorer(device).engine, self.tiling.rule)
 
     def restorer(self, device: torch.device) -> Restorer:
         """For whole pictures, in float32; on the CPU a model folder is run by the engine that suits the machine."""
