@@ -73,6 +73,12 @@ def test_a_warm_up_rises_in_its_share_and_the_schedule_takes_the_rest() -> None:
             Optimization(0.1, schedule=schedule, warmup=0.1)
 
 
+@pytest.mark.parametrize(("steps", "warmup"), [(10, 0.99), (3, 0.9), (1, 0.6)])
+def test_a_warm_up_leaves_a_step_to_the_schedule(steps: int, warmup: float) -> None:
+    found = rates(Optimization(0.1, warmup=warmup), steps)
+    assert found[-2:] == pytest.approx([0.1, 1e-6])
+
+
 def test_plateau_halves_the_rate_after_five_validations_that_were_not_better() -> None:
     moved = Optimization(0.1, schedule="plateau").optimizer_of([torch.nn.Parameter(torch.ones(3))])
     schedule = Optimization(0.1, schedule="plateau").schedule_of(moved, STEPS)

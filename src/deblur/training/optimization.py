@@ -100,7 +100,7 @@ class Optimization:
 
     def schedule_of(self, optimizer: Optimizer, steps: int) -> LRScheduler:
         """The learning rate over a run of ``steps`` steps."""
-        rising = round(self.warmup * steps)
+        rising = min(round(self.warmup * steps), steps - 1)  # a step is left for the schedule
         if not rising:
             return SCHEDULES[self.schedule](optimizer, steps)
         rise = LinearLR(optimizer, start_factor=1 / (rising + 1), total_iters=rising)
