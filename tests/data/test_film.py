@@ -17,6 +17,9 @@ from deblur.data.crops import Key
 from deblur.data.photos import installed_photos
 from deblur.data.sources import Reading, SourceName, hold_back, mixture, open_sources
 from deblur.errors import DataError
+from deblur.training.recipe import resolve
+from deblur.training.settings import TrainSettings
+from tests.training.tiny import tiny
 
 av = pytest.importorskip("av")
 pytest.importorskip("cv2")
@@ -202,6 +205,16 @@ def test_several_may_open_a_film_at_once_and_one_looks(
     assert one == other
     assert one.windows
     assert look.call_count == 1
+
+
+def test_a_runs_cache_keeps_them_from_its_dry_run_on(tmp_path: Path) -> None:
+    """And what was trained is exported and registered with the same."""
+    (tmp_path / "films").mkdir()
+    written(tmp_path / "films" / "a.mp4", panned("china", 24))
+    settings = tiny(tmp_path / "out", f"film:{tmp_path / 'films'}", cache=tmp_path / "cache")
+    assert resolve(settings)["validation_pairs"] == 1
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["films"]
+    assert TrainSettings.recorded(settings.flat()).reading.films == tmp_path / "cache" / "films"
 
 
 def test_the_doctor_tells_what_a_film_gives(

@@ -49,15 +49,15 @@ def test_copies_are_found_and_others_are_not(place: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.mp4", "copy.mp4", "again.mkv"])
 def test_a_training_that_would_validate_on_its_own_film_is_refused(place: Path, name: str) -> None:
-    reading = Reading()
+    reading = Reading(films=place / "films")
     sources = [f"film:{place / 'a.mp4'}"], [f"film:{place / name}"]
     with pytest.raises(DataError, match=r"The doctor finds 1 errors: leak.*deblur doctor film:.* --val film:"):
-        open_data(*sources, reading, Synthesis(), patch_px=96, seed=1, cache=place)
+        open_data(*sources, reading, Synthesis(), patch_px=96, seed=1)
 
 
 def test_another_film_validates(place: Path) -> None:
     sources = [f"film:{place / 'a.mp4'}"], [f"film:{place / 'other.mp4'}"]
-    assert open_data(*sources, Reading(), Synthesis(), patch_px=96, seed=1, cache=place).validation.pairs
+    assert open_data(*sources, Reading(films=place / "films"), Synthesis(), patch_px=96, seed=1).validation.pairs
 
 
 def test_the_doctor_says_which_films_are_one(

@@ -110,7 +110,6 @@ def open_data(
             "train_data is needed: a folder of pairs, photos:FOLDER, frames:FOLDER, film:FILE, or leaves, which need "
             "no data."
         )
-    reading = replace(reading, films=cache and cache / "films")
 
     def on_line(line: str) -> None:
         progress.on_line(f"film: {line}")

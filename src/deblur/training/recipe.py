@@ -20,7 +20,7 @@ from deblur.data.batches import first_crops
 from deblur.data.crops import RunOrder
 from deblur.data.loading import feed_of
 from deblur.data.resident import Resident
-from deblur.data.sources import SourceName
+from deblur.data.sources import Reading, SourceName
 from deblur.data.teaching import SavedAnswers, holds_answers, read_answers
 from deblur.errors import SettingError
 from deblur.evaluation.scores import Scores
@@ -294,14 +294,15 @@ def closing_lines(
 # What a run is made of.
 
 
-def data_of(settings: TrainSettings, progress: Progress = Progress()) -> Data:
-    """What the settings name, opened (see :func:`~deblur.training.data.open_data`), and on the device if so wished."""
+def data_of(settings: TrainSettings, progress: Progress = Progress(), reading: Reading | None = None) -> Data:
+    """What the settings name, opened (see :func:`~deblur.training.data.open_data`), and on the device if so wished;
+    read as they say unless ``reading`` is given."""
     device, held = pick_device(settings.run.device), settings.data.data_on_device
     blurred_there = settings.blur.synthesis == "device" or (settings.blur.synthesis == "auto" and device.type == "cuda")
     data = open_data(
         settings.run.train_data,
         settings.run.test_data,
-        settings.reading,
+        reading or settings.reading,
         Synthesis(settings.ranges, settings.blur.strength, blurred_there or (held and device.type != "cpu")),
         patch_px=settings.data.sizes.last_px,
         seed=settings.data.seed,
@@ -433,7 +434,7 @@ def resolve(settings: TrainSettings) -> dict[str, Any]:
     network = _network(settings)
     settings.network.tiling(network)
     measured_later = {"num_epochs": "measured", "epoch_images": "measured"} if settings.schedule.minutes else {}
-    return settings_of(settings, data_of(quickly), network, device) | measured_later
+    return settings_of(settings, data_of(quickly, reading=settings.reading), network, device) | measured_later
 
 
 def _identity(job: Job, network: Network) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:

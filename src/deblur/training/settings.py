@@ -332,7 +332,7 @@ class TrainSettings:
     @property
     def reading(self) -> Reading:
         """How sources are read."""
-        return Reading(self.data.blur_gamma, self.data.average)
+        return Reading(self.data.blur_gamma, self.data.average, self.run.cache and self.run.cache / "films")
 
     @property
     def ranges(self) -> BlurRanges:
