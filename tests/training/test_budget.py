@@ -38,6 +38,11 @@ def test_several_processes_are_refused(pair_folder: Path, tmp_path: Path, monkey
         settings_of(pair_folder, tmp_path, minutes=5.0)
 
 
+def test_fewer_crops_than_a_batch_are_told_before_anything_is_measured(pair_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="4 crops, less than one batch of 8"):
+        run(tiny(tmp_path, str(pair_folder), minutes=5.0, batch_size=8))
+
+
 def settings_of(pairs: Path, output: Path, **changes: object) -> TrainSettings:
     network = {"network": "LightMsafn", "blocks": 1, "precision": "f32", "loss": ("l1",), "schedule": "onecycle"}
     crops = {"patch_size": ("32@0.5", "48"), "epoch_images": 40}

@@ -374,6 +374,7 @@ def _budgeted(job: Job) -> Job:
     settings, minutes = job.settings, job.settings.schedule.minutes
     if minutes is None:
         return job
+    _order(job)  # of fewer crops than a batch no number of minutes makes an epoch
 
     def of(epochs: int, images: int) -> Job:
         named = settings.but(num_epochs=epochs, epoch_images=images)
