@@ -144,6 +144,8 @@ def test_what_a_model_trained_on_does_not_judge_it(
     assert promote("--data", str(registered)) == 1
     assert "promotion:FOLDER" in capsys.readouterr().err
     monkeypatch.setattr(promotion, "evaluate", None)  # told before anything is restored
+    assert promote("--data", f"photos:{registered / 'sharp'}") == 1
+    assert "promotion:FOLDER" in capsys.readouterr().err, "nor a folder in it"
     assert promote("--data", f"promotion:{registered}") == 1
     assert "hold 4 pairs" in capsys.readouterr().err, "it may judge, and is too small here"
 

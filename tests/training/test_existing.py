@@ -119,13 +119,16 @@ def test_register_leaves_out_what_the_training_left_out(tmp_path: Path, pair_fol
 
 
 def test_register_scores_what_the_training_validated_on(tmp_path: Path, photos: dict[str, SharpPhoto]) -> None:
-    """Every tenth of those that are whole, so not the first here."""
+    """Every tenth of those that are whole, so not the first here; and it knows what trained."""
     folder = photo_folder(tmp_path, photos)
     (folder / "a.png").write_bytes(b"broken")
     checkpoint, _ = trained(tmp_path / "o", f"photos:{folder}", skip_bad=1)
     register_checkpoint(checkpoint, "again")
-    now = RunRecord(tmp_path / "o" / "registered" / checkpoint.stem).run["tags"][DATA]
-    assert RunRecord(tmp_path / "o").run["tags"][DATA].endswith(f"-{now}")
+    then, now = RunRecord(tmp_path / "o"), RunRecord(tmp_path / "o" / "registered" / checkpoint.stem)
+    assert then.run["tags"][DATA].endswith(f"-{now.run['tags'][DATA]}")
+    trained_on = (read_info(now.model_folder).trained or {})["datasets"]
+    assert [each["context"] for each in trained_on] == ["training", "validation"]
+    assert trained_on == then.run["datasets"]
 
 
 def test_what_cannot_work_is_refused_before_an_earlier_run_is_set_aside(tmp_path: Path, pair_folder: Path) -> None:

@@ -85,7 +85,8 @@ def check_sets(name: str, folders: Sequence[Path], sets: Sequence[ReportSet], *,
     """Refuse sets that cannot decide: those that trained or selected a contestant, and others than the last decision's.
 
     A training records its sources: their fingerprints, and their folders, of which a part may have been kept for a
-    promotion. That part may decide, the whole may not. ``new_sets`` lets others than the last decision's decide.
+    promotion. That part may decide, the whole and folders in it may not. ``new_sets`` lets others than the last
+    decision's decide.
 
     Raises:
         SettingError: it says which set, and why.
@@ -94,6 +95,7 @@ def check_sets(name: str, folders: Sequence[Path], sets: Sequence[ReportSet], *,
     infos = [read_info(folder) for folder in folders]
     seen = [each for info in infos for each in (info.trained or {}).get("datasets", ()) if each["context"] != KEPT]
     selected = {info.scored_on for info in infos} | {each["digest"] for each in seen}
+    folders_seen = [Path(each["source"]) for each in seen]
     films = [FilmMark.of_record(film) for one in seen for film in one.get("films", ())]
     for each in sets:
         if leaks := film_leaks(films, each.films):
@@ -102,7 +104,8 @@ def check_sets(name: str, folders: Sequence[Path], sets: Sequence[ReportSet], *,
                 f"{film} is a film that trained a contestant or selected its checkpoint, as {trained} "
                 f"({leaks[0].text}), so it says too much good of it. Name a film that no training has seen."
             )
-        if each.fingerprint in selected or str(each.folder) in {one["source"] for one in seen}:
+        inside = each.folder and any(each.folder.is_relative_to(folder) for folder in folders_seen)
+        if each.fingerprint in selected or inside:
             raise SettingError(
                 f"{each.name} trained a contestant or selected its checkpoint, so it says too much good of it. Name a "
                 "set that no training has seen; of a folder that was split by scene, promotion:FOLDER."

@@ -83,6 +83,8 @@ def register_checkpoint(
 ) -> tuple[str, Scores]:
     """Export, verify and register an existing checkpoint; returns (version, scores).
 
+    What trained it is known, for the card and for promotions, where the record of its run lies beside it.
+
     Args:
         checkpoint: a ``best_model_*.pth``.
         name: the registered model's name.
@@ -103,9 +105,12 @@ def register_checkpoint(
         **project.git_tags(),
         "registered_from": checkpoint.name,
     }
-    folder = checkpoint.resolve().parent / "registered" / checkpoint.stem
+    beside = RunRecord(checkpoint.resolve().parent)
+    datasets = beside.run.get("datasets", []) if beside.exists else []
+    folder = beside.folder / "registered" / checkpoint.stem
     settings = {"checkpoint": str(checkpoint)} | state.get("settings", {})
     record = RunRecord.begin(folder, f"register {checkpoint.stem}", settings, tags)
+    record.log_datasets(datasets)
     shutil.copy2(checkpoint, folder / best_name(int(state.get("epoch", 0)), float(state.get("psnr", 0.0))))
     shipping = Shipping(record, shipper("on"))
     with closing(record, shipping) as stop:
