@@ -114,7 +114,8 @@ class RunSettings:
     nonfinite_limit: Annotated[int, NOT_NEGATIVE] = 20
     """Steps without finite loss and gradients before the run goes back to its last good state, or, then, stops."""
     save_minutes: Annotated[float, NOT_NEGATIVE] = 5.0
-    """A training state is saved after every validation and whenever this time has passed; what a kill can cost."""
+    """A training state is saved after every validation and whenever this time has passed: a kill costs at most so much
+    training, and the validation that it ends."""
     resume: Switch = False
     """Demand that the run in OUTPUT_DIR goes on. Without it, it goes on if settings and data are the same, and is set
     aside in OUTPUT_DIR/earlier if not."""
