@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from deblur.cli import main
+from deblur.data.sources import KINDS
 from deblur.errors import SettingError
 from deblur.training.device import pick_precision
 from deblur.training.settings import TrainSettings
@@ -50,6 +51,11 @@ def test_dashes_work_as_well_and_missing_data_is_told(
     monkeypatch.chdir(tmp_path)
     assert main(["train", *PUBLISHED.replace("_data", "-data").replace("num_epochs", "num-epochs").split()]) == 1
     assert "data/train is not a folder" in capsys.readouterr().err
+
+
+def test_the_help_names_every_kind_of_source() -> None:
+    """It is the docstring."""
+    assert all(kind in (TrainSettings.__doc__ or "") for kind in KINDS)
 
 
 def test_crops_may_grow(capsys: pytest.CaptureFixture[str]) -> None:

@@ -263,8 +263,9 @@ class TrainSettings:
     register it.
 
     A source is a folder of pairs (blur/NAME and sharp/NAME, or one such folder a sequence as in GoPro),
-    photos:FOLDER (sharp; their blur is synthesised), frames:FOLDER (high-speed sequences, averaged; Vimeo-90K), or
-    leaves (dead leaves, generated without end), each with =WEIGHT behind it if you like.
+    photos:FOLDER (sharp; their blur is synthesised), frames:FOLDER (high-speed sequences, averaged; Vimeo-90K),
+    film:FILE (a film, or a folder of films), or leaves (dead leaves, generated without end), each with =WEIGHT behind
+    it if you like.
     """
 
     run: RunSettings = RunSettings()
