@@ -25,7 +25,6 @@ class Batch(NamedTuple):
         sharp: the same.
         taught: the same, what a teacher made of ``blurry``; None without a teacher.
         keys: ``(B,)`` int64, which samples they are; None where nobody asks.
-        strengths: ``(B,)`` float32, of their synthetic blur, 0 to 1; None where nobody asks.
         features: of student and teacher, ``(B, C, h, w)`` each, float; None unless a term asks for them.
     """
 
@@ -33,7 +32,6 @@ class Batch(NamedTuple):
     sharp: Tensor
     taught: Tensor | None = None
     keys: Tensor | None = None
-    strengths: Tensor | None = None
     features: tuple[Tensor, Tensor] | None = None
 
     def on(self, device: torch.device) -> "Batch":
@@ -43,8 +41,8 @@ class Batch(NamedTuple):
             return to_float(part.to(device, non_blocking=True))
 
         taught = None if self.taught is None else pixels(self.taught)
-        keys, strengths = (None if part is None else part.to(device) for part in (self.keys, self.strengths))
-        return Batch(pixels(self.blurry), pixels(self.sharp), taught, keys, strengths)
+        keys = None if self.keys is None else self.keys.to(device)
+        return Batch(pixels(self.blurry), pixels(self.sharp), taught, keys)
 
 
 class UnblurredBatch(NamedTuple):
@@ -54,7 +52,7 @@ class UnblurredBatch(NamedTuple):
         sources: ``(n, S, S, 3)`` uint8, or None.
         leaves: how they fell, turn and zoom of each sample of dead leaves.
         numbers: of the samples of ``sources``, then of ``leaves``.
-        keys, strengths: the same.
+        keys: the same.
         ready: samples that are not blurred here.
     """
 
@@ -62,7 +60,6 @@ class UnblurredBatch(NamedTuple):
     leaves: Sequence[tuple[Leaves, Turn, float]]
     numbers: BlurNumbers
     keys: Tensor
-    strengths: Tensor
     ready: "Loaded | None"
 
     def on(self, device: torch.device) -> Batch:
@@ -71,7 +68,7 @@ class UnblurredBatch(NamedTuple):
         if self.leaves:
             sources.append(torch.stack(self._drawn_on(device)))
         blurred = degrade_batch(torch.cat(sources).permute(0, 3, 1, 2), self.numbers)
-        made = Batch(*blurred, None, self.keys.to(device), self.strengths.to(device))
+        made = Batch(*blurred, None, self.keys.to(device))
         return made if self.ready is None else joined(made, self.ready.on(device))
 
     def _drawn_on(self, device: torch.device) -> list[Tensor]:
@@ -101,7 +98,7 @@ def joined(one: Batch, other: Batch) -> Batch:
     def both(name: str) -> Tensor:
         return torch.cat([getattr(one, name), getattr(other, name)])
 
-    return Batch(both("blurry"), both("sharp"), keys=both("keys"), strengths=both("strengths"))
+    return Batch(both("blurry"), both("sharp"), keys=both("keys"))
 
 
 def collate(samples: Sequence[Sample | Unblurred]) -> Loaded:
@@ -121,7 +118,7 @@ def collate(samples: Sequence[Sample | Unblurred]) -> Loaded:
             pixels.append(sample.source)
     sources = torch.from_numpy(np.stack(pixels)) if pixels else None
     numbers = numbers_of([sample.degradation for sample in unblurred])
-    return UnblurredBatch(sources, leaves, numbers, *keys_of(unblurred), batch)
+    return UnblurredBatch(sources, leaves, numbers, keys_of(unblurred), batch)
 
 
 def collate_placed(samples: Sequence[Sample | Unblurred | Placed]) -> Loaded | PlacedBatch:
@@ -159,9 +156,9 @@ def _stacked(samples: Sequence[Sample]) -> Batch:
     blurry, sharp = (torch.stack([getattr(sample, side) for sample in samples]) for side in ("blurry", "sharp"))
     taught = [sample.taught for sample in samples if sample.taught is not None]
     assert len(taught) in (0, len(samples)), "all samples of a batch have a teacher's answer, or none has"
-    return Batch(blurry, sharp, torch.stack(taught) if taught else None, *keys_of(samples))
+    return Batch(blurry, sharp, torch.stack(taught) if taught else None, keys_of(samples))
 
 
-def keys_of(samples: Sequence[Sample | Unblurred | Placed]) -> tuple[Tensor, Tensor]:
-    """Their keys and strengths."""
-    return torch.tensor([sample.key for sample in samples]), torch.tensor([sample.strength for sample in samples])
+def keys_of(samples: Sequence[Sample | Unblurred | Placed]) -> Tensor:
+    """``(B,)`` int64."""
+    return torch.tensor([sample.key for sample in samples])

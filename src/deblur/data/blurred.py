@@ -88,14 +88,12 @@ class Unblurred:
         source: pixels, turned and zoomed; or leaves, which the device draws, turns and zooms.
         degradation: what is done to it.
         key: which sample.
-        strength: of its blur.
         turn: of leaves.
     """
 
     source: Rgb8 | FallenLeaves
     degradation: Degradation
     key: int
-    strength: float
     turn: Turn = Turn(False, False, 0)
 
 
@@ -121,12 +119,12 @@ class BlurredCrops(Dataset[Sample | Unblurred]):
         if self.on_device and isinstance(self.cuttings, Leaves):
             rng, degradation = self._begun(key)
             leaves = fall(rng, *degradation.source_shape)
-            return Unblurred(leaves, degradation, int(key), key.strength, Turn.drawn(rng))
+            return Unblurred(leaves, degradation, int(key), Turn.drawn(rng))
         if self.on_device:
             source, degradation = self._drawn(key)
-            return Unblurred(zoomed(source, degradation), degradation, int(key), key.strength)
+            return Unblurred(zoomed(source, degradation), degradation, int(key))
         blurry, sharp = self.pair(key)
-        return Sample(to_tensor(blurry), to_tensor(sharp), int(key), key.strength)
+        return Sample(to_tensor(blurry), to_tensor(sharp), int(key))
 
     def placed(self, key: Key, shapes: Shapes) -> Sample | Unblurred | Placed:
         """The same sample for a device that holds the photos, of these shapes; of leaves as it is."""
@@ -134,7 +132,7 @@ class BlurredCrops(Dataset[Sample | Unblurred]):
             return self[key]
         (rng, d), photo = self._begun(key), self.cuttings.photo(key)
         place = Place.drawn(rng, shapes[photo], d.source_shape)
-        return Placed((photo,), place, d.source_shape, Turn.drawn(rng), d.zoom, d, int(key), key.strength)
+        return Placed((photo,), place, d.source_shape, Turn.drawn(rng), d.zoom, d, int(key))
 
     @property
     def images(self) -> Sequence[Sharp]:

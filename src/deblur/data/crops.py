@@ -82,14 +82,12 @@ class Sample(NamedTuple):
         blurry: what the network is given.
         sharp: what it should make of it.
         key: which sample, counted through the run.
-        strength: of its synthetic blur, 0 to 1; real blur is as it is.
         taught: what a teacher made of ``blurry``, where there is one.
     """
 
     blurry: Tensor
     sharp: Tensor
     key: int
-    strength: float = 1.0
     taught: Tensor | None = None
 
 
@@ -140,7 +138,6 @@ class Placed:
         zoom: of the turned cut.
         degradation: of a sharp image; None in a pair.
         key: which sample.
-        strength: of its synthetic blur.
     """
 
     images: tuple[Any, ...]
@@ -150,7 +147,6 @@ class Placed:
     zoom: float
     degradation: Degradation | None
     key: int
-    strength: float = 1.0
 
 
 def augment(rng: np.random.Generator, *images: Rgb8) -> list[Rgb8]:

@@ -178,7 +178,7 @@ class FilmCrops(Dataset[Sample]):
         if degradation.changes_light:
             sharp = brightened(degradation.curve, degradation.gain, degradation.highlights)[sharp]
         blurry, sharp = augment(rng, blurry, sharp)
-        return Sample(to_tensor(blurry), to_tensor(sharp), int(key), key.strength)
+        return Sample(to_tensor(blurry), to_tensor(sharp), int(key))
 
     def placed(self, key: Key, shapes: object) -> Sample:
         """As it is: a device holds no film."""

@@ -62,11 +62,11 @@ class Resident:
         if batch.numbers:
             side_px = batch.numbers.shape_px[0] + 2 * batch.numbers.margin_px
             sources = [zoomed_there(self._cut(sample, 0), sample.zoom, side_px) for sample in batch.placed]
-            return UnblurredBatch(torch.stack(sources), (), batch.numbers, *keys_of(batch.placed), rest)
+            return UnblurredBatch(torch.stack(sources), (), batch.numbers, keys_of(batch.placed), rest)
         blurry, sharp = (
             torch.stack([self._cut(sample, side) for sample in batch.placed]).permute(0, 3, 1, 2) for side in (0, 1)
         )
-        made = Batch(blurry, sharp, None, *keys_of(batch.placed))
+        made = Batch(blurry, sharp, None, keys_of(batch.placed))
         return made if rest is None else joined(made.on(self.device), rest.on(self.device))
 
     def _cut(self, sample: Placed, side: int) -> Tensor:
