@@ -63,7 +63,7 @@ def no_room(tensor: Tensor) -> Tensor:
 def test_a_loading_process_without_shared_memory_is_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would print a traceback and hand nothing over."""
     monkeypatch.setattr(Tensor, "share_memory_", no_room)
-    feeds = [feed_of(Crops(), RunOrder(4, 2), accumulate=1, workers=n, pin_memory=False, seed=0) for n in (0, 1)]
+    feeds = [feed_of(Crops(), RunOrder(4, 2), accumulate=1, workers=n, pin_memory=False) for n in (0, 1)]
     assert len(list(batches_of(feeds[0].loader))) == 2, "nothing is handed over within one process"
     try:
         with pytest.raises(DataError, match="too little shared memory"):

@@ -42,7 +42,7 @@ def samples_of(*texts: str, ranges: BlurRanges = QUIET) -> "Part | Mixture":
 
 def feed(samples: "Part | Mixture", workers: int = 0) -> Feed:
     held, order = Resident(samples, CPU), RunOrder(24, 8)
-    return feed_of(samples, order, accumulate=1, workers=workers, pin_memory=False, seed=0, resident=held)
+    return feed_of(samples, order, accumulate=1, workers=workers, pin_memory=False, resident=held)
 
 
 def by_key(batch: Batch) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:

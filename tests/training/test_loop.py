@@ -54,7 +54,7 @@ def trainer_of(
     objective, steps = Objective({"ms-ssim": 0.84, "charbonnier": 0.16}), timetable.num_epochs * order.steps
     state = TrainingState(network, objective, optimization, steps, torch.device("cpu"))
     validation = Validation(state, EvaluationSet(pairs), Tiling(128, 32, network.size_rule), record)
-    feed = feed_of(crops, order, accumulate=1, workers=workers, pin_memory=False, seed=0)
+    feed = feed_of(crops, order, accumulate=1, workers=workers, pin_memory=False)
     return Trainer(state, feed, validation, timetable, record, stop=stop or StopRequest())
 
 

@@ -156,7 +156,7 @@ def _loaded(
     """Images a second with real loading, and the share of time that steps wait; what lay ready at first is left out."""
     ready = 2 + 2 * workers  # each worker loads two batches ahead
     order, pin = RunOrder((steps + ready) * batch_size, batch_size), state.device.type == "cuda"
-    batches = feed_of(samples, order, accumulate=1, workers=workers, pin_memory=pin, seed=0).batches()
+    batches = feed_of(samples, order, accumulate=1, workers=workers, pin_memory=pin).batches()
     waited = total = 0.0
     for number in range(steps + ready):
         started = time.perf_counter()

@@ -56,7 +56,6 @@ def feed_of(
     accumulate: int,
     workers: int,
     pin_memory: bool,
-    seed: int,
     resident: Resident | None = None,
 ) -> Feed:
     """Load samples in that order.
@@ -67,7 +66,6 @@ def feed_of(
         accumulate: micro-batches a step.
         workers: processes that load; 0 loads in this one.
         pin_memory: for a GPU.
-        seed: of torch's generators in the workers.
         resident: holds the pixels: the loader only draws.
     """
     loader = DataLoader[Any](
@@ -77,7 +75,7 @@ def feed_of(
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=pin_memory,
-        generator=torch.Generator().manual_seed(seed),  # never torch's own, whose state is the run's
+        generator=torch.Generator(),  # never torch's own, whose state is the run's; samples are drawn by their keys
         worker_init_fn=ignore_signals,
         collate_fn=_handed_over,
     )

@@ -215,7 +215,6 @@ def _trainer(job: Job, network: Network, opened: Opened, stop: StopRequest) -> T
         accumulate=settings.schedule.accumulate,
         workers=settings.run.num_workers or 0,
         pin_memory=processes.device.type == "cuda",
-        seed=settings.data.seed,
         resident=data.resident,
     )
     # The state: everything that the next step depends on, fresh or as it was saved.
