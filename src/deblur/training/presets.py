@@ -8,17 +8,19 @@ with the package (documentation/training-log.md).
 
 from typing import Any
 
+SMALL: dict[str, Any] = {
+    "residual": True,
+    "width": 16,
+    "patch_size": 128,
+    "tile_size": 256,
+    "batch_size": 8,
+    "learning_rate": 4e-3,
+}
+
 PRESETS: dict[str, dict[str, Any]] = {
     "published": {},
     "residual": {"residual": True},
-    "small": {
-        "residual": True,
-        "width": 16,
-        "patch_size": 128,
-        "tile_size": 256,
-        "batch_size": 8,
-        "learning_rate": 4e-3,
-    },
+    "small": SMALL,
     "fast": {"network": "FastUNet", "tile_size": 1024, "batch_size": 8, "learning_rate": 1e-3},
     "nafnet": {
         "network": "NAFNet",
@@ -78,15 +80,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch_size": 16,
         "learning_rate": 1e-3,
     },
-    "best-recipe": {
-        "residual": True,
-        "width": 16,
-        "loss": ("charbonnier=1", "edge=0.05"),
-        "patch_size": 128,
-        "tile_size": 256,
-        "batch_size": 8,
-        "learning_rate": 2e-3,
-    },
+    "best-recipe": SMALL | {"loss": ("charbonnier=1", "edge=0.05"), "learning_rate": 2e-3},
     "weights": {
         "network": "FastUNet",
         "tile_size": 1024,
