@@ -66,7 +66,7 @@ def test_kl_is_blind_to_brightness_and_sees_colour() -> None:
 
 
 def test_a_teachers_term_compares_with_its_answer_and_fades() -> None:
-    weights = parse_terms(["sharp:l1=2", "teacher:l1=0.5", "teacher:l2"])
+    weights = parse_terms(["l1=2", "teacher:l1=0.5", "teacher:l2"])
     assert weights == {"l1": 2.0, "teacher:l1": 0.5, "teacher:l2": 1.0}
     objective, batch = Objective(weights), Batch(B, B, TAUGHT)
     total, terms = objective(A, batch)

@@ -130,14 +130,14 @@ def logged(name: str) -> str:
 
 
 def parse_terms(texts: Iterable[str]) -> dict[str, float]:
-    """``["ms-ssim=0.84", "teacher:l1=0.16"]`` -> name: weight; a name alone weighs 1, and ``sharp:`` means nothing.
+    """``["ms-ssim=0.84", "teacher:l1=0.16"]`` -> name: weight; a name alone weighs 1.
 
     Raises:
         SettingError: a weight that is no number, or a term that is named twice.
     """
     weights: dict[str, float] = {}
     for text in texts:
-        name, equals, weight = text.removeprefix("sharp:").partition("=")
+        name, equals, weight = text.partition("=")
         if name in weights:
             raise SettingError(f"The loss names the term {name} twice.")
         try:
