@@ -15,30 +15,13 @@ from deblur.metrics import C1, C2, SCALE_WEIGHTS, SIGMA_PX, TERM_FLOOR, WINDOW_P
 LONGEST_PRODUCT_PX = 512
 
 
-def ms_ssim(a: Tensor, b: Tensor, scales: int | None = None) -> Tensor:
-    """Multi-scale SSIM of two ``(B, 3, H, W)`` float32 batches in ``[0, 1]`` -> a scalar, mean over batch and channels.
-
-    Args:
-        a: one batch.
-        b: the other.
-        scales: 1 to 5; None takes the most that fit. With fewer than 5 the weights are rescaled to sum to 1.
-    """
-    return _by_channel(a, b, scales).mean()
-
-
 def ms_ssim_loss(prediction: Tensor, wanted: Tensor) -> Tensor:
-    """``1 - MS-SSIM`` of the clamped prediction, ``(B, 3, H, W)`` float32 -> a scalar, 0 where they are equal."""
-    return (1 - _by_channel(prediction.clamp(0, 1), wanted, None)).mean()  # a mean near 1 is rounded more coarsely
+    """``1 - MS-SSIM`` of the clamped prediction, ``(B, 3, H, W)`` float32 -> a scalar, 0 where they are equal.
 
-
-def ssim_loss(prediction: Tensor, wanted: Tensor) -> Tensor:
-    """``1 - SSIM``: the same at one scale."""
-    return (1 - _ssim_map(prediction.clamp(0, 1), wanted, luminance=True)).mean()
-
-
-def _by_channel(a: Tensor, b: Tensor, scales: int | None) -> Tensor:
-    """MS-SSIM of each image's channels, ``(B, 3)``."""
-    scales = scales or scales_that_fit(min(a.shape[-2:]))
+    Over as many of the five scales as fit; the weights of fewer are rescaled to sum to 1.
+    """
+    a, b = prediction.clamp(0, 1), wanted
+    scales = scales_that_fit(min(a.shape[-2:]))
     weights = torch.tensor(SCALE_WEIGHTS[:scales], device=a.device)
     if scales < len(SCALE_WEIGHTS):  # the published five sum to 1.0001 and stay as they are
         weights = weights / weights.sum()
@@ -48,7 +31,12 @@ def _by_channel(a: Tensor, b: Tensor, scales: int | None) -> Tensor:
             a, b = (functional.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False) for x in (a, b))
         term = _ssim_map(a, b, luminance=scale == scales - 1).mean(dim=(2, 3))
         product = product * term.clamp(min=TERM_FLOOR) ** weight
-    return product
+    return (1 - product).mean()  # a mean near 1 is rounded more coarsely
+
+
+def ssim_loss(prediction: Tensor, wanted: Tensor) -> Tensor:
+    """``1 - SSIM``: the same at one scale."""
+    return (1 - _ssim_map(prediction.clamp(0, 1), wanted, luminance=True)).mean()
 
 
 def _ssim_map(a: Tensor, b: Tensor, *, luminance: bool) -> Tensor:
