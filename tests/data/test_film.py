@@ -213,6 +213,8 @@ def test_a_runs_cache_keeps_them_from_its_dry_run_on(tmp_path: Path) -> None:
     written(tmp_path / "films" / "a.mp4", panned("china", 24))
     settings = tiny(tmp_path / "out", f"film:{tmp_path / 'films'}", cache=tmp_path / "cache")
     assert resolve(settings)["validation_pairs"] == 1
+    one = tiny(tmp_path / "out", f"film:{tmp_path / 'films' / 'a.mp4'}", cache=tmp_path / "cache")
+    assert resolve(one)["validation_pairs"] == 1
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["films"]
     assert TrainSettings.recorded(settings.flat()).reading.films == tmp_path / "cache" / "films"
 

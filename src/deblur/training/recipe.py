@@ -425,10 +425,10 @@ def settings_of(settings: TrainSettings, data: Data, network: Network, device: t
 
 
 def resolve(settings: TrainSettings) -> dict[str, Any]:
-    """What a dry run prints. Data folders that are not there yet leave the settings they decide open."""
+    """What a dry run prints. Data that is not there yet leaves the settings it decides open."""
     device = pick_device(settings.run.device)
     named = [SourceName.parse(text) for text in (*settings.run.train_data, *settings.run.test_data)]
-    if not named or not all(name.path is None or name.path.is_dir() for name in named):
+    if not named or not all(name.path is None or name.path.exists() for name in named):
         return settings.flat() | {"device": str(device)}
     quickly = settings.but(doctor="off", cache=None, skip_bad=0)
     network = _network(settings)
