@@ -259,6 +259,21 @@ def test_a_form_without_the_field_says_so(client: TestClient) -> None:
     assert "field named image" in answer.json()["detail"]
 
 
+def test_a_form_is_decoded_as_utf_8_whatever_codecs_python_has_and_its_options_are_short(client: TestClient) -> None:
+    def told(charset: str, strength: str) -> str:
+        part = f'--b\r\nContent-Disposition: form-data; name="strength"\r\n\r\n{strength}\r\n--b--\r\n'
+        kind = f"multipart/form-data; charset={charset}; boundary=b"
+        answer = client.post("/api/deblur", content=part, headers={"Content-Type": kind})
+        assert (answer.status_code, answer.json()["code"]) == (400, "request-invalid")
+        return str(answer.json()["detail"])
+
+    for charset in ("undefined", "idna", "punycode"):
+        assert f"charset is '{charset}'" in told(charset, "xn--a")
+    for charset in ("UTF-8", '"iso-8859-1"'):
+        assert "no file field named image" in told(charset, "0" * 1000)
+        assert "at most 1 kB" in told(charset, "0" * 1001)
+
+
 def test_health(client: TestClient) -> None:
     health = client.get("/api/health").json()
     assert {name: health[name] for name in ("status", "model", "version")} == {

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
+from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -21,6 +22,10 @@ RAW_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", ""
 PLAIN_CODINGS = {"Content-Encoding": ("identity",), "Content-Transfer-Encoding": ("7bit", "8bit", "binary")}
 STANDARD_ALPHABET = str.maketrans("-_", "+/")
 JSON_FORM = f'Send {{"image": "<base64 of the image>"}}, and beside it what you like of {", ".join(OPTIONS)}.'
+CHARSETS = (b"utf-8", b"utf8", b"us-ascii", b"iso-8859-1")
+"""Of a form. Its texts are decoded in the event loop by the codec of that name; Python's punycode is quadratic."""
+MOST_FIELD_BYTES = 1000
+"""Of a form's text: an option."""
 MOST_JSON_PARTS = 100
 """Commas and brackets: base64 has none, so the JSON of a photo has few, and no other is worth parsing."""
 
@@ -94,12 +99,18 @@ async def _chunks_within(request: Request, limits: Limits, room: Callable[[int],
 
 
 async def _form(request: Request, limits: Limits, room: Callable[[int], None]) -> Sent:
-    parser = MultiPartParser(request.headers, _chunks_within(request, limits, room), max_files=1, max_fields=10)
+    charset = parse_options_header(request.headers["content-type"])[1].get(b"charset", b"utf-8")
+    if charset.lower() not in CHARSETS:
+        raise RequestError(f"The form's charset is {told(charset.decode('latin-1'))}; send it as utf-8.")
+    chunks = _chunks_within(request, limits, room)
+    parser = MultiPartParser(request.headers, chunks, max_files=1, max_fields=10, max_part_size=MOST_FIELD_BYTES)
     parser.spool_max_size = limits.body_bytes  # nothing of a user's image on disk
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError) as error:
-        raise RequestError("The form cannot be read. Send one file in the field image.") from error
+        raise RequestError(
+            "The form cannot be read. Send one file in the field image, and each option in at most 1 kB."
+        ) from error
     try:
         upload = form.get("image")
         if upload is None or isinstance(upload, str):
