@@ -234,11 +234,16 @@ def test_who_is_told_to_stop_refuses_what_still_runs(model_folder: Path) -> None
             assert problem.headers["retry-after"]
 
 
-def test_who_still_sends_when_the_service_stops_is_told_so(opened: Model) -> None:
-    app = create_app(ModelStore(Path, lambda folder: opened))
+@pytest.mark.parametrize("path", ["/api/deblur", "/api/hooks/registry"])
+@pytest.mark.parametrize(("stops", "status", "why"), [(True, 503, b"stopping"), (False, 408, b"within 0.3 s")])
+def test_who_still_sends_when_the_service_stops_or_time_is_up_is_told_so(
+    path: str, stops: bool, status: int, why: bytes, opened: Model
+) -> None:
+    limits, standalone = Limits(body_s=60 if stops else 0.3), Standalone(hook_secret="shared")
+    app = create_app(ModelStore(Path, lambda folder: opened), limits, standalone=standalone)
     sent: list[dict[str, Any]] = []
 
-    async def stopped_while_a_body_comes() -> None:
+    async def ended_while_a_body_comes() -> None:
         reading = asyncio.Event()
 
         async def receive() -> dict[str, object]:
@@ -250,16 +255,17 @@ def test_who_still_sends_when_the_service_stops_is_told_so(opened: Model) -> Non
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
 
-        scope = {"type": "http", "method": "POST", "path": "/api/deblur", "headers": [], "query_string": b""}
+        scope = {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}
         answered = asyncio.create_task(app(scope, receive, send))  # type: ignore[arg-type]
         await reading.wait()
         await asyncio.sleep(0)
-        app.state.stop()
+        if stops:
+            app.state.stop()
         await asyncio.wait_for(answered, 10)
 
-    asyncio.run(stopped_while_a_body_comes())
-    assert sent[0]["status"] == 503
-    assert b"stopping" in sent[1]["body"]
+    asyncio.run(ended_while_a_body_comes())
+    assert sent[0]["status"] == status
+    assert why in sent[1]["body"]
 
 
 def test_as_many_photos_are_decoded_as_are_in_work_and_no_more(

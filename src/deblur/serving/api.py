@@ -219,7 +219,8 @@ class _Api:
 
     async def hook(self, request: Request) -> Response:
         """Not the key but the registry's own signature opens it."""
-        body = await body_within(request, replace(self._limits, body_mb=HOOK_MB))
+        with self._body():
+            body = await body_within(request, replace(self._limits, body_mb=HOOK_MB))
         assert self._standalone is not None
         if not hook.is_signed(self._standalone.hook_secret, request.headers, body):
             return Problem(401, "signature-wrong", "The delivery is not signed with the secret, or it is old.")

@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from python_multipart.multipart import parse_options_header
@@ -46,14 +47,6 @@ async def read_body(request: Request, limits: Limits, room: Callable[[int], None
         RequestError, UnsupportedPhoto, PhotoTooLarge: the body is none of an image, or too large.
         SlowBody: it did not come in time.
     """
-    try:
-        async with asyncio.timeout(limits.body_s):
-            return await _read(request, limits, room)
-    except TimeoutError as error:
-        raise SlowBody(f"The body did not come within {limits.body_s:g} s. Send it again.") from error
-
-
-async def _read(request: Request, limits: Limits, room: Callable[[int], None]) -> Sent:
     _check_coding(request.headers)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
@@ -81,8 +74,19 @@ async def body_within(request: Request, limits: Limits, room: Callable[[int], No
 
     Raises:
         PhotoTooLarge: as soon as it is too large.
+        SlowBody: it did not come in time.
     """
-    return b"".join([chunk async for chunk in _chunks_within(request, limits, room)])
+    async with _in_time(limits):
+        return b"".join([chunk async for chunk in _chunks_within(request, limits, room)])
+
+
+@asynccontextmanager
+async def _in_time(limits: Limits) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(limits.body_s):
+            yield
+    except TimeoutError as error:
+        raise SlowBody(f"The body did not come within {limits.body_s:g} s. Send it again.") from error
 
 
 async def _chunks_within(request: Request, limits: Limits, room: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
@@ -106,7 +110,8 @@ async def _form(request: Request, limits: Limits, room: Callable[[int], None]) -
     parser = MultiPartParser(request.headers, chunks, max_files=1, max_fields=10, max_part_size=MOST_FIELD_BYTES)
     parser.spool_max_size = limits.body_bytes  # nothing of a user's image on disk
     try:
-        form = await parser.parse()
+        async with _in_time(limits):
+            form = await parser.parse()
     except (MultiPartException, KeyError) as error:
         raise RequestError(
             "The form cannot be read. Send one file in the field image, and each option in at most 1 kB."
