@@ -173,6 +173,7 @@ def test_a_photo_is_restored_compared_and_downloaded(
     tab.restored(pictures["china"])
     before, answer = rgb(pictures["china"].read_bytes()), served(address, pictures["china"])
     assert tab.download() == ("china.deblurred.png", answer)
+    assert "model" not in parse_qs(urlsplit(tab.posts[0]).query), "a single one may get another name meanwhile"
     assert "deblur-fast" in tab.page.inner_text("#facts")
     assert "$" in tab.page.inner_text("#facts")
     assert tab.page.inner_text("#said").startswith("Restored in")

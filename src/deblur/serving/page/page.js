@@ -107,7 +107,8 @@ async function attempt(photo, strength, retry) {
 
 async function ask(photo, strength, stop) {
   const id = known.models.length && [...crypto.getRandomValues(new Uint32Array(4))].map(n => n.toString(36)).join("-");
-  const options = {...photo.model && {model: photo.model}, ...strength < 1 && {strength}, ...id && {progress: id}};
+  const model = known.models.length > 1 && photo.model;  // a single one may have got another name since
+  const options = {...model && {model}, ...strength < 1 && {strength}, ...id && {progress: id}};
   const sent = share => {
     if (stop.aborted || photo.state !== "sending") return;
     change(photo, {step: `Sending, ${percent(share)}`, share: SENDING * share});
