@@ -210,6 +210,12 @@ def test_strength_is_blended_as_the_service_does(
     name, data = tab.download()
     assert len(tab.posts) == 2
     assert (name, data) == ("china.deblurred.png", served(address, pictures["china"], "?strength=0.4"))
+    tab.page.route("**/api/deblur?*", lambda route: route.abort(), times=1)
+    tab.page.click("#download")
+    tab.wait("#trouble >> text=cannot be reached")
+    tab.page.fill("#strength", "1")
+    tab.download()
+    assert tab.page.inner_text("#trouble") == "", "it is over"
 
 
 def test_drag_zoom_pan_and_loupe(visit: Callable[..., Visit], address: str, pictures: dict[str, Path]) -> None:

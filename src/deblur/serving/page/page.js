@@ -83,7 +83,7 @@ function again(photo, changes = {}) {
 async function download(photo) {
   const made = photo.strength < 1 ? await attempt(photo, photo.strength, () => download(photo)) : photo.result;
   if (!made) return;
-  change(photo, {state: "done"});
+  change(photo, {state: "done", problem: null});
   const name = `${photo.file.name.replace(/\.[^.]*$/, "") || "photo"}.deblurred.${ending(made.blob)}`;
   const link = element("a", {href: URL.createObjectURL(made.blob), download: name});
   link.click();
