@@ -5,6 +5,7 @@ the first request; if that fails, the answer is a 503 problem.
 """
 
 import importlib.util
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,8 @@ DEPLOYED_MODEL, DEPLOYED_MODELS = ROOT / "model", ROOT / "models"
 
 def _locate() -> Path:
     """``DEBLUR_MODEL``, else the ``model/`` folder that was deployed with the app, else the bundled model."""
-    return locate_model(None, fetch_over_http, lambda: str(DEPLOYED_MODEL) if DEPLOYED_MODEL.is_dir() else None)
+    wanted = os.environ.get("DEBLUR_MODEL")  # must be had: the store tells where it is not, and falls back
+    return locate_model(wanted, fetch_over_http, lambda: str(DEPLOYED_MODEL) if DEPLOYED_MODEL.is_dir() else None)
 
 
 def _follow() -> Path | None:
@@ -35,7 +37,7 @@ def _follow() -> Path | None:
 
 
 def _fallback() -> Path | None:
-    """What comes with the app, where the registry's model fails its checks."""
+    """What comes with the app, where the registry's model is not to be had, or fails its checks."""
     return (DEPLOYED_MODEL if DEPLOYED_MODEL.is_dir() else bundled_model()) if in_registry(None) else None
 
 

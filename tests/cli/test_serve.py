@@ -64,11 +64,15 @@ def test_nothing_is_opened_before_the_first_request_where_that_is_wanted(
         assert client.get("/api/models").json()["seconds_per_megapixel"] is None
 
 
+@pytest.mark.parametrize(
+    ("named", "set_as"), [("models:/a@champion", ""), ("", "models:/a@champion"), ("", "models:/a/3")]
+)
 def test_a_registry_that_is_down_and_has_left_no_copy_leaves_the_model_of_the_package(
-    app_of: Callable[..., Starlette], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    named: str, set_as: str, app_of: Callable[..., Starlette], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/nowhere.db")
-    with TestClient(app_of("--model", "models:/a@champion")) as client:
+    monkeypatch.setenv("DEBLUR_MODEL", set_as)
+    with TestClient(app_of(*(["--model", named] if named else []))) as client:
         (state,) = client.get("/api/health").json()["models"]
         assert (state["model"], state["source"], state["failed"]["code"]) == (
             "deblur-fast",

@@ -32,6 +32,7 @@ def fresh_store(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(function_app.store, "_served", None)
     monkeypatch.setattr(function_app.store, "_failed_at", None)
+    monkeypatch.setattr(function_app.store, "failure", None)
 
 
 def jpeg(photos: dict) -> bytes:
@@ -95,6 +96,16 @@ def test_without_a_model_it_is_a_503_and_not_an_app_without_functions(
     status, headers, body = worker.invoke("deblur", "POST", "/api/deblur", jpeg(photos))
     assert (status, headers["content-type"]) == (503, "application/problem+json")
     assert json.loads(body)["code"] == "model-unavailable"
+
+
+def test_where_the_registry_fails_what_came_with_the_app_serves_and_health_says_so(
+    worker: Worker, fresh_store: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEBLUR_MODEL", "models:/a/3")
+    monkeypatch.setenv("DEBLUR_FOLLOW_S", "0")
+    status, _, body = worker.invoke("about", "GET", "/api/health")
+    (state,) = json.loads(body)["models"]
+    assert (status, state["source"], state["failed"]["code"]) == (200, "package", "model-not-found")
 
 
 def test_a_fault_of_ours_is_answered_not_raised(

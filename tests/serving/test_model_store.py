@@ -124,7 +124,30 @@ def test_a_service_that_began_with_another_model_takes_up_the_one_that_was_asked
     until(lambda: store.get().info.name == "new")
 
 
-@pytest.mark.parametrize("every_s", ["0", "60"])
+def test_a_version_that_is_not_to_be_had_is_told_at_once_and_asked_for_until_it_is(
+    store_of: Store, folders: dict[str, Path]
+) -> None:
+    up, asked = threading.Event(), list[int]()
+
+    def locate() -> Path:
+        asked.append(1)
+        if not up.is_set():
+            raise ModelError("The registry cannot be reached (TimeoutError).")
+        return folders["new"]
+
+    store = store_of(locate, fallback=lambda: folders["old"])
+    assert store.get().info.name == "old"
+    assert store.failure is not None
+    assert store.failure.code == "model-not-found"
+    up.set()
+    until(lambda: store.get().info.name == "new")
+    until(lambda: store.failure is None)
+    times = len(asked)
+    time.sleep(5 * EVERY_S)
+    assert len(asked) == times
+
+
+@pytest.mark.parametrize("every_s", ["0", "60", "inf", "1e300"])
 def test_nothing_is_asked_more_often_than_it_should_be(
     every_s: str, store_of: Store, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,7 +80,8 @@ def _store(named: str | None, running: Running, warm: bool) -> "ModelStore":
     from deblur.library import locate_followed
     from deblur.serving.model_store import ModelStore
 
-    chosen, open_folder = Chosen(named), opener(running)
+    wanted = named or os.environ.get("DEBLUR_MODEL")  # must be had: the store tells where it is not, and falls back
+    chosen, open_folder = Chosen(wanted), opener(running)
 
     def open_and_tell(folder: Path) -> "Model":
         model = open_folder(folder)
@@ -90,8 +91,8 @@ def _store(named: str | None, running: Running, warm: bool) -> "ModelStore":
     return ModelStore(
         chosen.locate,
         open_and_tell,
-        lambda: locate_followed(named),
-        fallback=lambda: bundled_model() if in_registry(named) else None,
+        lambda: locate_followed(wanted),
+        fallback=lambda: bundled_model() if in_registry(wanted) else None,
         warm=warm,
     )
 

@@ -1,7 +1,8 @@
 """The model that is served: opened at the first request or before it, kept, and asked for again after a failure.
 
 Where an alias of a registry was asked for, the alias is followed: a thread asks where it points now, opens what is new
-there, checks it as always, and puts it in the old one's place. Requests end on the model that they began with.
+there, checks it as always, and puts it in the old one's place. Requests end on the model that they began with. While a
+fallback serves, what was asked for is asked for in the same way, an alias or not.
 """
 
 import logging
@@ -26,7 +27,7 @@ logger = logging.getLogger("deblur.serving")
 
 RETRY_AFTER_FAILURE_S = 5.0
 FOLLOW_S = 60.0
-"""How often an alias is asked for; the environment variable ``DEBLUR_FOLLOW_S`` says otherwise, 0 for never."""
+"""How often the registry is asked; the environment variable ``DEBLUR_FOLLOW_S`` says otherwise, 0 for never."""
 LONGEST_WAIT = 4
 """After each failure twice as long is waited, up to so many times: four minutes."""
 WARM_PX = 512
@@ -62,11 +63,11 @@ class ModelStore:
     """Opens the model lazily. ``locate`` says where its folder is, and may take its time (fetch it, for instance).
 
     Args:
-        locate: may give another model where the one that was asked for is not to be had.
+        locate: where it raises, the failure is told, the fallback serves, and it is asked again.
         open_folder: checks it and opens it.
         follow: where the one that was asked for is now, or None, and nothing is followed. It raises where a registry
             fails; the model that is served stays then.
-        fallback: the folder to take where the one that ``locate`` gives cannot be opened, or None.
+        fallback: the folder to take where ``locate`` gives none that can be opened, or None.
         warm: whether a model computes a tile before it serves, so that no request pays for what comes first.
     """
 
@@ -173,12 +174,12 @@ class ModelStore:
     def _keep_following(self, every_s: float) -> None:
         told, wait = set[str](), 1
         while True:
-            self._wake.wait(wait * every_s or None)
+            self._wake.wait(min(wait * every_s, threading.TIMEOUT_MAX) or None)
             self._wake.clear()
             if self._closed:
                 return
             try:
-                folder = self._follow()
+                folder = self._follow() or (self._locate() if self.failure else None)
             except Exception as error:
                 failure: ModelError | None = self._noted("model-not-found", error)
             else:
