@@ -21,7 +21,18 @@ from deblur import image_limits, images, png_chunks
 from deblur.data.photos import SharpPhoto
 from deblur.errors import PhotoError, PhotoTooLarge, RequestError, UnreadablePhoto, UnsupportedPhoto
 from deblur.image_limits import ANY_SIZE, OWN_FILES, DecodeLimits
-from deblur.images import Photo, decode, encode, from_rgb, from_rgb8, image_files, planes_of, put_planes, to_rgb8
+from deblur.images import (
+    Photo,
+    decode,
+    encode,
+    from_rgb,
+    from_rgb8,
+    image_files,
+    photo_of,
+    planes_of,
+    put_planes,
+    to_rgb8,
+)
 from deblur.png_chunks import SIGNATURE, chunk
 from tests.conftest import SHARED
 from tests.kinds import png16, saved
@@ -30,9 +41,9 @@ RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
 
-def png_of(width: int, height: int, depth: int, pixels: bytes) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
-    return SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+def png_of(width: int, height: int, depth: int, pixels: bytes, colours: int = 2, extra: bytes = b"") -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0)
+    return SIGNATURE + chunk(b"IHDR", header) + extra + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
 
 
 def png_claiming(width: int, height: int) -> bytes:
@@ -60,6 +71,18 @@ def test_alpha_is_byte_equal_and_jpeg_shows_it_on_white() -> None:
     assert np.array_equal(again.alpha, alpha)
     transparent = replace(photo, alpha=np.zeros((20, 30), np.uint8))
     assert decode(encode(transparent, "jpeg")).pixels.min() > 0.98
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_a_transparent_grey_of_a_png_is_found_at_every_depth(depth: int) -> None:
+    levels = np.arange(8) % 2**depth
+    bits = levels[:, None] >> np.arange(depth)[::-1] & 1
+    row = b"\0" + np.packbits(bits).tobytes()
+    png = png_of(8, 1, depth, row, colours=0, extra=chunk(b"tRNS", b"\0\1"))
+    for photo in (decode(png), photo_of(Image.open(BytesIO(png)))):
+        assert photo.grey
+        assert photo.alpha is not None
+        assert np.array_equal(photo.alpha[0], np.where(levels == 1, 0, 255))
 
 
 def test_grey_stays_grey_and_icc_is_byte_equal() -> None:

@@ -54,6 +54,7 @@ STRIP_PX = 256
 LOSSLESS_TIFF = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "raw")
 LOSSLESS_WEBP: dict[str, object] = {"lossless": True, "exact": True, "quality": 25}  # quality is effort here
 ICC_PROFILE = 34675  # TIFF's tag
+GREYS = {"L;2": 85, "L;4": 17}  # what Pillow multiplies the greys of PNGs of 2 and 4 bits by
 
 
 @dataclass(frozen=True)
@@ -416,7 +417,10 @@ def _packing_in(image: Image.Image, data: bytes) -> str | None:
 def _loaded(image: Image.Image, private: bool = False) -> metadata.Metadata:
     """Read the image whole, and what it says of itself: a PNG when all is read, a TIFF before Pillow turns it."""
     if image.format == "PNG":
+        scale, transparent = GREYS.get(deep.raw_mode(image)), image.info.get("transparency")
         image.load()
+        if scale and transparent is not None:
+            image.info["transparency"] = transparent * scale  # as Pillow scaled the pixels
     said = metadata.read(image, private=private)
     image.load()
     return said
