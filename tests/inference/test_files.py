@@ -161,6 +161,16 @@ def test_no_photo_of_a_folder_is_passed_over_without_a_word(tmp_path: Path) -> N
     assert "JPEG XL" in str(troubles["f.jxl"])
 
 
+def test_results_in_a_folder_are_not_restored_again(photo: Path, caplog: pytest.LogCaptureFixture) -> None:
+    restore_file(MODEL, photo)
+    (report,) = restore_folder(MODEL, photo.parent)
+    assert report.photo == photo
+    assert caplog.messages == [f"{photo.parent}: results are passed over (NAME.deblurred.EXT): 1."]
+    photo.unlink()
+    with pytest.raises(SettingError, match="and results do not count"):
+        restore_folder(MODEL, photo.parent)
+
+
 def test_of_several_pages_the_first_is_restored_at_its_depth_with_a_word(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

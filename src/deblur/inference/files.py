@@ -91,6 +91,8 @@ def restore_folder(
 ) -> list[Report]:
     """Restore every photo directly in ``folder`` into ``output`` (by default ``FOLDER.deblurred``), names kept.
 
+    Results (``a.deblurred.jpg``) are passed over; the log says how many.
+
     Raises:
         SettingError: ``folder`` cannot be read or holds no photos, or ``output`` is no other folder or cannot be made.
     """
@@ -99,11 +101,14 @@ def restore_folder(
     if target.resolve() == folder:
         raise SettingError(f"{pasteable(target)} is the folder of the photos; name another output.")
     try:
-        photos = images.image_files(folder, suffixes=(*READABLE, *TOLD))
+        found = images.image_files(folder, suffixes=(*READABLE, *TOLD))
+        photos = [photo for photo in found if not photo.stem.endswith(RESTORED)]
         if not photos:
             raise SettingError(
-                f"{pasteable(folder)} holds no photos ({', '.join(READABLE)}). Folders in it do not count."
+                f"{pasteable(folder)} holds no photos ({', '.join(READABLE)}). Folders in it and results do not count."
             )
+        if results := len(found) - len(photos):
+            logger.warning("%s: results are passed over (NAME%s.EXT): %d.", pasteable(folder), RESTORED, results)
         if not target.is_dir():
             target.mkdir(parents=True)
             if output:  # the usual name tells what it is
