@@ -225,15 +225,9 @@ def write(photo: Photo, stream: BinaryIO, output_format: str | None = None, qual
     all); the other formats get 8.
 
     Raises:
-        RequestError: an unknown format or a quality out of range.
+        RequestError: as :func:`format_of_output`.
     """
-    if output_format is not None and output_format not in OUTPUT_FORMATS:
-        raise RequestError(f"format is {output_format!r}; allowed are {', '.join(OUTPUT_FORMATS)}.")
-    if quality is not None and not 1 <= quality <= 100:
-        raise RequestError(f"quality is {quality}; allowed are 1 to 100.")
-    target = OUTPUT_FORMATS[output_format] if output_format else photo.format
-    if max(photo.rgb.shape[:2]) > SIDE_PX.get(target, inf):
-        raise RequestError(f"A {target} holds at most {SIDE_PX[target]} px a side; take another format.")
+    target = format_of_output(photo, output_format, quality)
     profile = colour.fitting(photo.icc_profile, grey=photo.grey and target != "WEBP")  # WebP has no grey
     if photo.rgb.dtype == np.uint16 and target in ("PNG", "TIFF"):
         return _write_deep(photo, stream, target, profile)
@@ -243,6 +237,22 @@ def write(photo: Photo, stream: BinaryIO, output_format: str | None = None, qual
         options["icc_profile"] = profile
     photo.said.save(image, stream, target, **options)
     return None
+
+
+def format_of_output(photo: Photo, output_format: str | None = None, quality: int | None = None) -> str:
+    """What :func:`write` would write, Pillow's name; to be asked before work that it would refuse in the end.
+
+    Raises:
+        RequestError: an unknown format, a quality out of range, or a photo that is too large for the format.
+    """
+    if output_format is not None and output_format not in OUTPUT_FORMATS:
+        raise RequestError(f"format is {output_format!r}; allowed are {', '.join(OUTPUT_FORMATS)}.")
+    if quality is not None and not 1 <= quality <= 100:
+        raise RequestError(f"quality is {quality}; allowed are 1 to 100.")
+    target = OUTPUT_FORMATS[output_format] if output_format else photo.format
+    if max(photo.rgb.shape[:2]) > SIDE_PX.get(target, inf):
+        raise RequestError(f"A {target} holds at most {SIDE_PX[target]} px a side; take another format.")
+    return target
 
 
 def _write_deep(photo: Photo, stream: BinaryIO, target: str, profile: bytes | None) -> None:

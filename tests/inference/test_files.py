@@ -109,11 +109,12 @@ def test_a_photo_for_which_memory_ends_stops_no_other(photo: Path) -> None:
     assert not any((photo.parent.parent / f"{photo.parent.name}.deblurred").iterdir())
 
 
-def test_a_photo_that_the_format_cannot_hold_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_photo_that_the_format_cannot_hold_costs_no_work_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    idle = Model(MODEL.info, Restorer(lambda tiles: pytest.fail("it was restored"), Tiling(64, 16)))
     photo = tmp_path / "wide.png"
     Image.new("RGB", (16_384, 1)).save(photo)
     with pytest.raises(RequestError, match="16383"):
-        restore_file(MODEL, photo, tmp_path / "wide.webp")
+        restore_file(idle, photo, tmp_path / "wide.webp")
     assert [p.name for p in tmp_path.iterdir()] == ["wide.png"]
 
 

@@ -139,6 +139,14 @@ def test_mistakes_are_answered_with_a_problem(client: TestClient, name: str) -> 
     assert problem["detail"].endswith((".", ")"))
 
 
+def test_a_photo_that_the_format_cannot_hold_costs_no_work(model_folder: Path) -> None:
+    idle = Model(read_info(model_folder), Restorer(lambda tiles: pytest.fail("it was restored"), Tiling(128, 32)))
+    client = TestClient(create_app(ModelStore(Path, lambda folder: idle)))
+    answer = client.post("/api/deblur?format=webp", content=png(np.zeros((1, 16_384, 3), np.uint8)))
+    assert answer.status_code == 400
+    assert "16383 px" in answer.json()["detail"]
+
+
 def test_options_beside_the_image_are_obeyed(client: TestClient) -> None:
     """In the JSON and in the form as in the query: strength 0 gives the photo back, in the format asked for."""
     encoded = base64.b64encode(png()).decode()

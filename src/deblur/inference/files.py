@@ -175,10 +175,12 @@ def _restore(
     target = place(data.format)
     try:
         _check_target(photo, target, overwrite)
+        output_format = FORMAT_OF_SUFFIX.get(target.suffix.lower())
+        images.format_of_output(data, output_format)  # refuses before the work
         _, outcome = restore_photo(model, data, guarded=guarded, on_tile=on_tile)
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(target) as stream:  # a killed program leaves no half photo under the final name
-            images.write(data, stream, FORMAT_OF_SUFFIX.get(target.suffix.lower()))
+            images.write(data, stream, output_format)
     except MemoryError as error:
         raise PhotoTooLarge(
             "There is not enough memory to restore it. Scale it down, or end other programs."

@@ -191,6 +191,7 @@ class _Api:
         started = time.perf_counter()
         taken = {"first_of_many": wish.frames == "first", "private": wish.metadata == "keep"}
         photo = images.decode(sent.image, replace(self._limits.decode, **taken))
+        images.format_of_output(photo, wish.output_format, wish.quality)  # refuses before the work
         decoded = time.perf_counter()
         served.model.restorer.prepare(photo.rgb)
         check, guarded = partial(_stop_if, left), wish.guard == "on"
