@@ -111,6 +111,16 @@ def test_formats_that_hold_no_more_get_8_bits(client: TestClient, samples: Sampl
     assert np.abs(error).mean() < 12
 
 
+def test_grey_of_16_bits_with_alpha_becomes_a_tiff_that_can_be_read(samples: Samples) -> None:
+    photo = decode(png16(samples[..., ::3], 4))
+    data = encode(photo, "tiff")
+    assert (depth_and_bands(data), Image.open(BytesIO(data)).mode) == ((16, 4), "RGBA")
+    again = decode(data)
+    assert np.array_equal(again.rgb, photo.rgb)
+    assert again.alpha is not None
+    assert np.array_equal(again.alpha, samples[..., 3])
+
+
 def test_what_a_16_bit_photo_says_of_itself_survives(samples: Samples) -> None:
     """Orientation, profile, density, EXIF and a panorama, in both formats; turned as Pillow turns 8 bits."""
     exif = Image.Exif()

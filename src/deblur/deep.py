@@ -146,21 +146,23 @@ def write_tiff(
         stream: empty; can be sought in.
         rgb: the pixels.
         alpha: ``(H, W)``.
-        grey: whether one channel is written for three.
+        grey: whether one channel is written for three; with alpha, three that are equal, since Pillow reads no other.
         directory: what else the file says; it is filled.
         deflate: pack them, as differences to the pixel on the left.
     """
-    bands = (1 if grey else 3) + (alpha is not None)
+    bands = 4 if alpha is not None else 1 if grey else 3
     directory[256], directory[257] = rgb.shape[1], rgb.shape[0]
     directory[258], directory[277] = (16,) * bands, bands
     directory[259], directory[317] = (8, 2) if deflate else (1, 1)
-    directory[PHOTOMETRIC], directory[278] = 1 if grey else 2, STRIP_PX
+    directory[PHOTOMETRIC], directory[278] = 1 if bands == 1 else 2, STRIP_PX
     if alpha is not None:
         directory[338] = 2  # beside the colours, not multiplied in
     counts = [0] * len(range(0, len(rgb), STRIP_PX))
     directory[273], directory[279] = tuple(counts), tuple(counts)
     stream.write(b"II*\0\x08\0\0\0" + directory.tobytes(8))  # as long as it will be
     for i, strip in enumerate(strips(rgb, alpha, grey=grey)):
+        if strip.shape[2] == 2:
+            strip = strip[..., [0, 0, 0, 1]]
         if deflate:
             strip[:, 1:] -= strip[:, :-1].copy()
         packed = strip.astype("<u2", copy=False).tobytes()

@@ -228,9 +228,9 @@ def write(photo: Photo, stream: BinaryIO, output_format: str | None = None, qual
         RequestError: as :func:`format_of_output`.
     """
     target = format_of_output(photo, output_format, quality)
-    profile = colour.fitting(photo.icc_profile, grey=photo.grey and target != "WEBP")  # WebP has no grey
     if photo.rgb.dtype == np.uint16 and target in ("PNG", "TIFF"):
-        return _write_deep(photo, stream, target, profile)
+        return _write_deep(photo, stream, target)
+    profile = colour.fitting(photo.icc_profile, grey=photo.grey and target != "WEBP")  # WebP has no grey
     image = _image_of(photo, with_alpha=target != "JPEG" and target != "BMP")
     options = _packing_of(photo, target, quality)
     if profile and target != "BMP":
@@ -255,8 +255,10 @@ def format_of_output(photo: Photo, output_format: str | None = None, quality: in
     return target
 
 
-def _write_deep(photo: Photo, stream: BinaryIO, target: str, profile: bytes | None) -> None:
+def _write_deep(photo: Photo, stream: BinaryIO, target: str) -> None:
     rgb, alpha = cast(Rgb16, photo.rgb), cast(Rgb16 | None, photo.alpha)
+    grey = photo.grey and (target == "PNG" or alpha is None)  # as deep.write_tiff has it
+    profile = colour.fitting(photo.icc_profile, grey=grey)
     if target == "PNG":
         like = BytesIO()
         photo.said.save(Image.new("L" if photo.grey else "RGB", (1, 1)), like, "PNG", icc_profile=profile)
