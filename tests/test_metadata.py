@@ -151,6 +151,13 @@ def test_names_come_back_byte_for_byte_whatever_their_letters() -> None:
         assert name in answer
 
 
+def test_names_that_a_program_has_set_may_have_any_letters() -> None:
+    for name, kept in (("Jörg", "Jörg".encode("latin-1")), ("Łukasz", "Łukasz".encode()), ("\ud800", b"?")):
+        image = Image.fromarray(RGB)
+        image.getexif()[0x013B] = name
+        assert photo_of(image).said.exif == {0x013B: kept}
+
+
 @pytest.mark.parametrize("source", ["JPEG", "PNG", "TIFF", "BMP", "EXIF", "TIFF in cm"])
 def test_density_comes_back_in_every_format(source: str) -> None:
     stream = BytesIO()

@@ -196,7 +196,13 @@ def _read(image: Image.Image, main: Iterable[int], of_exposure: Iterable[int]) -
 
 
 def _bytes(value: str | bytes) -> bytes:
-    return value.encode("latin-1") if isinstance(value, str) else value
+    """A file's own, which Pillow reads as latin-1; of a text that a program has set, UTF-8 where that does not fit."""
+    if isinstance(value, bytes):
+        return value
+    try:
+        return value.encode("latin-1")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "replace")
 
 
 def _kept(directory: Mapping[int, Any], tags: Iterable[int], group: int | None = None) -> Iterable[tuple[int, Any]]:
