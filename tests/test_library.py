@@ -99,6 +99,9 @@ def test_what_cannot_be_restored_is_told(model: Model, tmp_path: Path) -> None:
     for wrong in (RGB.astype(np.float32) / 255, RGB[..., :2], RGB[0, 0], RGB[None]):
         with pytest.raises(UnsupportedPhoto, match="allowed are uint8 and uint16 arrays"):
             deblur.restore(wrong, model)  # type: ignore[type-var]
+    for empty in (np.zeros((5, 0), np.uint8), np.zeros((0, 5, 3), np.uint8), Image.new("RGB", (0, 5))):
+        with pytest.raises(UnsupportedPhoto, match=r"0 x 5|5 x 0"):
+            deblur.restore(empty, model)
     with pytest.raises(UnsupportedPhoto, match="mode F"):
         deblur.restore(Image.fromarray(RGB[..., 0].astype(np.float32)), model)
     with pytest.raises(UnreadablePhoto):

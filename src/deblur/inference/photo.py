@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from deblur.errors import UnsupportedPhoto
 from deblur.image_limits import DecodeLimits
 from deblur.images import Photo, decode
 from deblur.inference.guard import Guard
@@ -61,7 +62,7 @@ def restore_photo(
         check: called between tiles and inside them; an exception it raises stops the work at once.
 
     Raises:
-        PhotoError: the bytes cannot be decoded.
+        PhotoError: the bytes cannot be decoded, or the photo has no pixels.
         RequestError: ``strength`` out of range.
         ModelError: not guarded, and the model returned something that is not a number; the photo is half restored.
     """
@@ -70,10 +71,12 @@ def restore_photo(
         started = time.perf_counter()
         photo = decode(photo, limits)
         seconds["decode"] = time.perf_counter() - started
+    height, width = photo.rgb.shape[:2]
+    if not height * width:
+        raise UnsupportedPhoto(f"The photo has {width} x {height} px. Send one that has pixels.")
     started = time.perf_counter()
     guard = Guard(photo.rgb) if guarded else None
     plan = model.restorer.in_place(photo.rgb, strength, on_tile, check, guard)
     seconds["restore"] = time.perf_counter() - started
-    height, width = photo.rgb.shape[:2]
     shares = (guard.replaced, guard.left_alone) if guard else (0.0, 0.0)
     return photo, Outcome(height, width, len(plan), model.info.label, seconds, *shares)
