@@ -95,6 +95,19 @@ def test_a_broken_description_is_an_error_that_says_so(copy: Path, text: str) ->
         read_info(copy)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"tile_px": "512"}, {"tile_px": None}, {"tile_px": 1}, {"multiple_of": 0}),
+        {"format": 1, "receptive_px": None, "architecture": "SEUNet"},
+    ],
+)
+def test_a_description_of_no_meaning_is_an_error_that_says_so(copy: Path, wrong: dict[str, object]) -> None:
+    set_field(copy, **wrong)
+    with pytest.raises(ModelError, match=r"model\.json is broken"):
+        read_info(copy)
+
+
 def test_a_fetched_copy_carries_its_version(copy: Path) -> None:
     assert read_info(copy).label == "tiny"
     stamp_version(copy, "other", "3", "run")

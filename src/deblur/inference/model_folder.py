@@ -181,7 +181,7 @@ def read_info(folder: Path) -> ModelInfo:
     """Read ``model.json``.
 
     Raises:
-        ModelError: missing, not JSON, or fields that are missing or unknown.
+        ModelError: missing, not JSON, or fields that are missing, unknown or of no meaning.
     """
     path = folder / JSON_FILE
     try:
@@ -194,9 +194,10 @@ def read_info(folder: Path) -> ModelInfo:
         parts = {"golden": Golden(**values["golden"]), "gain_db": Interval.read(gain) if gain else None}
         info = ModelInfo(**{**values, **parts, "format": FORMAT})
         bytes.fromhex(info.sha256)
+        _ = info.tiling  # its numbers may make none
     except FileNotFoundError as error:
         raise ModelError(f"{folder} is not a model folder: it has no {JSON_FILE}.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, SettingError) as error:
         wanted = ", ".join(f.name for f in fields(ModelInfo))
         raise ModelError(f"{path} is broken ({type(error).__name__}: {error}). It must hold: {wanted}.") from error
     return info
