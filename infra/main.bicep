@@ -12,7 +12,7 @@ param location string = resourceGroup().location
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 2048
 
-@description('Requests at once on an instance. One restores with every core; a second one waits for it.')
+@description('Requests at once on an instance. On one core a second one waits for the first; on two cores both are restored.')
 @minValue(1)
 @maxValue(2)
 param concurrency int = 1

@@ -172,7 +172,9 @@ KINDS = {
     "TIFF, 32 bits or floats": Kind(
         lambda s: saved(Image.fromarray(grey(s).astype(np.float32)), "TIFF"), "photo-unsupported"
     ),
+    "TIFF, palette": Kind(lambda s: saved(eight(s, "P"), "TIFF"), "PNG"),
     "BMP": Kind(lambda s: saved(eight(s), "BMP"), "BMP"),
+    "BMP, palette": Kind(lambda s: saved(eight(s, "P"), "BMP"), "PNG"),
     "BMP with alpha": Kind(bmp_with_alpha, "PNG", bands=4),
     "GIF": Kind(lambda s: saved(eight(s, "P"), "GIF"), "PNG"),
     "GIF, animated": Kind(lambda s: several(s, "GIF", "P"), "PNG", frames=3),

@@ -46,7 +46,8 @@ def serve(
         running: How they run.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
-        waiting: Photos that may wait while two are restored; by default two a core. The next is told to come back.
+        waiting: Photos that may wait while three (on a single core one) are in work; by default two a core. The next is
+            told to come back.
         warm: Open the models and compute a tile before the first request.
         key_file: File with the key that photos need (Authorization: Bearer KEY); by default DEBLUR_KEY, else no key.
         cors: Origins of pages that may call the API from a browser, such as https://example.org.
