@@ -66,9 +66,13 @@ class SlowBody(DeblurError):
 
 
 class ServiceBusy(DeblurError):
-    """All slots and the queue are taken."""
+    """All slots and the queue are taken; ``retry_after_s`` says when it may be tried again, where that is known."""
 
     code = "service-busy"
+
+    def __init__(self, sentence: str, retry_after_s: int | None = None) -> None:
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s
 
 
 class ModelError(DeblurError):

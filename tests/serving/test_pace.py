@@ -1,12 +1,15 @@
 """What may be promised by this machine's pace, and what is refused before any work."""
 
+import asyncio
 import time
 
 import pytest
+from starlette.requests import Request
 
 from deblur.errors import PhotoError, PhotoTooLarge, ServiceBusy
 from deblur.images import megapixels
 from deblur.serving.pace import Pace, Promised
+from deblur.serving.problems import problem_of
 from tests.hostile import all_hostile
 
 
@@ -31,8 +34,9 @@ def test_a_photo_is_taken_where_it_is_answered_in_time() -> None:
     with pytest.raises(PhotoTooLarge, match=r"about 110 s.* within 100 s. Send at most 10.0 megapixels"):
         promised.photo(11, pace).__enter__()
     with promised.photo(4, pace), promised.photo(4, pace):
-        with pytest.raises(ServiceBusy, match="already take about 80 s"):
+        with pytest.raises(ServiceBusy, match=r"already take about 80 s.* Try again in 20 s\.") as busy:
             promised.photo(4, pace).__enter__()
+        assert asyncio.run(problem_of(Request({"type": "http"}), busy.value)).headers["retry-after"] == "20"
         with promised.photo(2, pace):
             pass
     with promised.photo(9, pace):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 from threading import Lock
 
 from deblur.errors import PhotoTooLarge, ServiceBusy
@@ -71,10 +72,11 @@ class Promised:
                 f"come within {self._answer_s:g} s. Send at most {megapixels * self._answer_s / takes_s:.1f} "
                 "megapixels, or restore it on the command line, which has no such limit."
             )
-        if self._ahead_s + takes_s > self._answer_s:
+        if (over_s := self._ahead_s + takes_s - self._answer_s) > 0:
             raise ServiceBusy(
                 f"The photos that are here already take about {self._ahead_s:.0f} s, and with this one longer than the "
-                f"{self._answer_s:g} s within which an answer must come. Try again then."
+                f"{self._answer_s:g} s within which an answer must come. Try again in {ceil(over_s)} s.",
+                ceil(over_s),
             )
         self._ahead_s += takes_s
         self._photos += 1

@@ -58,7 +58,8 @@ async def on_deblur_error(request: Request, error: Exception) -> Problem:
     detail = str(error)
     if isinstance(error, errors.ModelError):
         detail = "The model cannot be used now. The service's log says why; GET /api/health tells when it is back."
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
+    wait_s = getattr(error, "retry_after_s", None) or RETRY_AFTER_S
+    headers = {"Retry-After": str(wait_s)} if status == 503 else None
     return Problem(status, error.code, detail, headers)
 
 
