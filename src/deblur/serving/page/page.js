@@ -106,9 +106,9 @@ async function attempt(photo, strength, retry) {
 }
 
 async function ask(photo, strength, stop) {
-  const id = known.models.length && [...crypto.getRandomValues(new Uint32Array(4))].map(n => n.toString(36)).join("-");
+  const id = [...crypto.getRandomValues(new Uint32Array(4))].map(n => n.toString(36)).join("-");
   const model = known.models.length > 1 && photo.model;  // a single one may have got another name since
-  const options = {...model && {model}, ...strength < 1 && {strength}, ...id && {progress: id}};
+  const options = {...model && {model}, ...strength < 1 && {strength}, progress: id};
   const sent = share => {
     if (stop.aborted || photo.state !== "sending") return;
     change(photo, {step: `Sending, ${percent(share)}`, share: SENDING * share});
@@ -134,7 +134,7 @@ async function watch(photo, id, stop) {
   const started = performance.now(), guess_s = known.seconds_per_megapixel * photo.megapixels;  // 0, NaN: nobody knows
   change(photo, {state: "restoring", step: "Restoring", share: undefined});
   const over = () => photo.state !== "restoring" || stop.aborted;
-  for (let asks = id; !over(); await pause(POLL_MS)) {
+  for (let asks = true; !over(); await pause(POLL_MS)) {
     const tiles = asks && await service.progress(id);
     if (over()) return;
     asks &&= tiles;  // a service that cannot tell is not asked again

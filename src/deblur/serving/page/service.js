@@ -23,7 +23,7 @@ function login() {  // as `deblur serve` wants it, and as Azure does
   return key.get() ? {"Authorization": `Bearer ${key.get()}`, "x-functions-key": key.get()} : {};
 }
 
-/** Which models there are and what is allowed. An older service does not say: it has one model. */
+/** Which models there are and what is allowed; nothing where the service does not answer now. */
 export async function about() {
   const answer = await fetch("api/models", {headers: login()}).catch(() => null);
   return answer?.ok ? answer.json() : {models: [], limits: {}, key: null, seconds_per_megapixel: null};
