@@ -57,7 +57,11 @@ def locate_model(
     if wanted:
         return _folder(wanted, fetch)
     troubles = []
-    choices: tuple[Callable[[], str | None], ...] = (lambda: os.environ.get("DEBLUR_MODEL"), fallback, _bundled)
+    choices: tuple[Callable[[], str | None], ...] = (
+        lambda: os.environ.get("DEBLUR_MODEL"),
+        fallback,
+        lambda: BUNDLED if bundled_model() else None,
+    )
     for choose in choices:
         chosen = choose()
         if not chosen:
@@ -81,11 +85,6 @@ def _folder(chosen: str, fetch: FetchModel) -> Path:
     if chosen == BUNDLED:
         return bundled_folder()
     return fetch(chosen) if chosen.startswith("models:/") else Path(chosen)
-
-
-def _bundled() -> str | None:
-    folder = bundled_model()
-    return str(folder) if folder else None
 
 
 def in_registry(wanted: str | None) -> bool:
