@@ -42,7 +42,7 @@ class Exported:
     @property
     def frozen(self) -> bool:
         """Whether it was exported with frozen statistics."""
-        return self.network.is_frozen
+        return bool(self.network.architecture.get("frozen", False))
 
 
 def export_verified(

@@ -42,9 +42,6 @@ class Network(nn.Module):
         arguments = inspect.signature(type(self)).parameters
         return {"name": type(self).__name__} | {name: getattr(self, name) for name in arguments}
 
-    is_frozen: bool = False
-    """Whether it came out of :meth:`frozen_over`."""
-
     @property
     def can_freeze(self) -> bool:
         """Whether :meth:`frozen_over` makes another network of this one."""

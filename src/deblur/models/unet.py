@@ -100,11 +100,6 @@ class DeblurUNet(Network):
         return 0
 
     @property
-    def is_frozen(self) -> bool:  # type: ignore[override]
-        """Whether GroupNorm has become a part of the convolutions."""
-        return self.frozen
-
-    @property
     def can_freeze(self) -> bool:
         """Whether there is a GroupNorm."""
         return self.has_statistics
