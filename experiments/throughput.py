@@ -22,7 +22,7 @@ import tyro
 
 from deblur.data.photos import installed_photos
 from deblur.demo import free_port, wait_until_healthy
-from deblur.images import Photo, centre_crop, encode, from_rgb
+from deblur.images import Photo, centre_crop, encode, planes_of
 from deblur.inference.engine import Run, Tiles, begin
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import open_model
@@ -49,7 +49,7 @@ def main(
     folder = model or bundled_model()
     assert folder is not None
     picture = centre_crop(next(iter(installed_photos())).pixels, side)
-    photo, tile = encode(Photo(picture, "JPEG"), kind), from_rgb(picture.transpose(2, 0, 1)[None])
+    photo, tile = encode(Photo(picture, "JPEG"), kind), planes_of(picture)[None]
     run, port = begin(open_model(folder).restorer.engine), free_port()
     command = [sys.executable, "-m", "deblur", "serve", "--model", str(folder), "--port", str(port)]
     command += ["--waiting", str(clients - 1)]

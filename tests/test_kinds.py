@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from deblur.data.photos import SharpPhoto
 from deblur.errors import PhotoError
 from deblur.image_limits import DecodeLimits
-from deblur.images import MEDIA_TYPES, decode, encode, from_rgb, put_planes
+from deblur.images import MEDIA_TYPES, decode, encode, planes_of, put_planes
 from deblur.inference.model_folder import Model, open_model
 from deblur.serving.api import create_app
 from deblur.serving.model_store import ModelStore
@@ -93,7 +93,7 @@ def test_16_bits_are_restored_as_floats_are(client: TestClient, samples: Samples
     sent = KINDS[name].make(samples)
     before, after = decode(sent), decode(client.post("/api/deblur?guard=off", content=sent).content)
     expected = np.zeros_like(before.rgb)
-    put_planes(expected, model.restorer(from_rgb(before.rgb)).transpose(2, 0, 1))
+    put_planes(expected, model.restorer(planes_of(before.rgb).transpose(1, 2, 0)).transpose(2, 0, 1))
     if before.grey:
         luma = np.rint(expected @ np.array([0.299, 0.587, 0.114], np.float32)).astype(np.uint16)
         expected = np.repeat(luma[..., None], 3, axis=2)

@@ -76,11 +76,6 @@ class Photo:
     frames: int = 1
 
     @property
-    def pixels(self) -> Pixels:
-        """A float32 copy of ``rgb`` in ``[0, 1]``, 12 bytes a pixel."""
-        return from_rgb(self.rgb)
-
-    @property
     def rgb8(self) -> Rgb8:
         """``rgb`` where that is 8 bit, else the nearest of 8 bit."""
         return _in_8_bits(self.rgb)
@@ -333,13 +328,8 @@ def from_rgb8(rgb: Rgb8) -> Pixels:
     return rgb.astype(np.float32) / np.float32(255.0)
 
 
-def from_rgb(rgb: Rgb) -> Pixels:
-    """8 or 16 bit -> ``[0, 1]`` float32."""
-    return rgb.astype(np.float32) / np.float32(np.iinfo(rgb.dtype).max)
-
-
 def planes_of(rgb: Rgb, out: Pixels | None = None) -> Pixels:
-    """8 or 16 bit ``(H, W, 3)`` -> ``[0, 1]`` float32 ``(3, H, W)``, in ``out`` if given: ``from_rgb`` for networks."""
+    """8 or 16 bit ``(H, W, 3)`` -> ``[0, 1]`` float32 ``(3, H, W)``, in ``out`` if given: for networks."""
     planes: Pixels = np.empty((3, *rgb.shape[:2]), np.float32) if out is None else out
     planes[:] = rgb.transpose(2, 0, 1)
     planes /= np.float32(np.iinfo(rgb.dtype).max)
