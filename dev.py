@@ -1,6 +1,6 @@
 """The commands of this repository, each with its own set-up; needs Python 3.11 or 3.12 and nothing else.
 
-python dev.py demo [--photos FOLDER]   train, track, register, serve and restore, under ten minutes on two cores
+python dev.py demo [--photos FOLDER]   train, track, register, serve and restore, a few minutes on two cores
 python dev.py test [PYTEST OPTIONS]    format, lint, types and tests
 python dev.py setup                    the set-up alone
 """

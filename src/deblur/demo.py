@@ -1,4 +1,4 @@
-"""The whole loop in under ten minutes on two cores: train, track, register, serve, POST, look.
+"""The whole loop in a few minutes on two cores: train, track, register, serve, POST, look.
 
 Three sets of pixels that never mix: held-back photos report; of each other photo the left part trains and the right
 strip chooses the best checkpoint. Every reported figure is measured on what the service answered.

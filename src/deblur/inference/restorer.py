@@ -35,7 +35,7 @@ class Restorer:
     """Restore whole images of any size by tiled inference.
 
     Validation, verification, the command line and the server all go through this one class, so that a figure measured
-    in training is what a user gets.
+    in training is of the tiles that a user gets (without the guard).
     """
 
     engine: Engine

@@ -2,8 +2,8 @@
 
 The first four are the spine: a U-Net, MS-SSIM + Charbonnier, clipped gradients, the checkpoint with the best PSNR. The
 others are published systems (documentation/systems): a network, an objective, a source and a schedule each. Then come
-the best of what was compared part by part (documentation/systems/ablations.md), and the recipe of the weights that come
-with the package (documentation/training-log.md).
+the best of what was compared part by part (documentation/systems/ablations.md), and the best recipe that was found for
+going on from the weights that come with the package (documentation/training-log.md).
 """
 
 from typing import Any
