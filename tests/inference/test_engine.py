@@ -71,6 +71,36 @@ def test_a_call_ends_when_its_run_is_cancelled_and_other_runs_go_on(model_folder
     assert np.array_equal(begin(engine).call(TILES), expected)
 
 
+def test_what_a_run_has_done_with_is_not_cancelled_for_another(model_folder: Path) -> None:
+    """Where calls run beside each other, a tile that is done leaves its request to the next one."""
+    engine = OpenVinoEngine(model_folder / "model.onnx", "f32", threads=1)
+    engine._beside_s = time.monotonic() + 1e6  # as if two calls had run beside each other
+    large = np.random.default_rng(2).random((1, 3, 640, 640), dtype=np.float32)
+    one, other = engine.begin(), engine.begin()
+    expected = one.call(large)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(other.call, large)
+        while not answer.done():
+            one.cancel()
+        assert np.array_equal(answer.result(), expected)
+
+
+def test_two_first_calls_of_a_process_at_once_both_answer(model_folder: Path) -> None:
+    """Each would hold a lock that the other waits for; it hung once in twenty times."""
+    program = (
+        "import sys, threading, numpy as np; from pathlib import Path\n"
+        "from deblur.inference.openvino import OpenVinoEngine\n"
+        "engines = [OpenVinoEngine(Path(sys.argv[1]), 'f32', 1) for _ in range(2)]\n"
+        "together, tile = threading.Barrier(2), np.zeros((1, 3, 32, 32), np.float32)\n"
+        "def call(engine):\n"
+        "    engine.prepare(tile.shape); together.wait(); engine.begin().call(tile)\n"
+        "calls = [threading.Thread(target=call, args=(each,)) for each in engines]\n"
+        "[each.start() for each in calls]; [each.join() for each in calls]; print('both')"
+    )
+    command = [sys.executable, "-c", program, str(model_folder / "model.onnx")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout == "both\n"
+
+
 def test_compiled_shapes_are_kept_and_the_one_not_used_longest_goes(model_folder: Path) -> None:
     engine = OpenVinoEngine(model_folder / "model.onnx")
     shapes = [(1, 3, 16, 16 * (i + 1)) for i in range(KEPT + 1)]
@@ -81,6 +111,10 @@ def test_compiled_shapes_are_kept_and_the_one_not_used_longest_goes(model_folder
     engine.begin().call(np.zeros(shapes[-1], np.float32))
     assert set(engine._compiled) == {(shape, 1) for shape in (shapes[0], *shapes[2:])}
     assert engine._compiled[shapes[0], 1] is kept
+    frugal = OpenVinoEngine(model_folder / "model.onnx", kept=1)
+    for shape in shapes[:2]:
+        frugal.begin().call(np.zeros(shape, np.float32))
+    assert set(frugal._compiled) == {(shapes[1], 1)}
     engine(np.zeros((1, 3, 32, 32), np.float32))
     assert set(engine._compiled) == {(shape, 1) for shape in (shapes[0], *shapes[2:])}, "a call by itself keeps nothing"
 

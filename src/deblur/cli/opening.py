@@ -113,13 +113,14 @@ def _tiling(opening: Running, info: "ModelInfo") -> "Tiling":
 
 
 def _engine_opener(opening: Running) -> "OpenEngine":
-    from deblur.inference.engines import open_engine
+    from deblur.inference.engines import KEPT, open_engine
 
     engine, device = opening.engine, opening.device
     if engine in ("openvino", "onnxruntime") and device != "cpu":
         raise SettingError(f"--engine {engine} runs on the CPU here; for --device {device} take --engine torch.")
     if engine != "torch" and device == "cpu":
-        return lambda onnx_file: open_engine(onnx_file, engine, opening.precision, opening.threads)
+        kept = KEPT if opening.memory is None else 1  # each holds the tensors of a tile
+        return lambda onnx_file: open_engine(onnx_file, engine, opening.precision, opening.threads, kept)
     from deblur.models.checkpoint import network_from
     from deblur.models.engine import TorchEngine
     from deblur.training.device import pick_device

@@ -8,13 +8,17 @@ from typing import Literal
 from deblur.errors import SettingError
 from deblur.inference.engine import Engine, Precision, check_threads
 from deblur.inference.onnx_runtime import OnnxEngine
-from deblur.inference.openvino import OpenVinoEngine
+from deblur.inference.openvino import KEPT, OpenVinoEngine
 
 EngineName = Literal["auto", "openvino", "onnxruntime"]
 
 
 def open_engine(
-    model: Path, name: EngineName = "auto", precision: Precision = "auto", threads: int | None = None
+    model: Path,
+    name: EngineName = "auto",
+    precision: Precision = "auto",
+    threads: int | None = None,
+    kept: int = KEPT,
 ) -> Engine:
     """Open ``model.onnx`` with the engine that suits the machine.
 
@@ -23,6 +27,7 @@ def open_engine(
         name: auto takes OpenVINO on x86-64 where it is installed, else ONNX Runtime.
         precision: ONNX Runtime computes in f32 only.
         threads: threads inside one call; None takes all cores.
+        kept: compiled tile shapes that stay in memory; ONNX Runtime compiles none.
 
     Raises:
         ModelError: not a model, or one of another kind than ours.
@@ -38,4 +43,4 @@ def open_engine(
         if precision == "bf16":
             raise SettingError("ONNX Runtime computes in f32 on the CPU. For bf16 take the engine openvino.")
         return OnnxEngine(model, threads)
-    return OpenVinoEngine(model, precision, threads)
+    return OpenVinoEngine(model, precision, threads, kept)

@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict, deque
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from math import inf
 from pathlib import Path
 from threading import Lock
@@ -56,6 +56,9 @@ def _made_core() -> Any:
         sys.modules.setdefault(module, None)  # type: ignore[arg-type]  # OpenVINO goes on without it
     import openvino
 
+    # Its first use fills a table that waits for Python's lock while it holds one of its own: of two first calls at
+    # once, each would hold what the other waits for, and the process would stand still.
+    openvino.Type.f32.to_dtype()
     return openvino.Core()
 
 
@@ -66,17 +69,21 @@ class OpenVinoEngine:
         model: path of a self-contained ``model.onnx``.
         precision: auto is bf16 where the processor has it and the file does not ask for f32.
         threads: threads inside one call; None takes all cores.
+        kept: compiled tile shapes that stay in memory.
 
     Raises:
         ModelError: not a model, or one whose input is not a single ``(B, 3, h, w)`` float tensor.
         SettingError: bf16 on a processor without it, or with a file that asks for f32.
     """
 
-    def __init__(self, model: Path, precision: Precision = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self, model: Path, precision: Precision = "auto", threads: int | None = None, kept: int = KEPT
+    ) -> None:
         self._core = _core()
         import openvino
 
-        self._again = (model, threads) if precision == "auto" else None
+        self._in_f32 = partial(OpenVinoEngine, model, "f32", threads, kept) if precision == "auto" else None
+        self._kept = kept
         has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not has_bf16:
             raise SettingError("This processor does not multiply bf16 natively. Take precision f32.")
@@ -105,23 +112,32 @@ class OpenVinoEngine:
 
     def begin(self) -> Run:
         """Calls that ``cancel`` ends between two operators."""
-        request = None
+        lock, request = Lock(), None
 
         def call(batch: Tiles) -> Tiles:
             nonlocal request
             compiled = self._compiled_for(batch.shape)
-            request = compiled.request()
+            own = compiled.request()
+            with lock:
+                request = own
             with self._lock:
                 self._running += 1
             try:
-                restored = _answer(request, batch)
+                restored = _answer(own, batch)
             finally:
+                with lock:
+                    request = None  # once it is taken back, it may be another run's
                 with self._lock:
                     self._running -= 1
-            compiled.take_back(request)
+            compiled.take_back(own)
             return restored
 
-        return Run(call, lambda: request.cancel() if request else None)
+        def cancel() -> None:
+            with lock:
+                if request:
+                    request.cancel()
+
+        return Run(call, cancel)
 
     def prepare(self, shape: tuple[int, ...]) -> None:
         """Compile for ``shape`` unless that is done; other calls go on meanwhile."""
@@ -136,9 +152,7 @@ class OpenVinoEngine:
 
     def in_f32(self) -> "OpenVinoEngine | None":
         """The same network in float32; None where it computes so, or bf16 was asked for."""
-        return (
-            OpenVinoEngine(self._again[0], "f32", self._again[1]) if self._again and self.precision == "bf16" else None
-        )
+        return self._in_f32() if self._in_f32 and self.precision == "bf16" else None
 
     def _asks_for_f32(self) -> bool:
         place = ["framework", PRECISION]  # where OpenVINO puts an ONNX file's metadata
@@ -154,7 +168,7 @@ class OpenVinoEngine:
             kept = self._compiled.get(key)
             compiled = kept or Future[_Compiled]()
             if kept is None:
-                while len(self._compiled) >= KEPT:
+                while len(self._compiled) >= self._kept:
                     self._compiled.popitem(last=False)
                 self._compiled[key] = compiled
             self._compiled.move_to_end(key)
