@@ -65,9 +65,11 @@ def main(arguments: list[str]) -> None:
         sys.exit(
             f"dev.py: this is Python {sys.version.split()[0]}; Python 3.11 or 3.12 is needed: python3.11 dev.py {task}"
         )
-    if "--photos" in options[:-1]:  # relative to where the person stands; the demo runs at the root
-        at = options.index("--photos") + 1
-        options[at] = str(Path(options[at]).resolve())
+    for at, option in enumerate(options):  # relative to where the person stands; the demo runs at the root
+        if option.startswith("--photos="):
+            options[at] = f"--photos={Path(option.partition('=')[2]).resolve()}"
+        elif options[at - 1 : at] == ["--photos"]:
+            options[at] = str(Path(option).resolve())
     set_up()
     if task == "demo":
         run([str(PYTHON), "-m", "deblur", "demo", *options])

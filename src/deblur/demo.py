@@ -4,6 +4,7 @@ Three sets of pixels that never mix: held-back photos report; of each other phot
 strip chooses the best checkpoint. Every reported figure is measured on what the service answered.
 """
 
+import math
 import os
 import socket
 import subprocess
@@ -253,7 +254,8 @@ def report(restored: Sequence[Restored], result: Result, picture: Path, console:
     gain, (before, after) = bootstrap(gains, names), _means(restored)
     console.print("4/4 Result, measured on what the service answered:")
     console.print(table)
-    verdict = "above zero" if gain.above_zero else "NOT above zero"
+    unsure = "NOT above zero" if math.isfinite(gain.low) else "too few to tell"
+    verdict = "above zero" if gain.above_zero else unsure
     console.print(
         f"blurry {before:.2f} dB, restored {after:.2f} dB, gain {gain} dB "
         f"(95 % interval over {len(names)} photos, {verdict})\n"

@@ -14,7 +14,7 @@ from deblur.export.onnx import export_model
 from deblur.export.verified import verify_model
 from deblur.files import sha256_of
 from deblur.inference.locating import bundled_model
-from deblur.inference.model_folder import open_model, read_info
+from deblur.inference.model_folder import CARD_FILE, open_model, read_info
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
@@ -43,7 +43,9 @@ def test_batches_of_any_size(model_folder: Path, batch: int) -> None:
 
 def test_the_plain_network_of_full_width_is_exported_too(tmp_path: Path) -> None:
     network = DeblurUNet()
+    (tmp_path / CARD_FILE).write_text("of an earlier file")
     info = export_model(network, tmp_path, name="full", tiling=Tiling(512, 64, network.size_rule))
+    assert not (tmp_path / CARD_FILE).exists()
     tiles = np.random.default_rng(1).random((1, 3, 80, 112), dtype=np.float32)
     engine = open_model(tmp_path, OnnxEngine).restorer.engine
     assert np.abs(engine(tiles) - TorchEngine(network)(tiles)).max() <= 1e-4

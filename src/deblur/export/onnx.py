@@ -15,6 +15,7 @@ from deblur.export.half import halve_weights
 from deblur.files import sha256_of, whole_file
 from deblur.inference.engine import Engine
 from deblur.inference.model_folder import (
+    CARD_FILE,
     GOLDEN_TOLERANCE_BF16,
     JSON_FILE,
     ONNX_FILE,
@@ -75,8 +76,9 @@ def make_folder(folder: Path) -> None:
 
 
 def write_onnx(folder: Path, model: Any) -> Path:
-    """Write a ``ModelProto`` as ``model.onnx``; an earlier ``model.json``, which is true of the old file only, goes."""
-    (folder / JSON_FILE).unlink(missing_ok=True)
+    """Write a ``ModelProto`` as ``model.onnx``; what an earlier file says of itself (``model.json``, its card) goes."""
+    for told in (JSON_FILE, CARD_FILE):
+        (folder / told).unlink(missing_ok=True)
     with whole_file(folder / ONNX_FILE) as stream:
         stream.write(model.SerializeToString())
     return folder / ONNX_FILE
