@@ -70,6 +70,24 @@ def test_what_is_no_checkpoint_is_an_error_that_names_it(tmp_path: Path, content
         load_checkpoint(tmp_path / "b.pth")
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("model_state_dict", [torch.zeros(1)]),
+        ("model_state_dict", {0: torch.zeros(1)}),
+        ("ema_state_dict", torch.zeros(2)),
+        ("architecture", "unet"),
+        ("architecture", {"name": ["DeblurUNet"]}),
+    ],
+)
+def test_checkpoints_of_other_people_are_refused_by_the_part_that_is_wrong(
+    tmp_path: Path, part: str, value: object
+) -> None:
+    torch.save({"model_state_dict": {"weight": torch.zeros(1)}, part: value}, tmp_path / "a.pth")
+    with pytest.raises(ModelError, match=rf"a\.pth is not a checkpoint of this program: its {part} is "):
+        network_from(tmp_path / "a.pth")
+
+
 def test_weights_of_another_network_are_refused() -> None:
     state = {"model_state_dict": DeblurUNet(16).state_dict(), "architecture": DeblurUNet(8).architecture}
     with pytest.raises(ModelError, match="another network"):

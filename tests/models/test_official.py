@@ -137,6 +137,8 @@ def test_the_forward_pass_is_the_published_one() -> None:
     ("shapes", "told"),
     [
         (layer("conv", 3, 3), "not those of a network that is known"),
+        ({"intro.weight": ()}, "no network that can be built"),
+        ({"patch_embed.proj.weight": (5, 3, 3, 3)}, r"no network that can be built \(Restormer: width is 5"),
         (SMALL_NAFNET | layer("more", 3, 3), r"look like a NAFNet, but more\.bias is \(3,\) and should be missing"),
         (SMALL_RESTORMER | layer("skip_conv", 8, 4, bias=False), "look like a Restormer, but skip_conv"),
         (
@@ -154,10 +156,11 @@ def test_others_are_refused_by_name(tmp_path: Path, shapes: Shapes, told: str) -
         network_from(saved(tmp_path / "w.pth", shapes))
 
 
-def test_params_that_are_no_tensors_are_refused(tmp_path: Path) -> None:
-    torch.save({"params": {"intro.weight": 3}}, tmp_path / "w.pth")
-    with pytest.raises(ModelError, match="not those of a network"):
-        network_from(tmp_path / "w.pth")
+def test_params_that_are_no_tensors_by_name_are_refused(tmp_path: Path) -> None:
+    for params in ({"intro.weight": 3}, {"intro.weight": torch.zeros(4, 3, 3, 3), 0: torch.zeros(1)}):
+        torch.save({"params": params}, tmp_path / "w.pth")
+        with pytest.raises(ModelError, match="not those of a network"):
+            network_from(tmp_path / "w.pth")
 
 
 def test_they_are_imported_and_a_training_begins_with_them(tmp_path: Path, pair_folder: Path) -> None:

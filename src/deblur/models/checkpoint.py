@@ -8,6 +8,7 @@ whatever ``.pth`` has the sha256 that one of the two ``.json`` names, so it is f
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from deblur.files import replace, sha256_of, whole_file, write_json
 from deblur.inference.model_folder import ONNX_FILE, whole_info
 from deblur.models import build
 from deblur.models.network import Network
-from deblur.models.official import as_checkpoint
+from deblur.models.official import as_checkpoint, is_state_dict
 
 LAST, PREVIOUS = "last.pth", "previous.pth"
 LAST_JSON, PREVIOUS_JSON = "last.json", "previous.json"
+PUBLISHED = {"name": "DeblurUNet", "width": 32, "residual": False}
+"""The network of the published system, whose checkpoints carry no architecture."""
 
 
 @dataclass(frozen=True)
@@ -147,16 +150,22 @@ def load_checkpoint(source: Path | bytes) -> dict[str, Any]:
         return as_checkpoint(state["params"])
     if not isinstance(state, dict) or "model_state_dict" not in state:
         raise ModelError(f"{name} is not a checkpoint: it has no model_state_dict.")
+    for part in ("model_state_dict", "ema_state_dict"):
+        if not is_state_dict(state.get(part, {})):
+            raise ModelError(f"{name} is not a checkpoint of this program: its {part} is not tensors by name.")
+    architecture = state.get("architecture", PUBLISHED)
+    if not isinstance(architecture, Mapping) or not isinstance(architecture.get("name"), str):
+        raise ModelError(
+            f"{name} is not a checkpoint of this program: its architecture is {str(architecture)[:80]} and should be a "
+            f"name with arguments, such as {PUBLISHED}."
+        )
     return state
 
 
 def network_of(state: dict[str, Any], source: str = "the checkpoint") -> Network:
-    """The network of a loaded checkpoint; of a training state, the averaged weights, which are what is served.
-
-    Checkpoints of the published system carry no architecture; they are DeblurUNet at width 32 without residual.
-    """
-    architecture = state.get("architecture", {"name": "DeblurUNet", "width": 32, "residual": False})
-    return _filled(build(architecture), state.get("ema_state_dict") or state["model_state_dict"], source)
+    """The network of a loaded checkpoint; of a training state, the averaged weights, which are what is served."""
+    network = build(state.get("architecture", PUBLISHED))
+    return _filled(network, state.get("ema_state_dict") or state["model_state_dict"], source)
 
 
 def network_from(path: Path) -> Network:
@@ -166,6 +175,7 @@ def network_from(path: Path) -> Network:
     Raises:
         ModelError: nothing readable there, weights of another network or that are not numbers, or a model that was
             imported.
+        SettingError: an architecture with arguments that the network refuses.
     """
     if path.is_dir() and has_state(path):
         return network_of(load_checkpoint(read_state(path).data), str(path))
