@@ -39,6 +39,17 @@ def test_a_brighter_tile_is_a_drift_and_its_edge_a_seam(photo: np.ndarray) -> No
     assert drift_levels(both, photo, PLAN) == pytest.approx(5)
 
 
+@pytest.mark.parametrize("tiling", [Tiling(256, 64, halo_px=32), Tiling(256, 0), Tiling(256, 64)])
+def test_a_hard_edge_is_a_seam_and_a_flat_picture_has_none(photo: np.ndarray, tiling: Tiling) -> None:
+    plan = plan_tiles(400, 400, tiling)
+    for picture in (photo, np.full_like(photo, 80)):
+        seen = picture.copy()
+        seen[:, 200:] += 60
+        assert len(plan.columns.starts) == 2
+        assert seam_ratio(seen, picture, plan) > 1.05
+        assert seam_ratio(picture, picture, plan) == 1.0
+
+
 def test_a_step_far_from_the_borders_is_no_seam(photo: np.ndarray) -> None:
     seen = photo.copy()
     seen[:, 60:] += 12
