@@ -154,6 +154,12 @@ def test_one_fixed_size_is_a_tile_of_that_size(tmp_path: Path) -> None:
         replace(info.tiling, tile_px=128)
 
 
+def test_a_pointwise_network_of_a_small_fixed_size_is_blended(tmp_path: Path) -> None:
+    graph = Graph(size=64)
+    info, _ = imported(graph.save(tmp_path / "theirs.onnx", out=graph.add("Mul", "image", 0.9)))
+    assert (info.reach_px, info.tile_px, info.tiling.overlap_px) == (0, 64, 16)
+
+
 def test_a_mean_over_the_tile_is_noticed(tmp_path: Path) -> None:
     graph = Graph()
     mean = graph.add("GlobalAveragePool", "image")
@@ -237,6 +243,17 @@ def two_inputs(graph: Graph) -> str:
     return graph.add("Mul", "image", "sigma")
 
 
+def table_of(side_px: int) -> Callable[[Graph], str]:
+    """What is added to each place comes from a table of so many."""
+
+    def build(graph: Graph) -> str:
+        table = np.zeros((1, 3, side_px, side_px), np.float32)
+        sides = graph.add("Slice", graph.add("Shape", "image"), np.array([2]), np.array([4]))
+        return graph.add("Add", "image", graph.add("Slice", table, np.array([0, 0]), sides, np.array([2, 3])))
+
+    return build
+
+
 REFUSED: dict[str, tuple[Graph, Callable[[Graph], str], str]] = {
     "super-resolution": (Graph(), larger, r"an image \(1, 3, 16, 17\) the network answers out \(1, 3, 32, 34\)"),
     "of a fixed size": (Graph(size=32), larger, r"an image \(1, 3, 32, 32\) the network answers out \(1, 3, 64, 64\)"),
@@ -251,6 +268,8 @@ REFUSED: dict[str, tuple[Graph, Callable[[Graph], str], str]] = {
     "batches": (Graph(batch=4), lambda g: g.add("Neg", "image"), r"takes \(4, 3, \?, \?\)"),
     "layout": (Graph(channels=None), lambda g: g.add("Neg", "image"), "Name layout"),
     "no picture": (Graph(), lambda g: g.add("GlobalMaxPool", "image"), r"answers out \(1, 3, 1, 1\)"),
+    "a table of 96 px": (Graph(), table_of(96), "refuses tiles of 64 x 640 px"),
+    "a table of 256 px": (Graph(), table_of(256), "refuses tiles of 64 x 640 px"),
     "never runs": (Graph(), lambda g: g.add("Reshape", "image", np.array([1, 7])), "no size that was tried"),
 }
 

@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deblur.errors import ModelError
-from deblur.export.probing import find_size_rule
+from deblur.export.probing import REACH_LIMIT_PX, USUAL_SIDE_PX, find_size_rule
 from deblur.export.reading import Layout, input_of
 from deblur.inference.engine import Tiles
 from deblur.inference.tiling import SizeRule
 
 SMALLEST_PX = 16
 """Of a fixed size: a cell of the golden input."""
+LONG_PX = 4 * REACH_LIMIT_PX
+"""The longest side that is tried before photos come."""
 
 
 class Foreign:
@@ -30,7 +32,7 @@ class Foreign:
 
     Raises:
         ModelError: ONNX Runtime cannot load it; it runs on no size that was tried, on rectangles of one size only, in
-            both layouts alike; or none of its outputs is an image as large as the input.
+            both layouts alike; none of its outputs is an image as large as the input; or it refuses large sides.
     """
 
     def __init__(self, model: Any, layout: Layout | None = None, output: str | None = None) -> None:
@@ -50,9 +52,27 @@ class Foreign:
             raise ModelError("The network takes nchw and nhwc alike. Name layout, as its authors say.")
         ((self.layout, self.rule),) = fitting
         self.images = self._found_images(output)
+        if self.rule.max_side_px is None:
+            long, short = self.rule.fit(LONG_PX), self.rule.fit(USUAL_SIDE_PX)
+            for rows, columns in ((short, long), (long, short)):
+                self(_noise(rows, columns))
 
     def __call__(self, tiles: Tiles) -> dict[str, Tiles]:
-        """``(B, 3, h, w)`` in the network's values -> each of ``images``, the same; {} where it refuses the size."""
+        """``(B, 3, h, w)`` in the network's values -> each of ``images``, the same.
+
+        Raises:
+            ModelError: it refuses them.
+        """
+        if not (images := self._images_of(tiles)):
+            rows, columns = tiles.shape[2:]
+            raise ModelError(
+                f"The network refuses tiles of {rows} x {columns} px, but takes smaller ones. Allowed are open sizes "
+                "without a largest, or one fixed size: write the file with one."
+            )
+        return images
+
+    def _images_of(self, tiles: Tiles) -> dict[str, Tiles]:
+        """The same; {} where it refuses them."""
         answers = self._run(tiles, self.layout)
         return {
             name: answers[name] if layout == "nchw" else answers[name].transpose(0, 3, 1, 2)
@@ -65,7 +85,7 @@ class Foreign:
         if self._input.sizes[0] == 1:
             return False
         tiles = _noise(self.rule.min_side_px, self.rule.min_side_px, 2)
-        together, singly = self(tiles), [self(tile[None]) for tile in tiles]
+        together, singly = self._images_of(tiles), [self(tile[None]) for tile in tiles]
         return all(
             name in together
             and together[name].shape == tiles.shape

@@ -113,13 +113,13 @@ def _check_parity(engine: OnnxEngine, network: Foreign, convention: Convention, 
 def _tiling(engine: OnnxEngine, rule: SizeRule, reach_px: int | None) -> Tiling:
     """With a halo where tiles change nothing with it, else blended."""
     tile_px = rule.max_side_px or rule.fit(max(TILE_PX, 4 * (reach_px or 0)))
+    blended_px = min(OVERLAP_PX, tile_px // 4)
     if reach_px is not None and 4 * reach_px <= tile_px:
         stride_px = find_stride(engine, replace(rule, multiple_of=1) if rule.max_side_px else rule, reach_px)
         if stride_px is not None and tile_px % stride_px == 0 and tile_px >= 2 * stride_px:
             aligned = replace(rule, multiple_of=stride_px, min_side_px=ceil(rule.min_side_px / stride_px) * stride_px)
-            return Tiling(tile_px, 2 * reach_px or OVERLAP_PX, aligned, reach_px)
-    overlap_px = min(OVERLAP_PX, tile_px // 4) if tile_px >= 2 * rule.multiple_of else 0
-    return Tiling(tile_px, overlap_px, rule)
+            return Tiling(tile_px, 2 * reach_px or blended_px, aligned, reach_px)
+    return Tiling(tile_px, blended_px if tile_px >= 2 * rule.multiple_of else 0, rule)
 
 
 def _told(reach_px: int | None, tiling: Tiling) -> str:
