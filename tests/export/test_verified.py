@@ -53,6 +53,9 @@ def test_the_better_is_taken_and_told(images: EvaluationSet, tmp_path: Path) -> 
     assert as_trained is not None
     assert len(told) == 1, "nothing was decided"
     frozen_db, trained_db = frozen.scores.mean("psnr_db"), as_trained.mean("psnr_db")
+    always = export(network, -inf, freeze="always").trained
+    assert always is not None, "the frozen network is what its file is compared with"
+    assert always.mean("psnr_db") == pytest.approx(frozen_db, abs=0.02)
     assert export(network, None).frozen == (frozen_db > trained_db)
     assert told[-1].endswith("exported frozen" if frozen_db > trained_db else "exported as trained")
     assert export(frozen.network, None).network is frozen.network

@@ -32,7 +32,8 @@ Freeze = Literal["off", "auto", "always"]
 class Exported:
     """The network in a written model folder, and its scores (None: there were no images to verify it on).
 
-    ``trained`` are those of the network in torch before it was perhaps frozen, where this call measured them.
+    ``trained`` are those in torch, where this call measured them: of the network as trained, or, where ``freeze`` is
+    ``always``, of the frozen one.
     """
 
     network: Network
@@ -73,7 +74,7 @@ def export_verified(
         half: keep the weights in float16.
         freeze: whether statistics are frozen; nothing happens to a network that has none.
         crops: what they are taken from: batches ``(B, 3, H, W)`` in ``[0, 1]``.
-        psnr_db: what validation measured with the network, if it did.
+        psnr_db: what validation measured with the network, if it did; says nothing of one that is always frozen.
         device: where the network in torch is scored.
         check: called between tiles; an exception it raises stops the work.
         on_line: told what was decided.
@@ -91,7 +92,7 @@ def export_verified(
     if freeze == "always":
         if not network.can_freeze:
             raise SettingError("The network has no GroupNorm that could be frozen. Leave freeze out.")
-        network = network.frozen_over(crops)
+        network, psnr_db = network.frozen_over(crops), None
     frozen = network.frozen_over(crops) if freeze == "auto" and network.can_freeze and images.pairs else None
     if images.pairs and psnr_db is None:
         scores = scored(network)
