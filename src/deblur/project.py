@@ -4,16 +4,20 @@ import platform
 import subprocess
 from pathlib import Path
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+"""The folder of our ``pyproject.toml``, unless the package is installed elsewhere."""
+
 
 def root() -> Path:
     """The checkout's root; for a package installed elsewhere, the current folder."""
-    candidate = Path(__file__).resolve().parents[2]
-    return candidate if (candidate / "pyproject.toml").is_file() else Path.cwd()
+    return CHECKOUT if (CHECKOUT / "pyproject.toml").is_file() else Path.cwd()
 
 
 def git_state() -> tuple[str | None, bool]:
-    """(commit, whether the tree differs from it); (None, False) outside git."""
+    """(commit, whether the tree differs from it); (None, False) outside git, and inside the repository of others."""
     try:
+        if not CHECKOUT.samefile(_git("rev-parse", "--show-toplevel")):
+            return None, False
         commit = _git("rev-parse", "HEAD")
         return commit, bool(_git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
@@ -36,5 +40,5 @@ def processor() -> str:
 
 def _git(*arguments: str) -> str:
     return subprocess.run(
-        ["git", *arguments], cwd=root(), capture_output=True, text=True, check=True, timeout=10
+        ["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=10
     ).stdout.strip()
