@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deblur.inference.tiling import SizeRule
-from deblur.models.network import Network
+from deblur.models.network import Network, zeroed
 
 LEVELS = 3
 FOLD = 2
@@ -60,9 +60,7 @@ class FastUNet(Network):
         self.bottleneck = level(channels[-1])
         self.up = nn.ModuleList(nn.Conv2d(2 * c, c, 1) for c in reversed(channels[:-1]))
         self.decoder = nn.ModuleList(level(c) for c in reversed(channels[:-1]))
-        self.head = nn.Conv2d(width, 3 * FOLD**2, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        self.head = zeroed(nn.Conv2d(width, 3 * FOLD**2, 3, padding=1))
 
     @property
     def reach_px(self) -> int:  # type: ignore[override]

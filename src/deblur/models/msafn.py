@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from deblur.inference.tiling import SizeRule
 from deblur.models.attention import SqueezeExcite
-from deblur.models.network import Network
+from deblur.models.network import Network, zeroed
 from deblur.models.stochastic_depth import kept_at_random
 from deblur.models.unet import UpConv
 
@@ -109,9 +109,7 @@ class Msafn(Network):
         self.pathways = nn.ModuleList(Pathway(width, blocks, halvings, drop) for halvings in HALVINGS)
         self.fuse = nn.Conv2d(len(HALVINGS) * width, width, 3, padding=1)
         self.refine = ConvGru(width) if refinements else None
-        self.head = nn.Conv2d(width, 3, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        self.head = zeroed(nn.Conv2d(width, 3, 3, padding=1))
 
     def forward(self, blurry: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in ``[0, 1]``, H and W multiples of 4 -> the same shape, not clamped."""

@@ -50,3 +50,10 @@ class Network(nn.Module):
     def frozen_over(self, batches: Iterable[Tensor]) -> "Network":
         """The same network with its statistics fixed to those of ``batches``: crops ``(B, 3, H, W)`` in ``[0, 1]``."""
         raise NotImplementedError
+
+
+def zeroed(convolution: nn.Conv2d) -> nn.Conv2d:
+    """The same convolution with nothing but zeros, as a head: training starts at doing nothing."""
+    for parameter in convolution.parameters():
+        nn.init.zeros_(parameter)
+    return convolution

@@ -8,7 +8,7 @@ starts at doing nothing. 2,155,283 parameters at width 32. Attention's means are
 from torch import Tensor, nn
 
 from deblur.models.attention import SqueezeExcite
-from deblur.models.network import Network
+from deblur.models.network import Network, zeroed
 from deblur.models.unet_body import SIZE_RULE, UNetBody
 
 
@@ -43,9 +43,7 @@ class SeUNet(Network):
             raise ValueError(f"width is {width}; it must be at least 1.")
         self.width = width
         self.body = UNetBody(3, width, SeBlock)
-        self.head = nn.Conv2d(width, 3, 1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        self.head = zeroed(nn.Conv2d(width, 3, 1))
 
     def forward(self, blurry: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in ``[0, 1]``, H and W multiples of 8 -> the same shape, not clamped."""

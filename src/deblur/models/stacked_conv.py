@@ -8,7 +8,7 @@ statistics, so tiles change nothing; a motion longer than that it cannot undo. T
 from torch import Tensor, nn
 
 from deblur.inference.tiling import SizeRule
-from deblur.models.network import Network
+from deblur.models.network import Network, zeroed
 
 
 class StackedConv(Network):
@@ -33,9 +33,7 @@ class StackedConv(Network):
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
             layers += [convolution, nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers)
-        self.head = nn.Conv2d(width, 3, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        self.head = zeroed(nn.Conv2d(width, 3, 3, padding=1))
 
     @property
     def reach_px(self) -> int:  # type: ignore[override]

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from deblur.inference.tiling import SizeRule
 from deblur.models.freezing import fold, statistics_over
-from deblur.models.network import Network
+from deblur.models.network import Network, zeroed
 
 LEVELS = 4
 GROUPS = 8
@@ -72,10 +72,8 @@ class DeblurUNet(Network):
         self.bottleneck = DoubleConv(channels[-2], channels[-1], frozen)
         self.up = nn.ModuleList(UpConv(c_in, c_out) for c_in, c_out in ups)
         self.decoder = nn.ModuleList(DoubleConv(c_in, c_out, frozen) for c_in, c_out in ups)
-        self.head = nn.Conv2d(width, 3, 1)
-        if residual:
-            nn.init.zeros_(self.head.weight)
-            nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        head = nn.Conv2d(width, 3, 1)
+        self.head = zeroed(head) if residual else head
 
     @property
     def has_statistics(self) -> bool:  # type: ignore[override]
