@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from deblur.images import Pixels
-from deblur.synthesis.kernels import FixedArray, padded, shared_out
+from deblur.synthesis.kernels import FixedArray, shared_out
 
 CELL_PX = 512
 NODE_STEP_PX = 1.5
@@ -38,7 +38,7 @@ class Spot:
 
     def kernels(self, places: NDArray[np.float64], radius_px: int) -> Pixels:
         """``(1, k, k)``, k = 2 radius + 1: the same everywhere."""
-        return padded([self.kernel], radius_px)
+        return np.pad(self.kernel.array, radius_px - self.kernel.shape[0] // 2)[None]
 
 
 @dataclass(frozen=True)

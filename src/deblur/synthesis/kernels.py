@@ -14,7 +14,6 @@ draws does not. Kernels without time (optics, measured ones) have their centre o
   strength 0.6 the centre of mass lies 0.9 px from the middle in time (median), as real pairs lie beside each other.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -206,8 +205,3 @@ def scaled(kernel: FixedArray, factor: float) -> FixedArray:
     x, y = _offsets(radius)
     points = np.column_stack([x.ravel(), y.ravel()]) * float(factor)
     return FixedArray.of(kernel_from_trajectory(points, kernel.array.ravel().astype(np.float64)))
-
-
-def padded(kernels: Sequence[FixedArray], radius_px: int) -> NDArray[np.float32]:
-    """Kernels of any odd sides -> ``(N, k, k)`` with k = 2 radius + 1, zeros around."""
-    return np.stack([np.pad(kernel.array, radius_px - kernel.shape[0] // 2) for kernel in kernels])
