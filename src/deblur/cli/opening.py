@@ -113,7 +113,8 @@ def _tiling(opening: Running, info: "ModelInfo") -> "Tiling":
 
 
 def _engine_opener(opening: Running) -> "OpenEngine":
-    from deblur.inference.engines import KEPT, open_engine
+    from deblur.inference.engines import open_engine
+    from deblur.inference.openvino import KEPT
 
     engine, device = opening.engine, opening.device
     if engine in ("openvino", "onnxruntime") and device != "cpu":
