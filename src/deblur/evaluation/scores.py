@@ -41,8 +41,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Scored:
-    """An image with its score: ``output`` as the restorer gave it (clamped), ``restored`` the same in 8 bit."""
+    """An image with its place in the set and its score: ``output`` as the restorer gave it (clamped), ``restored`` the
+    same in 8 bit."""
 
+    index: int
     score: Score
     blurry: Rgb8
     output: Pixels
@@ -121,7 +123,7 @@ class EvaluationSet:
             psnr_input_db, ssim_input = self._input_score(index, blurry, sharp)
             figures = (psnr_db(restored, sharp), ssim(restored, sharp), psnr_input_db, ssim_input)
             score = Score(pair.name, scene, *figures, ms_ssim(restored, sharp) if with_ms_ssim else float("nan"))
-            on_image(Scored(score, blurry, output, restored, sharp))
+            on_image(Scored(index, score, blurry, output, restored, sharp))
             scores.append(score)
         return Scores(scores)
 

@@ -77,14 +77,13 @@ class Validation:
             index: name if name not in names[:i] else f"{name} {i + 1}"
             for i, (index, name) in enumerate(zip(shown, names, strict=True))
         }
-        indices = itertools.count()
 
         def restore(pixels: Pixels) -> Pixels:
             return restorer(pixels, check=check)
 
         def keep(scored: Scored) -> None:
             on_image(scored)
-            if name := panels.get(next(indices)):
+            if name := panels.get(scored.index):
                 self._keep_panel(name, scored, epoch)
 
         try:
