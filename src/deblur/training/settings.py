@@ -405,7 +405,7 @@ class TrainSettings:
         Tiling(self.network.tile_size, self.network.tile_overlap, SizeRule(multiple_of=16, min_side_px=16))
         build(self.network.architecture, weights=False)
         Decay.parse(self.objective.teacher_decay)
-        Optimization(**_fields_of(Optimization, schedule))
+        _ = self.optimization  # may refuse the schedule
         check_terms(self.terms, run.vgg, features=True)
         if asks_teacher(self.terms) != bool(run.teacher):
             raise SettingError(
