@@ -16,9 +16,9 @@ def root() -> Path:
 def git_state() -> tuple[str | None, bool]:
     """(commit, whether the tree differs from it); (None, False) outside git, and inside the repository of others."""
     try:
-        if not CHECKOUT.samefile(_git("rev-parse", "--show-toplevel")):
+        top, commit = _git("rev-parse", "--show-toplevel", "HEAD").splitlines()
+        if not CHECKOUT.samefile(top):
             return None, False
-        commit = _git("rev-parse", "HEAD")
         return commit, bool(_git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
         return None, False
