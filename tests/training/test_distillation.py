@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -194,9 +195,30 @@ def test_an_engine_of_one_size_answers_smaller_crops() -> None:
         return np.asarray(batch + np.float32(0.25), np.float32)
 
     crops = torch.rand(2, 3, 16, 32)
-    answers, features = engine_answers(brighten, SizeRule(64, 64, 64))(crops)
+    answers, features = engine_answers(lambda tiles: (brighten(tiles),), SizeRule(64, 64, 64))(crops)
     assert torch.allclose(answers, (crops + 0.25).clamp(0, 1))
     assert features is None
+
+
+@pytest.mark.parametrize("size", [None, 64])
+def test_a_model_of_others_shows_an_inner_tensor(size: int | None, tmp_path: Path, pair_folder: Path) -> None:
+    """What a sharpener adds: its amounts times what its blur takes away."""
+    file, folder = sharpener(tmp_path / "theirs.onnx", size=size), tmp_path / "theirs"
+    _, added, *_ = [node.output[0] for node in onnx.load(file).graph.node if node.op_type == "Mul"]
+    arguments = ["import", str(file), str(folder), "--name", "theirs", "--licence", "MIT", "--order", "rgb"]
+    assert main([*arguments, "--features", "nowhere"]) == 1
+    assert not folder.exists()
+    assert main([*arguments, "--features", added]) == 0
+    teacher = find_teacher(str(folder))
+    assert teacher.channels == 3
+    crops = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    answers, features = teacher.answers(CPU, None)(crops)
+    assert features is not None
+    inner = np.s_[:, :, 2:-2, 2:-2]
+    assert torch.allclose(answers[inner], (crops + features).clamp(0, 1)[inner], atol=1e-5)
+    out = tmp_path / "out"
+    run(settings_of(pair_folder, out, folder, num_epochs=1))
+    assert RunRecord(out).epochs[0]["metrics"]["train_teacher_features"] > 0
 
 
 def test_a_model_of_others_teaches_by_its_engine(tmp_path: Path, pair_folder: Path) -> None:

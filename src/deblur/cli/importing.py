@@ -20,6 +20,7 @@ def import_network(
     range: Literal["unit", "signed", "byte"] | None = None,
     order: Literal["rgb", "bgr"] | None = None,
     output: str | None = None,
+    features: str | None = None,
 ) -> int:
     """Make a model folder of a network that others trained; restore, serve, evaluate, compare and register take it.
 
@@ -33,12 +34,15 @@ def import_network(
         range: Of its pixel values: unit is 0 to 1, signed -1 to 1, byte 0 to 255.
         order: Of its channels.
         output: Which of its outputs is the restored image.
+        features: Which of its inner tensors (B, C, h, w) students can be compared with (the term teacher:features).
     """
     if not licence.strip():
         raise SettingError("--licence is empty. Say under which licence network and weights are given.")
     if file.suffix == ".pth":
-        if layout or range or order or output:
-            raise SettingError(f"What {file.name} takes is known: leave --layout, --range, --order and --output out.")
+        if layout or range or order or output or features:
+            raise SettingError(
+                f"What {file.name} takes is known: leave --layout, --range, --order, --output and --features out."
+            )
         from deblur.evaluation.card import write_card
         from deblur.inference.model_folder import read_info
         from deblur.training.existing import export_weights
@@ -48,6 +52,14 @@ def import_network(
     else:
         from deblur.export.importing import Known, import_model
 
-        import_model(file, folder, name=name, licence=licence, known=Known(layout, range, order, output), on_line=say)
+        import_model(
+            file,
+            folder,
+            name=name,
+            licence=licence,
+            known=Known(layout, range, order, output),
+            features=features,
+            on_line=say,
+        )
     say(pasteable(folder))
     return 0

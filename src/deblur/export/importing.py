@@ -12,6 +12,7 @@ import numpy as np
 from deblur.errors import ModelError, SettingError
 from deblur.export.convention import SAME_DB, Convention, Order, Range, find_convention, photographs, psnr_db
 from deblur.export.foreign import Foreign
+from deblur.export.inner import Inner
 from deblur.export.onnx import GOLDEN_SIDE_PX, describe, golden_of, make_folder, write_onnx
 from deblur.export.probing import find_reach, find_stride
 from deblur.export.reading import Layout, read_foreign
@@ -48,6 +49,7 @@ def import_model(
     name: str,
     licence: str,
     known: Known = Known(),
+    features: str | None = None,
     on_line: Callable[[str], None] = lambda line: None,
 ) -> ModelInfo:
     """Write a model folder of an ONNX file that others made; returns what ``model.json`` says.
@@ -58,10 +60,11 @@ def import_model(
         name: what the model is called.
         licence: under which network and weights are given.
         known: what need not be found out; ``on_line`` is told the rest.
+        features: one of its inner tensors, ``(B, C, i, j)``, for students that are compared with it.
 
     Raises:
         ModelError: it is no such file, cannot be served, or it cannot be told how it takes its pictures.
-        SettingError: no licence, or a folder that cannot hold a model.
+        SettingError: no licence, a folder that cannot hold a model, or no such tensor.
     """
     if not licence.strip():
         raise SettingError("licence is empty. Say under which licence network and weights are given.")
@@ -75,7 +78,8 @@ def import_model(
     on_line(f"{convention}: photographs come back with {kept_db:.1f} dB")
     layouts = network.layout, network.images[convention.output]
     wrapped = wrap(model, convention, layouts, one_by_one=not network.takes_batches())
-    engine = OnnxEngine(wrapped.SerializeToString())
+    data = wrapped.SerializeToString()
+    engine = OnnxEngine(data)
     _check_parity(engine, network, convention, tried_px)
     reach_px = find_reach(engine, network.rule)
     tiling = _tiling(engine, network.rule, reach_px)
@@ -83,9 +87,14 @@ def import_model(
     golden = golden_of(engine, tiling.rule.fit(GOLDEN_SIDE_PX))
     tolerance = golden.tolerance * max(1.0, float(np.abs(golden.cell_means).max()))
     golden = replace(golden, tolerance=tolerance, tolerance_bf16=max(tolerance, golden.tolerance_bf16))
+    inner = {}
+    if features:
+        rule = tiling.rule
+        sides_px = rule.min_side_px, rule.max_side_px or rule.min_side_px + rule.multiple_of
+        inner = {"features": features, "channels": Inner(data, features).channels(*sides_px)}
     make_folder(folder)
     on_line(_write_for_engines(wrapped, folder, golden, photographs(tried_px)[0][:1]))
-    architecture = {"layout": network.layout, "range": convention.range, "order": convention.order}
+    architecture = {"layout": network.layout, "range": convention.range, "order": convention.order} | inner
     return describe(
         folder,
         name,

@@ -109,8 +109,8 @@ def check_terms(weights: Mapping[str, float], vgg: Path | None, features: bool) 
         raise SettingError(f"The loss's term {PERCEPTUAL} needs vgg, a file with weights of VGG-19{found}.")
     if FEATURES in weights and not features:
         raise SettingError(
-            f"The loss's term {FEATURES} needs a teacher that runs in torch while the student trains: a model or "
-            "checkpoint of this program, no imported model and no saved answers."
+            f"The loss's term {FEATURES} needs a teacher that shows its features while the student trains: a model or "
+            "checkpoint of this program, or one imported with --features; no saved answers."
         )
 
 

@@ -223,7 +223,7 @@ def _trainer(job: Job, network: Network, opened: Opened, stop: StopRequest) -> T
     channels, answers = None, None
     if teacher:
         answers = teacher.answers(device, AUTOCAST[precision])
-        channels = (feature_channels(network), feature_channels(teacher.network)) if teacher.network else None
+        channels = (feature_channels(network), teacher.channels) if teacher.channels else None
     state = TrainingState(
         network,
         settings.new_objective(channels),
@@ -330,7 +330,7 @@ def _teacher(settings: TrainSettings) -> Teacher | None:
     if not name:
         return None
     teacher = None if holds_answers(Path(name)) else find_teacher(name)
-    check_terms(settings.terms, settings.run.vgg, features=bool(teacher and teacher.network))
+    check_terms(settings.terms, settings.run.vgg, features=bool(teacher and teacher.channels))
     if teacher:
         teacher.check_takes(settings.data.sizes.last_px)
     return teacher

@@ -1,8 +1,9 @@
 """A teacher: a model whose answers the student is compared with, asked while the student trains, or beforehand."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,18 @@ import torch
 from torch import Tensor
 
 from deblur.errors import SettingError
+from deblur.export.inner import Inner
 from deblur.files import sha256_of
-from deblur.inference.engine import Engine
+from deblur.inference.engine import Tiles
 from deblur.inference.engines import open_engine
 from deblur.inference.locating import BUNDLED, bundled_folder
-from deblur.inference.model_folder import JSON_FILE, open_model, whole_info
+from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, open_model, whole_info
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import SizeRule, Tiling
 from deblur.library import locate
 from deblur.models.checkpoint import load_checkpoint, network_from, network_of, read_state
 from deblur.models.engine import TorchEngine
-from deblur.models.features import Watched
+from deblur.models.features import Watched, feature_channels
 from deblur.models.network import Network
 from deblur.registry.record import RunRecord
 
@@ -39,6 +41,7 @@ class Teacher:
         tiling: of whole pictures: what it was validated with, where that is known.
         network: where it is one of this program's; None: an engine runs the folder's ONNX file.
         folder: of a model folder.
+        inner: of an imported network, the tensor of its features and their channels, if one was named.
     """
 
     name: str
@@ -46,6 +49,14 @@ class Teacher:
     tiling: Tiling
     network: Network | None
     folder: Path | None = None
+    inner: tuple[str, int] | None = None
+
+    @property
+    def channels(self) -> int | None:
+        """Of its features; None: it has none to show."""
+        if self.network:
+            return feature_channels(self.network)
+        return self.inner[1] if self.inner else None
 
     def check_takes(self, largest_px: int) -> None:
         """Refuse to be asked about crops of up to ``largest_px`` a side where an engine takes no tiles of that size.
@@ -64,7 +75,10 @@ class Teacher:
         """To be asked about crops that it takes, on ``device`` if it runs in torch."""
         if self.network:
             return network_answers(self.network, device, dtype)
-        return engine_answers(self.restorer(device).engine, self.tiling.rule)
+        if self.folder and self.inner:
+            return engine_answers(Inner((self.folder / ONNX_FILE).read_bytes(), self.inner[0]), self.tiling.rule)
+        engine = self.restorer(device).engine
+        return engine_answers(lambda tiles: (engine(tiles),), self.tiling.rule)
 
     def restorer(self, device: torch.device) -> Restorer:
         """For whole pictures, in float32; on the CPU a model folder is run by the engine that suits the machine."""
@@ -88,7 +102,9 @@ def find_teacher(name: str) -> Teacher:
     path = place_of(name)
     if (path / JSON_FILE).is_file():
         info = whole_info(path)
-        return Teacher(name, info.sha256, info.tiling, None if info.origin else network_from(path), path)
+        named = info.architecture
+        inner = (named["features"], named["channels"]) if "features" in named else None
+        return Teacher(name, info.sha256, info.tiling, None if info.origin else network_from(path), path, inner)
     if path.is_file():
         state, digest = load_checkpoint(path), sha256_of(path)
         network, recorded = network_of(state, name), state.get("settings", {})
@@ -114,14 +130,22 @@ def network_answers(network: Network, device: torch.device, dtype: torch.dtype |
     return answer
 
 
-def engine_answers(engine: Engine, rule: SizeRule) -> Answers:
-    """An engine answers, crop by crop; one that is smaller than its tiles is filled up by reflection."""
+def engine_answers(ask: Callable[[Tiles], tuple[Tiles, ...]], rule: SizeRule) -> Answers:
+    """An engine answers, crop by crop, perhaps with features; one that is smaller than its tiles is filled up."""
 
     def answer(blurry: Tensor) -> tuple[Tensor, Tensor | None]:
-        height, width = blurry.shape[2:]
-        lacking = [(0, 0), (0, 0), (0, rule.fit(height) - height), (0, rule.fit(width) - width)]
+        sides = blurry.shape[2:]
+        filled = [rule.fit(side) for side in sides]
+        lacking = [(0, 0), (0, 0), *((0, whole - side) for whole, side in zip(filled, sides, strict=True))]
         crops = np.pad(blurry.cpu().numpy(), lacking, mode="reflect")
-        answers = np.concatenate([engine(crops[i : i + 1]) for i in range(len(crops))])
-        return torch.tensor(answers[..., :height, :width], device=blurry.device).clamp(0, 1), None
+        restored, *features = zip(*(ask(crops[i : i + 1]) for i in range(len(crops))), strict=True)
+
+        def own(parts: Sequence[Tiles]) -> Tensor:
+            """What belongs to the crops, of pictures or of features, which are smaller."""
+            whole = np.concatenate(parts)
+            rows, columns = (ceil(whole.shape[2 + i] * sides[i] / filled[i]) for i in range(2))
+            return torch.tensor(whole[..., :rows, :columns], device=blurry.device)
+
+        return own(restored).clamp(0, 1), own(features[0]) if features else None
 
     return answer
