@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from PIL import Image
@@ -11,11 +12,16 @@ from deblur import cli
 from deblur.data.photos import SharpPhoto
 from deblur.errors import DataError, SettingError
 from deblur.export.onnx import export_model
-from deblur.inference.model_folder import read_info
+from deblur.inference.model_folder import open_model, read_info
+from deblur.inference.onnx_runtime import OnnxEngine
+from deblur.inference.openvino import OpenVinoEngine
+from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
+from deblur.models import parameter_count
 from deblur.models.checkpoint import save_checkpoint
 from deblur.models.unet import DeblurUNet
 from deblur.registry.record import RunRecord
+from deblur.training import existing
 from deblur.training.existing import export_weights, register_checkpoint
 from deblur.training.progress import Progress
 from deblur.training.recipe import run
@@ -69,6 +75,32 @@ def test_frozen_over_other_sources(weights: Path, pair_folder: Path, tmp_path: P
     assert read_info(out).psnr_db is not None
     assert not any("over_group" in tensor.name for tensor in onnx.load(out / "model.onnx").graph.initializer)
     assert cli.main(["export", str(out), str(tmp_path / "again"), "--freeze", "leaves"]) == 1
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_openvinos_ir_restores_as_the_onnx_file_does(tmp_path: Path, half: bool) -> None:
+    """Its weights are as wide; with the next export it goes."""
+    pytest.importorskip("openvino", reason="OpenVINO is for x86-64 only")
+    weights, out = saved(sharpening_network(), tmp_path / "in.pth"), tmp_path / "out"
+    command = ["export", str(weights), str(out), *(["--half"] if half else [])]
+    assert cli.main([*command, "--openvino-ir"]) == 0
+    assert {file.name for file in out.iterdir()} == {"model.onnx", "model.json", "model.xml", "model.bin"}
+    pixels = np.random.default_rng(1).random((101, 67, 3), dtype=np.float32)
+    model = open_model(out, OnnxEngine)
+    in_ir = Restorer(OpenVinoEngine(out / "model.xml", "f32"), model.info.tiling)(pixels)
+    assert np.abs(in_ir - model.restorer(pixels)).max() <= 1e-4
+    assert np.abs(in_ir - pixels).max() > 1e-2, "the network does something"
+    widths = 2 if half else 4
+    assert widths <= (out / "model.bin").stat().st_size / parameter_count(sharpening_network()) < 1.1 * widths
+    assert cli.main(command) == 0
+    assert {file.name for file in out.iterdir()} == {"model.onnx", "model.json"}
+
+
+def test_without_openvino_no_ir_is_promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(existing, "find_spec", lambda name: None)
+    with pytest.raises(SettingError, match="pip install openvino"):
+        export_weights(saved(sharpening_network(), tmp_path / "in.pth"), tmp_path / "out", "n", openvino_ir=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_kernels_that_are_gone_are_missed_where_blur_is_drawn(pair_folder: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ def export(
     test_data: tuple[str, ...] = (),
     half: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     freeze: tuple[str, ...] = (),
+    openvino_ir: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
     """Write weights as a model folder, which restore and serve take.
 
@@ -28,10 +29,11 @@ def export(
         half: Keep the weights in float16: half the file, the same arithmetic.
         freeze: Sources of training crops, whose statistics take GroupNorm's place: faster, and the same however a
             photo is cut. Compare the scores with and without.
+        openvino_ir: Write OpenVINO's own files, too: model.xml and model.bin, for programs that take those.
     """
     from deblur.training.existing import export_weights
 
-    scores = export_weights(weights, folder, name, test_data, half, freeze).scores
+    scores = export_weights(weights, folder, name, test_data, half, freeze, openvino_ir).scores
     say(pasteable(folder))
     if scores:
         say(f"scores {scores.mean('psnr_db'):.3f} dB (input {scores.mean('psnr_input_db'):.3f} dB)")

@@ -17,6 +17,7 @@ from deblur.inference.engine import Engine
 from deblur.inference.model_folder import (
     CARD_FILE,
     GOLDEN_TOLERANCE_BF16,
+    IR_FILES,
     JSON_FILE,
     ONNX_FILE,
     Golden,
@@ -76,9 +77,9 @@ def make_folder(folder: Path) -> None:
 
 
 def write_onnx(folder: Path, model: Any) -> Path:
-    """Write a ``ModelProto`` as ``model.onnx``; what an earlier file says of itself (``model.json``, its card) goes."""
-    for told in (JSON_FILE, CARD_FILE):
-        (folder / told).unlink(missing_ok=True)
+    """Write a ``ModelProto`` as ``model.onnx``; what lies there of an earlier file (``model.json``, card, IR) goes."""
+    for earlier in (JSON_FILE, CARD_FILE, *IR_FILES):
+        (folder / earlier).unlink(missing_ok=True)
     with whole_file(folder / ONNX_FILE) as stream:
         stream.write(model.SerializeToString())
     return folder / ONNX_FILE

@@ -23,6 +23,8 @@ from deblur.inference.tiling import AREA_SLACK, SizeRule, Tiling
 from deblur.interval import Interval
 
 ONNX_FILE, JSON_FILE, CARD_FILE = "model.onnx", "model.json", "CARD.md"
+IR_FILES = "model.xml", "model.bin"
+"""The same network as OpenVINO writes it, for other programs; this one restores with the ONNX file."""
 FORMAT = 3
 EARLIER_FORMATS = (1, 2)
 GOLDEN_TOLERANCE = 1e-3

@@ -39,7 +39,7 @@ PRECISION = "deblur_precision"
 """A word in a file's metadata: a network that loses too much in bf16, or of which nobody knows, says it is f32."""
 
 
-def _core() -> Any:
+def core() -> Any:
     """The one core of this process, whichever threads ask for it first."""
     with _ONE_AT_A_TIME:
         return _made_core()
@@ -79,7 +79,7 @@ class OpenVinoEngine:
     def __init__(
         self, model: Path, precision: Precision = "auto", threads: int | None = None, kept: int = KEPT
     ) -> None:
-        self._core = _core()
+        self._core = core()
         import openvino
 
         self._in_f32 = partial(OpenVinoEngine, model, "f32", threads, kept) if precision == "auto" else None

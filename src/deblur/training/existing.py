@@ -3,6 +3,7 @@
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from deblur.data.pairs import fingerprint
 from deblur.data.sources import Source, hold_back, mixture, open_sources, prepared, validation_pairs
 from deblur.errors import DataError, PhotoError, SettingError
 from deblur.evaluation.scores import EvaluationSet, Scores
+from deblur.export.openvino_ir import write_ir
 from deblur.export.verified import Exported, Freeze, export_verified, verify_model
 from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, read_info, whole_info
 from deblur.models.checkpoint import best_name, has_state, load_checkpoint, network_from, network_of
@@ -36,6 +38,7 @@ def export_weights(
     test_data: Sequence[str] = (),
     half: bool = False,
     freeze_over: Sequence[str] = (),
+    openvino_ir: bool = False,
 ) -> Exported:
     """Export and, where there are pairs, verify.
 
@@ -46,12 +49,15 @@ def export_weights(
         test_data: sources of validation pairs.
         half: keep the weights in float16.
         freeze_over: sources of training crops whose statistics take GroupNorm's place.
+        openvino_ir: whether to write ``model.xml`` and ``model.bin`` as well.
 
     Raises:
         ModelError: no weights there.
-        SettingError: ``freeze_over`` for a network without GroupNorm.
+        SettingError: ``freeze_over`` for a network without GroupNorm, or ``openvino_ir`` without OpenVINO.
         RegistrationError: the written file scores otherwise than the weights did.
     """
+    if openvino_ir and find_spec("openvino") is None:
+        raise SettingError("openvino_ir needs OpenVINO, which is not installed: pip install openvino.")
     recorded: Mapping[str, Any]
     if source.is_file():
         state = load_checkpoint(source)
@@ -62,7 +68,7 @@ def export_weights(
     made = TrainSettings.recorded(recorded)
     is_model = source.is_dir() and not has_state(source)
     sources = open_sources(test_data, made.reading)
-    return export_verified(
+    exported = export_verified(
         network,
         folder,
         _validation_set(made, sources, None),
@@ -72,6 +78,9 @@ def export_weights(
         freeze="always" if freeze_over else "off",
         crops=_crops(made, open_sources(freeze_over, made.reading), lambda: None) if freeze_over else (),
     )
+    if openvino_ir:
+        write_ir(folder)
+    return exported
 
 
 def register_checkpoint(
