@@ -38,6 +38,14 @@ def test_it_is_the_default() -> None:
     assert [published[name] for name in ("width", "patch_size", "residual")] == [32, 256, False]
 
 
+@pytest.mark.parametrize(("preset", "width"), [("nafnet", 32), ("nafnet-small", 16)])
+def test_nafnet_is_trained_as_long_as_was_published(preset: str, width: int) -> None:
+    settings = TrainSettings.of_preset(preset).flat()
+    assert settings["num_epochs"] * settings["epoch_images"] / settings["batch_size"] == 200_000
+    assert settings["patience"] >= settings["num_epochs"]
+    assert (settings["width"], settings["encoder_blocks"]) == (width, (1, 1, 1, 28))
+
+
 def test_dry_run_shows_what_the_data_decides(pair_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = ["--train_data", str(pair_folder), "--test_data", str(pair_folder)]
     assert main(["train", *data, "--val_images", "2", "--doctor", "off", "--dry_run"]) == 0

@@ -17,18 +17,23 @@ SMALL: dict[str, Any] = {
     "learning_rate": 4e-3,
 }
 
+NAFNET: dict[str, Any] = {
+    "network": "NAFNet",
+    "loss": ("charbonnier=1",),
+    "batch_size": 32,
+    "epoch_images": 32_000,  # 200 epochs are the 200,000 steps of the official GoPro options
+    "learning_rate": 1e-3,
+    "weight_decay": 0.0,
+    "patience": 200,
+}
+
 PRESETS: dict[str, dict[str, Any]] = {
     "published": {},
     "residual": {"residual": True},
     "small": SMALL,
     "fast": {"network": "FastUNet", "tile_size": 1024, "batch_size": 8, "learning_rate": 1e-3},
-    "nafnet": {
-        "network": "NAFNet",
-        "loss": ("charbonnier=1",),
-        "batch_size": 32,
-        "learning_rate": 1e-3,
-        "weight_decay": 0.0,
-    },
+    "nafnet": NAFNET,
+    "nafnet-small": NAFNET | {"width": 16},
     "ecanet-kd": {
         "network": "EcaUNet",
         "loss": ("l1=0.3", "teacher:l1=0.7"),
