@@ -8,6 +8,7 @@ from torch import Tensor
 
 from deblur.cli import main
 from deblur.errors import ModelError
+from deblur.files import sha256_of
 from deblur.inference.model_folder import read_info
 from deblur.models import build
 from deblur.models.checkpoint import network_from
@@ -170,7 +171,12 @@ def test_they_are_imported_and_a_training_begins_with_them(tmp_path: Path, pair_
     assert main(command) == 0
     info = read_info(tmp_path / "m")
     assert info.architecture == json_of(network_from(file).architecture)
-    assert info.licence == "MIT"
+    assert (info.licence, info.origin) == ("MIT", {"file": "w.pth", "sha256": sha256_of(file)})
+    assert main(["export", str(tmp_path / "m"), str(tmp_path / "half"), "--half"]) == 0
+    for folder in ("m", "half"):
+        card = (tmp_path / folder / "CARD.md").read_text()
+        assert "Trained by others and imported from w.pth" in card
+        assert "Licence: MIT." in card
     train = "train --network NAFNet --tracking off --doctor off --val_images 1 --num_epochs 1 --batch_size 2"
     train += " --learning_rate 1e-30 --weight_decay 0 --patch_size 32 --epoch_images 2 --num_workers 0 --tile_size 128"
     data = ["--train_data", str(pair_folder), "--test_data", str(pair_folder), "--output_dir", str(tmp_path / "o")]

@@ -7,19 +7,26 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 from deblur.cli import main
 from deblur.data.photos import SharpPhoto
 from deblur.errors import SettingError
+from deblur.evaluation.card import card
 from deblur.export.importing import Known, import_model
+from deblur.files import sha256_of
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import open_model, read_info
-from deblur.registry import promotion
+from deblur.models.nafnet import NAFNet
+from deblur.registry import promotion, versions
 from deblur.registry.tracking import connect
 from deblur.registry.versions import fetch
 from deblur.training.existing import register_folder
+from deblur.training.teacher import find_teacher
 from tests.evaluation.planted import dark_pairs
 from tests.export.foreign_networks import Graph
+from tests.models.small import small
+from tests.registry import untraced
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 
@@ -66,6 +73,32 @@ def test_it_is_scored_registered_fetched_and_promoted(
 
     assert main(["promote", "theirs", "--data", pairs]) == 0
     assert str(client.get_registered_model("theirs").aliases["champion"]) == "1"
+
+
+def test_so_are_official_weights_and_torch_has_their_network(
+    photos: dict[str, SharpPhoto], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Registered without the pt2: ``test_architectures`` has it."""
+    logged: list[object] = []
+
+    def log_version(folder: Path, network: object, name: str, run_id: str) -> str:
+        logged.append(network)
+        return untraced.log_version(folder, network, name, run_id)
+
+    monkeypatch.setattr(versions, "_log_version", log_version)
+    file, folder = tmp_path / "official.pth", tmp_path / "model"
+    torch.save({"params": small("NAFNet").state_dict()}, file)
+    assert main(["import", str(file), str(folder), "--name", "official", "--licence", "MIT"]) == 0
+    pairs = str(dark_pairs(tmp_path / "pairs", photos, images=1))
+    assert main(["register", str(folder), "--name", "official", "--test-data", pairs]) == 0
+    assert [type(network) for network in logged] == [NAFNet]
+
+    info = read_info(fetch("models:/official@challenger"))
+    assert (info.licence, info.origin) == ("MIT", {"file": "official.pth", "sha256": sha256_of(file)})
+    assert info.psnr_db is not None
+    assert "on the images it was registered with" in card(info)
+    teacher = find_teacher("models:/official@challenger")
+    assert teacher.network is not None
 
 
 def test_what_cannot_be_registered_is_told(tmp_path: Path) -> None:

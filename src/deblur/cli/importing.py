@@ -8,7 +8,7 @@ import tyro
 
 from deblur.cli.console import say
 from deblur.errors import SettingError
-from deblur.files import pasteable
+from deblur.files import pasteable, sha256_of
 
 
 def import_network(
@@ -36,6 +36,9 @@ def import_network(
         output: Which of its outputs is the restored image.
         features: Which of its inner tensors (B, C, h, w) students can be compared with (the term teacher:features).
     """
+    from deblur.evaluation.card import write_card
+    from deblur.inference.model_folder import read_info
+
     if not licence.strip():
         raise SettingError("--licence is empty. Say under which licence network and weights are given.")
     if file.suffix == ".pth":
@@ -43,23 +46,16 @@ def import_network(
             raise SettingError(
                 f"What {file.name} takes is known: leave --layout, --range, --order, --output and --features out."
             )
-        from deblur.evaluation.card import write_card
-        from deblur.inference.model_folder import read_info
         from deblur.training.existing import export_weights
 
         export_weights(file, folder, name)
-        write_card(folder, replace(read_info(folder), licence=licence))
+        origin = {"file": file.name, "sha256": sha256_of(file)}
+        info = replace(read_info(folder), licence=licence.strip(), origin=origin)
     else:
         from deblur.export.importing import Known, import_model
 
-        import_model(
-            file,
-            folder,
-            name=name,
-            licence=licence,
-            known=Known(layout, range, order, output),
-            features=features,
-            on_line=say,
-        )
+        known = Known(layout, range, order, output)
+        info = import_model(file, folder, name=name, licence=licence, known=known, features=features, on_line=say)
+    write_card(folder, info)
     say(pasteable(folder))
     return 0

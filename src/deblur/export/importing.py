@@ -19,12 +19,11 @@ from deblur.export.reading import Layout, read_foreign
 from deblur.export.wrapping import note, wrap
 from deblur.files import sha256_of
 from deblur.inference.engine import Tiles
-from deblur.inference.model_folder import ONNX_FILE, Golden, ModelInfo
+from deblur.inference.model_folder import IMPORTED, ONNX_FILE, Golden, ModelInfo
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.openvino import PRECISION, OpenVinoEngine
 from deblur.inference.tiling import SizeRule, Tiling
 
-IMPORTED = "imported"
 TILE_PX, OVERLAP_PX = 512, 64
 TRIED_PX = 128
 """Side of the photographs that the network is tried on, where it takes any."""

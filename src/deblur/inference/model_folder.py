@@ -25,6 +25,8 @@ from deblur.interval import Interval
 ONNX_FILE, JSON_FILE, CARD_FILE = "model.onnx", "model.json", "CARD.md"
 IR_FILES = "model.xml", "model.bin"
 """The same network as OpenVINO writes it, for other programs; this one restores with the ONNX file."""
+IMPORTED = "imported"
+"""The architecture of an ONNX file that others made."""
 FORMAT = 3
 EARLIER_FORMATS = (1, 2)
 GOLDEN_TOLERANCE = 1e-3
@@ -149,6 +151,11 @@ class ModelInfo:
             least_mb = ceil(AREA_SLACK * least_px**2 * self.bytes_per_px / 1e6)
             raise SettingError(f"memory is {memory_mb:g} MB; {self.name} needs at least {least_mb} MB.")
         return replace(self.tiling, tile_px=tile_px)
+
+    @property
+    def has_network(self) -> bool:
+        """Whether it is a network of this program, which torch can run and train; an ONNX file of others is none."""
+        return self.architecture.get("name") != IMPORTED
 
     @property
     def label(self) -> str:

@@ -173,18 +173,18 @@ def network_from(path: Path) -> Network:
     (its newest whole state), or of a model folder (whose ONNX file keeps every weight under its name).
 
     Raises:
-        ModelError: nothing readable there, weights of another network or that are not numbers, or a model that was
-            imported.
+        ModelError: nothing readable there, weights of another network or that are not numbers, or an imported
+            ONNX file.
         SettingError: an architecture with arguments that the network refuses.
     """
     if path.is_dir() and has_state(path):
         return network_of(load_checkpoint(read_state(path).data), str(path))
     if path.is_dir():
         info = whole_info(path)
-        if info.origin:
+        if not info.has_network:
             raise ModelError(
-                f"{path} was imported from {info.origin['file']}: it is an ONNX file that restores, without a network "
-                "that can be trained, exported or run by torch. Name a checkpoint, or a model of this program."
+                f"{path} was imported: it is an ONNX file that restores, without a network that can be trained, "
+                "exported or run by torch. Name a checkpoint, or a model of this program."
             )
         return _filled(build(info.architecture), _weights_in(path / ONNX_FILE), str(path))
     return network_of(load_checkpoint(path), str(path))

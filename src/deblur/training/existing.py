@@ -3,6 +3,7 @@
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from deblur.data.batches import first_crops
 from deblur.data.pairs import fingerprint
 from deblur.data.sources import Source, hold_back, mixture, open_sources, prepared, validation_pairs
 from deblur.errors import DataError, PhotoError, SettingError
+from deblur.evaluation.card import write_card
 from deblur.evaluation.scores import EvaluationSet, Scores
 from deblur.export.openvino_ir import write_ir
 from deblur.export.verified import Exported, Freeze, export_verified, verify_model
@@ -43,7 +45,8 @@ def export_weights(
     """Export and, where there are pairs, verify.
 
     Args:
-        source: a checkpoint, the output folder of a training (its newest averaged weights), or a model folder.
+        source: a checkpoint, the output folder of a training (its newest averaged weights), or a model folder, whose
+            licence and origin stay.
         folder: where ``model.onnx`` and ``model.json`` go; the tile is the one that the weights were validated with.
         name: what the model is called.
         test_data: sources of validation pairs.
@@ -66,18 +69,20 @@ def export_weights(
         network, record = network_from(source), RunRecord(source)
         recorded = record.run["settings"] if record.exists else {}
     made = TrainSettings.recorded(recorded)
-    is_model = source.is_dir() and not has_state(source)
+    model = read_info(source) if source.is_dir() and not has_state(source) else None
     sources = open_sources(test_data, made.reading)
     exported = export_verified(
         network,
         folder,
         _validation_set(made, sources, None),
-        read_info(source).tiling if is_model else made.network.tiling(network),
+        model.tiling if model else made.network.tiling(network),
         name=name,
         half=half,
         freeze="always" if freeze_over else "off",
         crops=_crops(made, open_sources(freeze_over, made.reading), lambda: None) if freeze_over else (),
     )
+    if model and model.origin:
+        write_card(folder, replace(read_info(folder), licence=model.licence, origin=model.origin))
     if openvino_ir:
         write_ir(folder)
     return exported
@@ -155,7 +160,7 @@ def register_folder(
     A copy is scored and registered, in ``registered/NAME`` beside the folder; the folder stays as it is.
 
     Args:
-        folder: from ``import_model``.
+        folder: as ``deblur import`` writes it, of an ONNX file or of official weights.
         name: the registered model's name.
         test_data: sources of pairs.
         val_images: how many of them, spread evenly; by default all.

@@ -39,7 +39,8 @@ def register_record(
     if run_id is None:
         raise _not_registered(record, name, trouble or "The run was not sent to the tracker.")
     info = read_info(record.model_folder)
-    version = register(record.model_folder, None if info.origin else network_from(record.model_folder), name, run_id)
+    network = network_from(record.model_folder) if info.has_network else None
+    version = register(record.model_folder, network, name, run_id)
     record.log_version(name, version)
     on_line(f"registered: {describe_version(name, version, info)}")
     return version

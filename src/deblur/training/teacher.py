@@ -104,7 +104,7 @@ def find_teacher(name: str) -> Teacher:
         info = whole_info(path)
         named = info.architecture
         inner = (named["features"], named["channels"]) if "features" in named else None
-        return Teacher(name, info.sha256, info.tiling, None if info.origin else network_from(path), path, inner)
+        return Teacher(name, info.sha256, info.tiling, network_from(path) if info.has_network else None, path, inner)
     if path.is_file():
         state, digest = load_checkpoint(path), sha256_of(path)
         network, recorded = network_of(state, name), state.get("settings", {})
