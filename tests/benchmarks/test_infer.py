@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ from deblur import cli
 from deblur.benchmarks import infer
 from deblur.benchmarks.one_photo import WAYS
 from deblur.errors import SettingError
+from deblur.export.importing import Known, import_model
 from deblur.export.onnx import export_model
 from deblur.inference.tiling import Tiling
 from deblur.models.unet import DeblurUNet
 from deblur.registry.benchmarks import flattened
 from tests.conftest import sharpening_network
+from tests.export.foreign_networks import sharpener
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,10 @@ def test_the_verb_measures_prints_draws_and_logs(
     assert cli.main([*arguments, "--json", str(figures_file), "--picture", str(picture), "--tracking"]) == 0
     printed = capsys.readouterr().out
     assert "published loop, torch f32 / ours, OpenVINO f32: " in printed
+    assert printed.count("frames/s") == 2
     figures = json.loads(figures_file.read_text())
+    for seconds in (*map(median, figures["seconds"].values()), *(each["restore_s"] for each in figures["scaling"])):
+        assert f" {1 / seconds:.3g} " in printed
     assert all(len(seconds) == 2 for seconds in figures["seconds"].values())
     assert figures["peak_mb"].keys() == figures["seconds"].keys()
     assert {point["megapixels"] for point in figures["scaling"]} == {0.01, 0.04}
@@ -86,6 +92,16 @@ def test_the_verb_measures_prints_draws_and_logs(
     assert run.info.run_name == "bench infer"
     assert run.data.metrics["ratios.network - matrix limit"] > 0
     assert {artifact.path for artifact in client.list_artifacts(run.info.run_id)} == {"figures.json", "picture.png"}
+
+
+def test_a_network_of_others_is_refused_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Torch cannot run it, and all ways are compared with torch's."""
+    known = Known(range="unit", order="rgb")
+    import_model(sharpener(tmp_path / "theirs.onnx"), tmp_path / "model", name="theirs", licence="MIT", known=known)
+    assert cli.main(["bench", "infer", "--model", str(tmp_path / "model"), "--runs", "1"]) == 1
+    assert "without a network that can be trained, exported or run by torch" in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 def test_lists_become_medians_and_names_what_mlflow_takes() -> None:

@@ -266,12 +266,11 @@ def _written(shape: tuple[int, int], scratch: Path) -> Path:
 def _print(figures: dict[str, Any], console: Console) -> None:
     machine = ", ".join(f"{key} {value}" for key, value in figures["machine"].items())
     console.print(f"{machine}\nmodel {figures['model']}, 1920x1080, medians of {figures['runs']}", soft_wrap=True)
-    table = Table("way", "seconds", "times as fast as the published loop", "peak memory, MB")
+    table = Table("way", "seconds", "frames/s", "times as fast as the published loop", "peak memory, MB")
     slowest = median(figures["seconds"][PUBLISHED])
-    for way, seconds in figures["seconds"].items():
-        table.add_row(
-            way, f"{median(seconds):.2f}", f"{slowest / median(seconds):.2f}", f"{figures['peak_mb'][way]:.0f}"
-        )
+    for way, values in figures["seconds"].items():
+        seconds, peak_mb = median(values), figures["peak_mb"][way]
+        table.add_row(way, *_pace(seconds), f"{slowest / seconds:.2f}", f"{peak_mb:.0f}")
     console.print(table)
     for name, ratio in figures["ratios"].items():
         console.print(f"{name}: {ratio:.3f}")
@@ -280,7 +279,13 @@ def _print(figures: dict[str, Any], console: Console) -> None:
             console.print(f"matrix product {dtype}: {median(rates) / 1e9:.0f} GFLOP/s")
     answer = {key: median(values) for key, values in figures["first_answer"].items()}
     console.print(f"first answer after {answer['answered_s']:.2f} s, peak memory {answer['peak_mb']:.0f} MB")
-    table = Table("way", "megapixels", "seconds", "peak memory, MB")
+    table = Table("way", "megapixels", "seconds", "frames/s", "peak memory, MB")
     for point in figures["scaling"]:
-        table.add_row(point["way"], f"{point['megapixels']:g}", f"{point['restore_s']:.2f}", f"{point['peak_mb']:.0f}")
+        pace, peak_mb = _pace(point["restore_s"]), point["peak_mb"]
+        table.add_row(point["way"], f"{point['megapixels']:g}", *pace, f"{peak_mb:.0f}")
     console.print(table)
+
+
+def _pace(seconds: float) -> tuple[str, str]:
+    """Seconds a frame, and frames a second."""
+    return f"{seconds:.2f}", f"{1 / seconds:.3g}"
