@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,15 +20,23 @@ from deblur.benchmarks.infer import FULL_HD, flops_per_pixel, photo_of
 from deblur.benchmarks.machine import describe_machine
 from deblur.export.onnx import export_model
 from deblur.images import Rgb8
-from deblur.inference.engine import Precision
+from deblur.inference.engine import Engine, Precision
 from deblur.inference.engines import EngineName, open_engine
 from deblur.inference.model_folder import ONNX_FILE
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.models import ARCHITECTURES, build, parameter_count
+from deblur.models.engine import TorchEngine
+from deblur.models.network import Network
 from deblur.training.settings import NetworkSettings
 
-WAYS: tuple[tuple[EngineName, Precision], ...] = (("onnxruntime", "f32"), ("openvino", "f32"), ("openvino", "bf16"))
+WAYS: tuple[tuple[EngineName | Literal["torch"], Precision], ...] = (
+    ("torch", "f32"),
+    ("torch", "bf16"),
+    ("onnxruntime", "f32"),
+    ("openvino", "f32"),
+    ("openvino", "bf16"),
+)
 SIDE_PX = 256
 TILE_PX = (512, 1024)
 """Of a photo's tiles: larger where a border as wide as the network's reach is thrown away."""
@@ -45,7 +54,8 @@ def main(networks: tyro.conf.Positional[tuple[str, ...]] = tuple(ARCHITECTURES),
     console = Console(width=140)
     console.print(", ".join(f"{key} {value}" for key, value in describe_machine().items()), soft_wrap=True)
     heads = [f"{engine} {precision} {side}" for side in (SIDE_PX, "1080p") for engine, precision in WAYS]
-    console.print(f"| network | parameters | GMACs | {' | '.join(heads)} |\n{'|---' * (3 + len(heads))}|")
+    console.print(f"| network | parameters | GMACs | {' | '.join(heads)} |", soft_wrap=True)
+    console.print(f"{'|---' * (3 + len(heads))}|")
     for name in networks:
         torch.manual_seed(0)
         network = build({"name": name}).eval()
@@ -53,13 +63,20 @@ def main(networks: tyro.conf.Positional[tuple[str, ...]] = tuple(ARCHITECTURES),
         with tempfile.TemporaryDirectory() as folder:
             export_model(network, Path(folder), name=name, tiling=Tiling(SIDE_PX, 0, network.size_rule))
             tiling = NetworkSettings(tile_size=TILE_PX[bool(network.halo_px)]).tiling(network)
-            ways = [Restorer(open_engine(Path(folder) / ONNX_FILE, *way), tiling) for way in WAYS]
+            ways = [Restorer(opened(network, Path(folder), *way), tiling) for way in WAYS]
             times = [
                 *milliseconds(ways, photo_of((SIDE_PX, SIDE_PX)), rounds),
                 *milliseconds(ways, photo_of(FULL_HD), rounds),
             ]
         row = [f"{parameter_count(network):,}", f"{gmacs:.1f}", *(f"{each:.0f}" for each in times)]
         console.print(f"| {name} | {' | '.join(row)} |", soft_wrap=True)
+
+
+def opened(network: Network, folder: Path, engine: EngineName | Literal["torch"], precision: Precision) -> Engine:
+    """The network in torch, or the model folder that it was exported to in an engine."""
+    if engine == "torch":
+        return TorchEngine(network, precision=precision)
+    return open_engine(folder / ONNX_FILE, engine, precision)
 
 
 def milliseconds(ways: list[Restorer], photo: Rgb8, rounds: int) -> list[float]:
