@@ -13,7 +13,8 @@ from deblur.errors import ModelError
 from deblur.export.onnx import export_model
 from deblur.files import sha256_of
 from deblur.inference.engine import Precision
-from deblur.inference.model_folder import open_model, read_info, stamp_version
+from deblur.inference.engines import EngineName, open_engine
+from deblur.inference.model_folder import is_whole, open_model, read_info, stamp_version
 from deblur.inference.tiling import Tiling
 from deblur.models.engine import TorchEngine
 from deblur.models.unet import DeblurUNet
@@ -42,6 +43,24 @@ def test_a_flipped_bit_is_noticed(copy: Path) -> None:
     (copy / "model.onnx").write_bytes(data)
     with pytest.raises(ModelError, match="sha256"):
         open_model(copy)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_weights_in_another_file_are_never_served(
+    copy: Path, engine: EngineName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No sha256 covers them. Both engines would look for them where the process is."""
+    onnx = pytest.importorskip("onnx")
+    file = copy / "model.onnx"
+    onnx.save(onnx.load(file), file, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    set_field(copy, sha256=sha256_of(file))
+    monkeypatch.chdir(copy)
+    with pytest.raises(ModelError, match="keeps weights in another file"):
+        open_model(copy, lambda path: open_engine(path, engine))
+    assert not is_whole(copy)
+    monkeypatch.chdir(copy.parent)
+    with pytest.raises(ModelError, match="cannot load the model"):
+        open_engine(file, engine)
 
 
 def test_another_network_under_a_right_checksum_is_noticed(copy: Path) -> None:

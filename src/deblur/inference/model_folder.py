@@ -6,6 +6,7 @@ whose output must come out as it did at export. ONNX Runtime loads most models w
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from math import ceil, inf
@@ -33,6 +34,9 @@ GOLDEN_TOLERANCE = 1e-3
 GOLDEN_TOLERANCE_BF16 = 1e-2
 """The most that bf16 may move: what it moves further, it spoils. Of a file that does not say what its own is, that."""
 GOLDEN_CELL_PX = 16
+
+KEPT_ELSEWHERE = re.compile(rb"\x6a(?:[\x0c-\x7f]|[\x80-\xff]\x01)\n\x08location\x12")
+"""How an ONNX file says that a tensor's values lie in another file, which its sha256 does not cover."""
 
 logger = logging.getLogger("deblur.inference")
 
@@ -220,10 +224,10 @@ def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def whole_info(folder: Path) -> ModelInfo:
-    """Read ``model.json`` of a folder whose ``model.onnx`` is the file that it describes.
+    """Read ``model.json`` of a folder whose ``model.onnx`` is the file that it describes, and all there is.
 
     Raises:
-        ModelError: a file is missing, broken or altered.
+        ModelError: a file is missing, broken or altered, or ``model.onnx`` keeps weights in another file.
     """
     info, onnx = read_info(folder), folder / ONNX_FILE
     if not onnx.is_file():
@@ -231,6 +235,10 @@ def whole_info(folder: Path) -> ModelInfo:
     if sha256_of(onnx) != info.sha256:
         raise ModelError(
             f"{onnx} is not the file that {JSON_FILE} describes (sha256 differs). Export or fetch it again."
+        )
+    if KEPT_ELSEWHERE.search(onnx.read_bytes()):
+        raise ModelError(
+            f"{onnx} keeps weights in another file, not checked by the sha256. 'deblur import' takes them in."
         )
     return info
 

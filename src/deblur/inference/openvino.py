@@ -88,7 +88,7 @@ class OpenVinoEngine:
         if precision == "bf16" and not has_bf16:
             raise SettingError("This processor does not multiply bf16 natively. Take precision f32.")
         try:
-            self._network = self._core.read_model(model)
+            self._network = self._core.read_model(model.read_bytes())  # by its path it would read files beside it
             inputs, outputs = self._network.inputs, self._network.outputs
         except Exception as error:  # OpenVINO raises RuntimeError and others
             raise ModelError(f"OpenVINO cannot load the model: {type(error).__name__}.") from error
