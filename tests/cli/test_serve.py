@@ -118,6 +118,19 @@ def test_what_makes_no_sense_is_told(arguments: list[str], sentence: str, capsys
     assert sentence in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.parametrize("blank", ["", "\n", " \r\n", "\t"])
+def test_a_key_file_without_a_key_opens_nothing(
+    blank: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "key").write_text(blank)
+    monkeypatch.setattr(sys.modules["deblur.cli.serve"], "run", lambda *_: 0)
+    assert main(["serve", "--key-file", str(tmp_path / "key")]) == 1
+    assert "16 or more" in " ".join(capsys.readouterr().err.split())
+    if blank:
+        monkeypatch.setenv("DEBLUR_KEY", blank)
+        assert main(["serve"]) == 1
+
+
 def test_a_photo_that_outlasts_the_end_is_told_to_come_back(
     model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,13 +13,13 @@ NO_KEY = "No key is set and the service can be reached from elsewhere, so anybod
 
 
 def checked_key(text: str, where: str) -> str:
-    """A key as ``where`` has it, without the line break of a file; empty: none.
+    """A key as ``where`` has it, without the line break of a file; where there is no text at all: none.
 
     Raises:
-        SettingError: it is short, or holds what no header can.
+        SettingError: it is short or blank, or holds what no header can.
     """
     key = text.strip()
-    if key and not KEY.fullmatch(key):
+    if text and not KEY.fullmatch(key):
         raise SettingError(
             f"The key in {where} must be 16 or more letters, digits and signs without spaces; 'python -c \"import "
             "secrets; print(secrets.token_urlsafe())\"' makes one."
