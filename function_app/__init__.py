@@ -36,9 +36,10 @@ def _follow() -> Path | None:
     return fetch_over_http(uri) if uri else None
 
 
-def _fallback() -> Path | None:
+def _fallbacks() -> list[Path]:
     """What comes with the app, where the registry's model is not to be had, or fails its checks."""
-    return (DEPLOYED_MODEL if DEPLOYED_MODEL.is_dir() else bundled_model()) if in_registry(None) else None
+    folder = (DEPLOYED_MODEL if DEPLOYED_MODEL.is_dir() else bundled_model()) if in_registry(None) else None
+    return [folder] if folder else []
 
 
 def _several() -> dict[str, ModelStore]:
@@ -48,7 +49,7 @@ def _several() -> dict[str, ModelStore]:
     return {name: ModelStore(partial(DEPLOYED_MODELS.joinpath, name)) for name in lines}
 
 
-store = ModelStore(_locate, follow=_follow, fallback=_fallback)
+store = ModelStore(_locate, follow=_follow, fallbacks=_fallbacks)
 stores = _several() or store
 keyed = func.AsgiMiddleware(create_app(stores))  # type: ignore[no-untyped-call]
 anonymous = func.AsgiMiddleware(create_app(stores, with_post=False))  # type: ignore[no-untyped-call]

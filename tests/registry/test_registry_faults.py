@@ -115,7 +115,7 @@ def test_restoring_goes_on_with_the_last_copy_or_the_bundled_model_and_one_line_
     assert locate(None) == copy
     assert [line.levelno for line in caplog.records if line.name.startswith("deblur")] == [logging.WARNING]
     assert locate("models:/tiny@champion") == copy
-    assert all(f"Going on with {what}" in caplog.text for what in (str(copy), "the copy that was fetched last"))
+    assert all(f"Going on with {what}" in caplog.text for what in (str(copy), "the last good copy"))
     with pytest.raises(ModelError, match=r"models:/tiny/1 cannot be fetched from the registry"):
         locate("models:/tiny/1")
     shutil.rmtree(copy)

@@ -187,7 +187,7 @@ def test_mlflow_signs_as_it_is_checked_here() -> None:
 def test_health_tells_what_failed_and_neither_why_nor_where(
     model_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = ModelStore(lambda: Path("/secret/place"), fallback=lambda: model_folder)
+    store = ModelStore(lambda: Path("/secret/place"), fallbacks=lambda: [model_folder])
     health = TestClient(create_app(store)).get("/api/health")
     (state,) = health.json()["models"]
     assert (health.json()["status"], state["failed"]["code"], state["source"]) == ("ok", "model-refused", "folder")

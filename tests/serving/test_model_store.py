@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,13 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from deblur.cli import main
 from deblur.errors import ModelError
+from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import Model, open_model, read_info, write_info
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.photo import restore_photo
 from deblur.library import locate, locate_followed
+from deblur.registry.versions import BEATS_BUNDLED
 from deblur.serving.api import create_app
 from deblur.serving.model_store import ModelStore
 from tests.serving.test_api import png
@@ -135,7 +140,7 @@ def test_a_version_that_is_not_to_be_had_is_told_at_once_and_asked_for_until_it_
             raise ModelError("The registry cannot be reached (TimeoutError).")
         return folders["new"]
 
-    store = store_of(locate, fallback=lambda: folders["old"])
+    store = store_of(locate, fallbacks=lambda: [folders["old"]])
     assert store.get().info.name == "old"
     assert store.failure is not None
     assert store.failure.code == "model-not-found"
@@ -168,19 +173,23 @@ def test_an_interval_that_is_none_is_told(
     ]
 
 
-def test_an_alias_that_moves_in_a_real_registry_is_followed(
-    store_of: Store, folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def client(folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    """Of a registry with tiny's versions 1, old, which is the champion, 2, new, and 3, bad."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    client, uri = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}"), "models:/tiny@champion"
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     client.create_registered_model("tiny")
     for name in ("old", "new", "bad"):
         source = tmp_path / "artifacts" / name
         shutil.copytree(folders[name], source / "extra_files")
         client.create_model_version("tiny", source.as_uri())
     client.set_registered_model_alias("tiny", "champion", "1")
-    opened: list[str] = []
+    return client
+
+
+def test_an_alias_that_moves_in_a_real_registry_is_followed(store_of: Store, client: MlflowClient) -> None:
+    uri, opened = "models:/tiny@champion", list[str]()
 
     def open_folder(folder: Path) -> Model:
         opened.append(read_info(folder).label)
@@ -199,6 +208,69 @@ def test_an_alias_that_moves_in_a_real_registry_is_followed(
     assert opened.count("tiny/1") == opened.count("tiny/2") == 1
 
 
+def test_a_version_that_is_refused_takes_no_good_copys_place(
+    client: MlflowClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One whose file was altered, and one whose files are whole and that computes something else."""
+    uri, new = "models:/tiny@champion", tmp_path / "artifacts" / "new" / "extra_files"
+    good, info = locate(uri), read_info(new)
+    means = [mean + 0.1 for mean in info.golden.cell_means]
+    write_info(new, replace(info, golden=replace(info.golden, cell_means=means)))
+    for version in ("3", "2"):
+        client.set_registered_model_alias("tiny", "champion", version)
+        refused = locate(uri)
+        assert read_info(refused).version == version
+        with pytest.raises(ModelError):
+            open_model(refused)
+    (tmp_path / "mlflow.db").write_bytes(b"no database, and long enough to be looked at" * 100)
+    assert locate(uri) == good
+    assert f"Going on with the last good copy, {good}" in caplog.text
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_where_a_service_starts_and_the_champion_is_refused_the_last_good_copy_serves(
+    named: bool, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named, or by itself, because it has beaten the bundled model; without a copy the package's model serves."""
+    bundled = bundled_model()
+    assert bundled is not None
+    for version in ("1", "3"):
+        client.set_model_version_tag("tiny", version, BEATS_BUNDLED, read_info(bundled).sha256)
+    client.set_registered_model_alias("tiny", "champion", "3")
+    arguments = ["--model", "models:/tiny@champion"] if named else []
+    started: list[dict[str, object]] = []
+
+    def start(app: Starlette, *_: object) -> int:
+        with TestClient(app) as service:
+            started.extend(service.get("/api/health").json()["models"])
+        return 0
+
+    monkeypatch.setattr(sys.modules["deblur.cli.serve"], "run", start)
+    for good, source in ((None, "package"), ("1", "registry")):
+        if good:
+            client.set_registered_model_alias("tiny", "champion", good)
+            locate("models:/tiny@champion")
+            client.set_registered_model_alias("tiny", "champion", "3")
+        assert main(["serve", *arguments, "--no-warm"]) == 0
+        state = started.pop()
+        assert (state["model"], state["source"]) == (f"tiny/{good}" if good else "deblur-fast", source)
+        assert state["failed"]["code"] == "model-refused"  # type: ignore[index]
+
+
+def test_of_several_fallbacks_the_first_that_passes_serves_and_the_first_failure_is_told(
+    store_of: Store, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    def locate() -> Path:
+        raise ModelError("The registry cannot be reached (TimeoutError).")
+
+    store = store_of(locate, fallbacks=lambda: [folders["bad"], folders["old"]])
+    assert store.get().info.name == "old"
+    assert store.failure is not None
+    assert store.failure.code == "model-not-found"
+    with pytest.raises(ModelError, match="cannot be reached"):
+        store_of(locate, fallbacks=lambda: [folders["bad"], tmp_path / "nowhere"]).get()
+
+
 @pytest.mark.parametrize("model", [None, "/a/folder", "models:/tiny/3"])
 def test_what_is_no_alias_is_not_followed(model: str | None) -> None:
     assert locate_followed(model) is None
@@ -215,7 +287,7 @@ def test_where_the_registry_and_its_copy_fail_the_fallback_serves_until_the_regi
             raise ModelError("The registry cannot be reached (TimeoutError).")
         return folders["new"]
 
-    store = store_of(lambda: folders["bad"], open_model, follow, fallback=lambda: folders["old"])
+    store = store_of(lambda: folders["bad"], open_model, follow, fallbacks=lambda: [folders["old"]])
     assert store.get().info.name == "old"
     assert store.failure is not None
     until(lambda: store.failure is not None and store.failure.code == "model-not-found")

@@ -89,11 +89,18 @@ def _store(named: str | None, running: Running, warm: bool) -> "ModelStore":
         say(chosen.line(folder, model.info) or f"restoring with {model.info.label}")
         return model
 
+    def fallbacks() -> list[Path]:
+        if wanted and not in_registry(wanted):
+            return []  # a folder that was named must be had
+        from deblur.registry.versions import last_good
+
+        return [folder for folder in (last_good(wanted), bundled_model()) if folder]
+
     return ModelStore(
         chosen.locate,
         open_and_tell,
         lambda: locate_followed(wanted),
-        fallback=lambda: bundled_model() if in_registry(wanted) else None,
+        fallbacks=fallbacks,
         warm=warm,
     )
 

@@ -170,9 +170,9 @@ def local_champion(on_passed_over: Callable[[str, str], None] = lambda name, ver
     """The URI of the champion registered last that has beaten the bundled model, or None; looks only where there is a
     registry.
 
-    Where no model is bundled, any champion counts. Where the registry cannot be asked, the folder of the champion that
-    was fetched from it last, by the same rule, or None. The log says so. ``on_passed_over`` is told name and version of
-    the champion registered last, where none counts.
+    Where no model is bundled, any champion counts. Where the registry cannot be asked, the folder of the last good copy
+    of a champion, by the same rule, or None. The log says so. ``on_passed_over`` is told name and version of the
+    champion registered last, where none counts.
     """
     if not (os.environ.get("MLFLOW_TRACKING_URI") or local_store().is_file()):
         return None
@@ -188,7 +188,7 @@ def local_champion(on_passed_over: Callable[[str, str], None] = lambda name, ver
                 on_passed_over(model.name, str(model.aliases[CHAMPION]))
             return None
     except DeblurError as error:
-        copy = _last_copy(f"@{CHAMPION}", lambda folder: _counts(_read_beaten(folder)))
+        copy = last_good(None)
         logger.warning("%s Going on with %s.", error, copy or "the model that comes with the package")
         return str(copy) if copy else None
 
@@ -206,8 +206,8 @@ class Gone(ModelError):
 def fetch(uri: str) -> Path:
     """Copy the model folder of ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` into a cache; returns the copy.
 
-    Where the registry fails, the copy that ``uri`` gave last; the log says so. Not where it answers that there is no
-    such model: who deleted an alias meant it.
+    Where the registry fails, the last good copy; the log says so. Not where it answers that there is no such model: who
+    deleted an alias meant it.
 
     Raises:
         ModelError: no such model, alias or version, a version without a model folder, or a registry that fails, and
@@ -216,10 +216,10 @@ def fetch(uri: str) -> Path:
     try:
         return fetch_now(uri)
     except DeblurError as error:
-        earlier = None if isinstance(error, Gone) else _last_copy(uri)
+        earlier = None if isinstance(error, Gone) else last_good(uri)
         if earlier is None:
             raise
-        logger.warning("%s Going on with the copy that was fetched last, %s.", error, earlier)
+        logger.warning("%s Going on with the last good copy, %s.", error, earlier)
         return earlier
 
 
@@ -235,7 +235,7 @@ def fetch_now(uri: str) -> Path:
         return fetch_over_http(uri)
     with tracker_trouble(ModelError, f"{uri} cannot be fetched from the registry"):
         copy = _fetch(uri)
-    _note_copy(uri, copy)
+    _note_good(uri, copy)
     return copy
 
 
@@ -299,7 +299,7 @@ def _forget_earlier(cache: Path) -> None:
 
 
 def _copies(cache: Path) -> Path:
-    """Of one tracker: JSON, URI -> the folder that it gave last, the newest at the end."""
+    """Of one tracker: JSON, URI -> the last folder that it gave and that passed its checks, the newest at the end."""
     return cache / f"{hashlib.sha256(shown(tracker_address()).encode()).hexdigest()[:32]}.json"
 
 
@@ -310,19 +310,29 @@ def _read_copies(cache: Path) -> dict[str, str]:
     return {}
 
 
-def _note_copy(uri: str, copy: Path) -> None:
+def _note_good(uri: str, copy: Path) -> None:
+    """Note the copy, once it has passed its checks: what is refused takes no good one's place."""
     before = list(_read_copies(copy.parent).items())
     now = [*(pair for pair in before if pair[0] != uri), (uri, copy.name)]
-    if now != before:
-        with suppress(OSError, DeblurError):  # a convenience for worse days
+    with suppress(OSError, DeblurError):  # a convenience for worse days
+        if now[-1] not in before:
+            open_model(copy)
+        if now != before:
             write_json(_copies(copy.parent), dict(now))
 
 
-def _last_copy(ending: str, counts: Callable[[Path], bool] = lambda folder: True) -> Path | None:
-    """The newest whole copy of a URI that ends so, of those that count."""
+def last_good(uri: str | None) -> Path | None:
+    """The last whole copy that ``uri`` gave and that passed its checks on this machine; where None, the newest one of a
+    champion that has beaten the bundled model.
+    """
     cache = _cache()
-    found = (cache / name for uri, name in reversed(_read_copies(cache).items()) if uri.endswith(ending))
-    return next((folder for folder in found if is_whole(folder) and counts(folder)), None)
+    for noted, name in reversed(_read_copies(cache).items()):
+        wanted = noted == uri or (
+            uri is None and noted.endswith(f"@{CHAMPION}") and _counts(_read_beaten(cache / name))
+        )
+        if wanted and is_whole(cache / name):
+            return cache / name
+    return None
 
 
 def _note_beaten(copy: Path, sha256: str) -> None:

@@ -8,7 +8,7 @@ fallback serves, what was asked for is asked for in the same way, an alias or no
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -63,11 +63,11 @@ class ModelStore:
     """Opens the model lazily. ``locate`` says where its folder is, and may take its time (fetch it, for instance).
 
     Args:
-        locate: where it raises, the failure is told, the fallback serves, and it is asked again.
+        locate: where it raises, the failure is told, a fallback serves, and it is asked again.
         open_folder: checks it and opens it.
         follow: where the one that was asked for is now, or None, and nothing is followed. It raises where a registry
             fails; the model that is served stays then.
-        fallback: the folder to take where ``locate`` gives none that can be opened, or None.
+        fallbacks: the folders to try, in this order, where ``locate`` gives none that can be opened.
         warm: whether a model computes a tile before it serves, so that no request pays for what comes first.
     """
 
@@ -77,11 +77,11 @@ class ModelStore:
         open_folder: Callable[[Path], Model] = open_model,
         follow: Callable[[], Path | None] = lambda: None,
         *,
-        fallback: Callable[[], Path | None] = lambda: None,
+        fallbacks: Callable[[], Sequence[Path]] = lambda: (),
         warm: bool = False,
     ) -> None:
         self._locate, self._open_folder, self._follow = locate, open_folder, follow
-        self._fallback, self.warm = fallback, warm
+        self._fallbacks, self.warm = fallbacks, warm
         self._lock, self._wake, self._closed = threading.Lock(), threading.Event(), False
         self._served: Served | None = None
         self._failed_at: float | None = None
@@ -141,13 +141,17 @@ class ModelStore:
             self.failure = None
             return served
         except ModelError as error:
-            self._failed_at = time.monotonic()
+            self._failed_at, failure = time.monotonic(), self.failure
             logger.error("the model cannot be used: %s", error)
-            folder = self._fallback()
-            if folder is None:
-                raise
-            logger.error("going on with %s", folder)
-            return self._opened(folder)
+            for folder in self._fallbacks():
+                logger.error("going on with %s", folder)
+                try:
+                    return self._opened(folder)
+                except ModelError as further:
+                    logger.error("it cannot be used: %s", further)
+                finally:
+                    self.failure = failure  # what was asked for, and not what took its place
+            raise
 
     def _found(self, where: Callable[[], Path]) -> Path:
         try:
