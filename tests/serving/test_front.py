@@ -79,10 +79,12 @@ def test_pages_elsewhere_may_call_only_where_they_are_named(opened: Model) -> No
     client = client_of(opened, Standalone(KEY, ("https://page.example",)))
     before = client.options("/api/deblur", headers=ask | {"Access-Control-Request-Headers": "authorization"})
     assert before.headers["access-control-allow-origin"] == "https://page.example"
-    assert (
-        "access-control-allow-origin"
-        not in client.options("/api/deblur", headers=ask | {"Origin": "https://other.example"}).headers
-    )
+    for other in ({"Origin": "https://other.example"}, {"Access-Control-Request-Method": "PUT"}):
+        refused = client.options("/api/deblur", headers=ask | other)
+        assert "access-control-allow-origin" not in refused.headers
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert (refused.status_code, refused.json()["code"]) == (403, "origin-refused")
+    assert 'path="preflight",status="403",code="origin-refused"} 2' in client.get("/api/metrics", headers=BEARER).text
     answer = client.post("/api/deblur", content=png(), headers=BEARER | ask)
     assert answer.headers["access-control-allow-origin"] == "https://page.example"
     assert "X-Deblur-Model" in answer.headers["access-control-expose-headers"]

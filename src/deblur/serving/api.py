@@ -28,6 +28,7 @@ from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -40,7 +41,7 @@ from deblur.inference.restorer import OnTile, ignore
 from deblur.serving import conditional, hook, page
 from deblur.serving.about import About
 from deblur.serving.body import Sent, body_within, read_body
-from deblur.serving.limits import Gate, Left, Limits, Room
+from deblur.serving.limits import Gate, Left, Limits, Room, told
 from deblur.serving.metrics import Metrics
 from deblur.serving.model_store import ModelStore, Served
 from deblur.serving.models import Models
@@ -101,16 +102,28 @@ def create_app(
         lifespan=lifespan,
         routes=[_route(path, endpoints, api.counts) for path, endpoints in table.items()],
         exception_handlers=HANDLERS,
-        middleware=_for_pages(standalone.origins if standalone else ()),
+        middleware=_for_pages(standalone.origins if standalone else (), api.counts),
     )
     app.router.redirect_slashes = False  # a path is served or it is not
     app.state.stop = api.stop
     return app
 
 
-def _for_pages(origins: tuple[str, ...]) -> list[Middleware]:
+def _for_pages(origins: tuple[str, ...], counts: Metrics) -> list[Middleware]:
+    class Cors(CORSMiddleware):
+        """Starlette's, where a preflight that is refused is a problem and counted, as every answer is."""
+
+        def preflight_response(self, request_headers: Headers) -> Response:
+            answer = super().preflight_response(request_headers)
+            if answer.status_code == 200:
+                return answer
+            what = bytes(answer.body).decode().removeprefix("Disallowed CORS ")  # of origin, method, headers
+            detail = f"A page of {told(request_headers['origin'])} may not send this (not allowed: {what})."
+            counts.add("deblur_requests_total", path="preflight", status="403", code="origin-refused")
+            return Problem(403, "origin-refused", detail, {"Vary": answer.headers["Vary"]})
+
     cors = Middleware(
-        CORSMiddleware,
+        Cors,
         allow_origins=origins,
         allow_methods=("GET", "POST"),
         allow_headers=("Authorization", "Content-Type", "If-None-Match", "x-functions-key"),
