@@ -193,6 +193,7 @@ def test_health_tells_what_failed_and_neither_why_nor_where(
     health = TestClient(create_app(store)).get("/api/health")
     (state,) = health.json()["models"]
     assert (health.json()["status"], state["failed"]["code"], state["source"]) == ("ok", "model-refused", "folder")
+    assert state["last_failure"] == state["failed"]
     assert state["since"].endswith("Z")
     assert state["precision"] in ("f32", "bf16")
     assert "secret" not in health.text

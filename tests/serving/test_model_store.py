@@ -144,9 +144,15 @@ def test_a_version_that_is_not_to_be_had_is_told_at_once_and_asked_for_until_it_
     assert store.get().info.name == "old"
     assert store.failure is not None
     assert store.failure.code == "model-not-found"
+    (failed,) = TestClient(create_app(store)).get("/api/health").json()["models"]
+    assert failed["last_failure"]["code"] == "model-not-found"
     up.set()
     until(lambda: store.get().info.name == "new")
     until(lambda: store.failure is None)
+    (mended,) = TestClient(create_app(store)).get("/api/health").json()["models"]
+    assert mended["failed"] is None
+    assert mended["last_failure"]["code"] == "model-not-found"
+    assert mended["last_failure"]["at"] >= failed["last_failure"]["at"], "it was asked for again meanwhile"
     times = len(asked)
     time.sleep(5 * EVERY_S)
     assert len(asked) == times

@@ -13,7 +13,7 @@ from deblur import __version__, errors, images
 from deblur.inference.engine import precision_of
 from deblur.serving.limits import Limits
 from deblur.serving.metrics import Sample
-from deblur.serving.model_store import ModelStore
+from deblur.serving.model_store import Failure, ModelStore
 from deblur.serving.models import Models
 
 
@@ -30,7 +30,7 @@ class About:
         self._models, self._limits, self._keyed = models, limits, keyed
 
     async def health(self, request: Request) -> Response:
-        """Whether a photo would be restored, and by what, from where, since when; what fails now."""
+        """Whether a photo would be restored, by what, from where, since when; what fails now, and what failed last."""
         told: dict[str, Any] = {"status": "ok", "version": __version__}
         try:
             told["model"] = (await run_in_threadpool(self._models.default.get)).info.label
@@ -78,14 +78,17 @@ class About:
 
 
 def _state(name: str, store: ModelStore) -> dict[str, Any]:
-    served, failure = store.loaded, store.failure
-    told: dict[str, Any] = {"name": name or (served.model.info.name if served else None), "model": None, "failed": None}
+    served = store.loaded
+    told: dict[str, Any] = {"name": name or (served.model.info.name if served else None), "model": None}
+    told |= {"failed": _failed(store.failure), "last_failure": _failed(store.last_failure)}
     if served:
         told |= {"model": served.model.info.label, "source": served.source, "since": _time(served.since)}
         told |= {"precision": precision_of(served.model.restorer.engine), "bf16_refused": served.model.bf16_refused}
-    if failure:
-        told["failed"] = {"code": failure.code, "at": _time(failure.at)}
     return told
+
+
+def _failed(failure: Failure | None) -> dict[str, str] | None:
+    return {"code": failure.code, "at": _time(failure.at)} if failure else None
 
 
 def _time(moment: datetime) -> str:

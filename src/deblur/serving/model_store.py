@@ -52,7 +52,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong last: ``model-not-found`` (nowhere to be had) or ``model-refused`` (it failed its checks)."""
+    """What went wrong: ``model-not-found`` (nowhere to be had) or ``model-refused`` (it failed its checks)."""
 
     code: str
     sentence: str
@@ -86,6 +86,9 @@ class ModelStore:
         self._served: Served | None = None
         self._failed_at: float | None = None
         self.failure: Failure | None = None
+        """What fails now."""
+        self.last_failure: Failure | None = None
+        """What failed last, also after it was mended."""
 
     @property
     def loaded(self) -> Served | None:
@@ -150,7 +153,7 @@ class ModelStore:
                 except ModelError as further:
                     logger.error("it cannot be used: %s", further)
                 finally:
-                    self.failure = failure  # what was asked for, and not what took its place
+                    self.failure = self.last_failure = failure  # what was asked for, and not what took its place
             raise
 
     def _found(self, where: Callable[[], Path]) -> Path:
@@ -172,7 +175,7 @@ class ModelStore:
     def _noted(self, code: str, error: Exception) -> ModelError:
         """Only the sentence is kept: an exception would keep its requests alive."""
         sentence = str(error) if isinstance(error, DeblurError) else f"The model cannot be loaded: {error!r}"
-        self.failure = Failure(code, without_secrets(sentence))
+        self.failure = self.last_failure = Failure(code, without_secrets(sentence))
         return ModelError(self.failure.sentence)
 
     def _keep_following(self, every_s: float) -> None:
