@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from deblur.data.photos import SharpPhoto
 from deblur.errors import PhotoError
 from deblur.image_limits import DecodeLimits
-from deblur.images import MEDIA_TYPES, decode, encode, planes_of, put_planes
+from deblur.images import MEDIA_TYPES, decode, encode, format_in, planes_of, put_planes
 from deblur.inference.model_folder import Model, open_model
 from deblur.serving.api import create_app
 from deblur.serving.model_store import ModelStore
@@ -80,6 +80,13 @@ def test_what_goes_in_comes_out(client: TestClient, samples: Samples, name: str)
     if kind.depth == 16:
         truth = np.repeat(samples[..., :1], 3, axis=2) if before.grey else samples[..., :3]
     assert np.abs(after.rgb.astype(float) - truth).mean() <= (0 if kind.exact else 8)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_its_header_tells_the_format_of_the_answer(samples: Samples, name: str) -> None:
+    sent, own = KINDS[name].make(samples), DecodeLimits(heif=True)
+    with suppress(PhotoError):
+        assert format_in(sent, own) == decode(sent, own).format
 
 
 def test_the_page_has_a_row_for_each() -> None:

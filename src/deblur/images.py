@@ -128,6 +128,12 @@ def megapixels(data: bytes, limits: DecodeLimits = DecodeLimits()) -> float:
         return image.width * image.height / 1e6
 
 
+def format_in(data: bytes, limits: DecodeLimits = DecodeLimits()) -> str:
+    """The ``format`` of what :func:`decode` would give, told from the header alone, with the errors of that."""
+    with _opened(data, limits) as image:
+        return str(image.format) if bits_a_channel(image, data) == 16 else _format_kept(image)
+
+
 @contextmanager
 def _opened(data: bytes, limits: DecodeLimits) -> Iterator[Image.Image]:
     """The image with its header read and within ``limits``; whatever a decoder raises inside becomes a PhotoError."""
@@ -363,25 +369,26 @@ def _profile_of(image: Image.Image, said: metadata.Metadata, space: colour.Space
     return icc_profile if space is None else colour.profile_of(space, grey=grey) or icc_profile
 
 
+def _format_kept(image: Image.Image) -> str:
+    """The image's own format; another where that cannot hold what is restored, or is not written."""
+    alpha_lost = image.has_transparency_data and image.format in ("AVIF", "HEIF", "BMP")
+    if image.mode in ("P", "PA") or image.format == "GIF" or alpha_lost:
+        return "PNG"
+    return "JPEG" if image.format in ("AVIF", "HEIF", "MPO") else str(image.format)
+
+
 def _photo_from(upright: Image.Image, said: metadata.Metadata, space: colour.Space | None) -> Photo:
-    file_format = upright.format
+    output_format = _format_kept(upright)
     if upright.mode == "CMYK":
         upright, said = colour.srgb_from_cmyk(upright, upright.info.get("icc_profile")), said.without_colour()
         upright.info.pop("icc_profile", None)
-    palette = upright.mode in ("P", "PA")
     grey = upright.mode in ("1", "L", "LA")
     icc_profile = _profile_of(upright, said, space, grey=grey)
     alpha = None
     if upright.has_transparency_data:
         upright = upright.convert("RGBA")
         alpha = np.asarray(upright.getchannel("A"))
-    rgb = _rgb8_of(upright)
-    own = file_format in ("AVIF", "HEIF")
-    if palette or file_format == "GIF" or (alpha is not None and (own or file_format == "BMP")):
-        output_format = "PNG"  # their own format cannot hold what is restored, or is not written
-    else:
-        output_format = "JPEG" if own or file_format == "MPO" else str(file_format)
-    return Photo(rgb, output_format, grey, alpha, icc_profile, said)
+    return Photo(_rgb8_of(upright), output_format, grey, alpha, icc_profile, said)
 
 
 def _deep_photo(image: Image.Image, data: bytes, space: colour.Space | None, private: bool) -> Photo:

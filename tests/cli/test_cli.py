@@ -56,6 +56,38 @@ def test_restore_a_photo_and_a_folder(
     assert "holds no photos" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+def test_a_folder_whose_command_was_killed_is_finished_by_the_same_command(
+    tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DEBLUR_MODEL", str(model_folder))
+    photos, out, whole = (tmp_path / name for name in ("photos", "out", "whole"))
+    photos.mkdir()
+    for i in range(6):
+        (photos / f"{i}.png").write_bytes(png(np.random.default_rng(i).integers(0, 256, (40, 50, 3), dtype=np.uint8)))
+    slowly = (
+        "import sys, time; from deblur.cli import main; from deblur.inference import files\n"
+        "real = files.restore_photo\n"
+        "files.restore_photo = lambda *args, **how: (time.sleep(0.5), real(*args, **how))[1]\n"
+        "main(sys.argv[1:])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", slowly, "restore", str(photos), str(out)])
+    while len(list(out.glob("*.png"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    done = {path.name: path.stat().st_mtime_ns for path in out.glob("*.png")}
+    assert 2 <= len(done) < 6
+    assert main(["restore", str(photos), str(out)]) == 0
+    told = capsys.readouterr().out
+    assert f"{6 - len(done)} restored, {len(done)} were there already (--overwrite replaces them)." in told
+    assert {name: (out / name).stat().st_mtime_ns for name in done} == done
+    assert main(["restore", str(photos), str(whole)]) == 0
+    assert "6 restored.\n" in capsys.readouterr().out
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == {p.name: p.read_bytes() for p in whole.iterdir()}
+
+
 def test_what_may_not_fit_into_memory_needs_a_flag(
     tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -139,7 +139,25 @@ def test_a_folder_is_restored_around_its_bad_files(tmp_path: Path) -> None:
     assert [r.photo.name for r in reports if r.trouble] == ["broken.jpg"]
     assert "broken.jpg" not in (reports[-1].trouble or ""), "the report has its name already"
     assert sorted(p.name for p in (tmp_path / "photos.deblurred").iterdir()) == ["a.gif.png", "a.png", "a.webp"]
-    assert all("exists" in (r.trouble or "") or r.photo.name == "broken.jpg" for r in restore_folder(MODEL, folder))
+
+
+def test_what_is_there_already_is_neither_decoded_nor_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, image_format in (("a.png", "PNG"), ("b.png", "JPEG"), ("c.gif", "GIF"), ("c.gif.png", "PNG")):
+        Image.fromarray(RGB).save(folder / name, image_format)
+    first = restore_folder(MODEL, folder)
+    assert [report.there for report in first] == [False] * 4
+    assert "another photo" in (first[3].trouble or "")
+    Image.fromarray(RGB).save(folder / "d.png")
+    decoded, real = [], images.decode
+    monkeypatch.setattr(images, "decode", lambda data, limits: decoded.append(data) or real(data, limits))
+    again = restore_folder(MODEL, folder)
+    assert [(report.output, report.there) for report in again[:3]] == [(report.output, True) for report in first[:3]]
+    assert again[3] == first[3], "what is there is not its own"
+    assert (again[4].output, again[4].there) == (tmp_path / "photos.deblurred" / "d.png", False)
+    assert decoded == [(folder / "d.png").read_bytes()]
+    assert not any(report.there for report in restore_folder(MODEL, folder, overwrite=True))
 
 
 def test_no_photo_of_a_folder_is_passed_over_without_a_word(tmp_path: Path) -> None:

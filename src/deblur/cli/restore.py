@@ -61,14 +61,18 @@ def restore(
 
         def on_report(report: Report, total: int) -> None:
             progress.update(task, advance=1, total=total)
-            if report.output:
+            if report.output and not report.there:
                 say(pasteable(report.output))
-            else:
+            elif report.trouble:
                 console.print(f"{pasteable(report.photo)}: {report.trouble}", style="red", soft_wrap=True)
 
         target = Path(out) if out else None
         reports = restore_folder(model, photo, target, **how, on_report=on_report)
     failed = [pasteable(report.photo.name) for report in reports if report.trouble]
     names = ", ".join(failed[:NAMED] + ["..."] * (len(failed) > NAMED))
-    say(f"{len(reports) - len(failed)} restored, {len(failed)} not{': ' if failed else ''}{names}.")
+    there = sum(report.there for report in reports)
+    told = [f"{len(reports) - there - len(failed)} restored"]
+    told += [f"{there} were there already (--overwrite replaces them)"] if there else []
+    told += [f"{len(failed)} not: {names}"] if failed else []
+    say(f"{', '.join(told)}.")
     return 1 if failed else 0

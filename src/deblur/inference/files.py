@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from deblur import image_limits, images
 from deblur.errors import DeblurError, PhotoTooLarge, SettingError, UnsupportedPhoto
@@ -36,11 +37,15 @@ name of a hidden file in other folders that were made for results."""
 
 @dataclass(frozen=True)
 class Report:
-    """What became of one file: ``output``, or the ``trouble`` (without its name) that kept it from being restored."""
+    """What became of one file: ``output``, or the ``trouble`` (without its name) that kept it from being restored.
+
+    ``there`` says that the output was there already, and was left as it was.
+    """
 
     photo: Path
     output: Path | None = None
     trouble: str | None = None
+    there: bool = False
 
 
 def restore_file(
@@ -73,7 +78,12 @@ def restore_file(
     """
     place = _place_of(photo, output)
     try:
-        return _restore(model, photo, place, overwrite, _limits(large, keep_metadata), guarded, on_tile)
+        target, there = _restore(model, photo, place, overwrite, _limits(large, keep_metadata), guarded, on_tile)
+        if there:
+            raise SettingError(
+                f"{pasteable(target)} exists. Name another output, or allow it to be replaced (overwrite)."
+            )
+        return target
     except DeblurError as error:
         raise type(error)(f"{pasteable(photo)}: {error}") from error
 
@@ -91,7 +101,8 @@ def restore_folder(
 ) -> list[Report]:
     """Restore every photo directly in ``folder`` into ``output`` (by default ``FOLDER.deblurred``), names kept.
 
-    Results (``a.deblurred.jpg``) are passed over; the log says how many.
+    Results (``a.deblurred.jpg``) are passed over; the log says how many. A photo whose output is there already is not
+    decoded, unless ``overwrite`` is set: who was interrupted gives the same call again.
 
     Raises:
         SettingError: ``folder`` cannot be read or holds no photos, or ``output`` is no other folder or cannot be made.
@@ -126,6 +137,7 @@ def restore_folder(
     return reports
 
 
+Read = TypeVar("Read")
 Place = Callable[[str], Path]
 """Says where the result goes, once the photo's format is known."""
 
@@ -162,19 +174,23 @@ def _limits(large: bool, keep_metadata: bool) -> DecodeLimits:
 def _report_of(model: Model, photo: Path, place: Place, overwrite: bool, limits: DecodeLimits, guarded: bool) -> Report:
     """One file of a folder; whatever happens to it stays with it."""
     try:
-        return Report(photo, _restore(model, photo, place, overwrite, limits, guarded, ignore))
+        output, there = _restore(model, photo, place, overwrite, limits, guarded, ignore)
+        return Report(photo, output, there=there)
     except DeblurError as error:
         return Report(photo, trouble=str(error))
 
 
 def _restore(
     model: Model, photo: Path, place: Place, overwrite: bool, limits: DecodeLimits, guarded: bool, on_tile: OnTile
-) -> Path:
-    """The result's path; errors do not name the photo."""
-    data = _read(photo, limits)
-    target = place(data.format)
+) -> tuple[Path, bool]:
+    """The result's path, and whether it was there before and was left as it was; errors do not name the photo."""
+    target = place(_read(photo, image_limits.ANY_SIZE, images.format_in))
     try:
-        _check_target(photo, target, overwrite)
+        if target.exists() and target.samefile(photo):
+            raise SettingError(f"{pasteable(target)} is the photo itself; name another output.")
+        if target.exists() and not overwrite:
+            return target, True
+        data = _read(photo, limits, images.decode)
         output_format = FORMAT_OF_SUFFIX.get(target.suffix.lower())
         images.format_of_output(data, output_format)  # refuses before the work
         _, outcome = restore_photo(model, data, guarded=guarded, on_tile=on_tile)
@@ -195,14 +211,14 @@ def _restore(
         logger.warning("%s: the first of its %d frames or pages was restored.", pasteable(photo), data.frames)
     if data.said.more_pictures:
         logger.warning("%s: the file's other pictures, such as a gain map, are left out.", pasteable(photo))
-    return target
+    return target, False
 
 
-def _read(photo: Path, limits: DecodeLimits) -> images.Photo:
+def _read(photo: Path, limits: DecodeLimits, how: Callable[[bytes, DecodeLimits], Read]) -> Read:
     if photo.suffix.lower() in RAW_SUFFIXES:
         raise UnsupportedPhoto(RAW)
     try:
-        return images.decode(photo.read_bytes(), limits)
+        return how(photo.read_bytes(), limits)
     except PhotoTooLarge as error:
         raise PhotoTooLarge(
             str(error) if not limits.in_memory else f"{error} Or allow it to be tried all the same (large)."
@@ -217,10 +233,3 @@ def output_name(photo: Path, photo_format: str, marker: str = "") -> str:
         return f"{photo.stem}{marker}{photo.suffix}"
     suffixes = (suffix for suffix, name in FORMAT_OF_SUFFIX.items() if name.upper() == photo_format)
     return f"{photo.name}{marker}{next(suffixes, '.png')}"
-
-
-def _check_target(photo: Path, target: Path, overwrite: bool) -> None:
-    if target.exists() and target.samefile(photo):
-        raise SettingError(f"{pasteable(target)} is the photo itself; name another output.")
-    if target.exists() and not overwrite:
-        raise SettingError(f"{pasteable(target)} exists. Name another output, or allow it to be replaced (overwrite).")
