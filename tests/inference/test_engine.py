@@ -106,17 +106,31 @@ def test_compiled_shapes_are_kept_and_the_one_not_used_longest_goes(model_folder
     shapes = [(1, 3, 16, 16 * (i + 1)) for i in range(KEPT + 1)]
     for shape in shapes[:-1]:
         engine.begin().call(np.zeros(shape, np.float32))
-    kept = engine._compiled[shapes[0], 1]
+    kept = engine._compiled[shapes[0]][1]
     engine.begin().call(np.zeros(shapes[0], np.float32))
     engine.begin().call(np.zeros(shapes[-1], np.float32))
-    assert set(engine._compiled) == {(shape, 1) for shape in (shapes[0], *shapes[2:])}
-    assert engine._compiled[shapes[0], 1] is kept
+    assert set(engine._compiled) == {shapes[0], *shapes[2:]}
+    assert engine._compiled[shapes[0]][1] is kept
     frugal = OpenVinoEngine(model_folder / "model.onnx", kept=1)
     for shape in shapes[:2]:
         frugal.begin().call(np.zeros(shape, np.float32))
-    assert set(frugal._compiled) == {(shapes[1], 1)}
+    assert set(frugal._compiled) == {shapes[1]}
     engine(np.zeros((1, 3, 32, 32), np.float32))
-    assert set(engine._compiled) == {(shape, 1) for shape in (shapes[0], *shapes[2:])}, "a call by itself keeps nothing"
+    assert set(engine._compiled) == {shapes[0], *shapes[2:]}, "a call by itself keeps nothing"
+
+
+def test_shapes_that_are_kept_are_compiled_once_however_the_load_changes(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, compiled = OpenVinoEngine(model_folder / "model.onnx"), list[tuple[tuple[int, ...], int]]()
+    real = engine._compile
+    monkeypatch.setattr(engine, "_compile", lambda *key: compiled.append(key) or real(*key))
+    shapes = [(1, 3, 16, 16 * (i + 1)) for i in range(KEPT)]
+    for streams in (1, 2, 1, 2):
+        monkeypatch.setattr(engine, "_streams", lambda shape, streams=streams: streams)
+        for shape in shapes:
+            engine.prepare(shape)
+    assert sorted(compiled) == sorted(product(shapes, (1, 2)))
 
 
 def test_openvino_reports_to_nobody(model_folder: Path) -> None:
@@ -152,12 +166,12 @@ def test_calls_beside_each_other_share_the_cores_and_give_the_same_bits(model_fo
     engine = OpenVinoEngine(model_folder / "model.onnx")
     batch = np.random.default_rng(0).random((1, 3, 256, 256), dtype=np.float32)
     alone = engine.begin().call(batch)
-    assert set(engine._compiled) == {(batch.shape, 1)}
+    assert set(engine._compiled[batch.shape]) == {1}
     with ThreadPoolExecutor(2) as pool:
-        while set(engine._compiled) == {(batch.shape, 1)}:
+        while set(engine._compiled[batch.shape]) == {1}:
             answers = list(pool.map(lambda run: run.call(batch), [engine.begin(), engine.begin()]))
         answers += pool.map(lambda run: run.call(batch), [engine.begin(), engine.begin()])
-    assert set(engine._compiled) == {(batch.shape, 1), (batch.shape, 2)}
+    assert set(engine._compiled[batch.shape]) == {1, 2}
     assert all(np.array_equal(answer, alone) for answer in answers)
 
 

@@ -1,6 +1,6 @@
 """OpenVINO: the fast engine on x86-64, in bf16 where the processor has it.
 
-It compiles a network anew for every shape, a few tenths of a second each; the last few are kept.
+It compiles a network anew for every shape, a few tenths of a second each; the last few shapes are kept.
 
 A call alone has all cores. Calls beside each other share them by streams, each on cores of its own: threads that
 compute one tile together wait for each other after every operator, and for whatever else a core of theirs does. Each
@@ -24,8 +24,8 @@ from deblur.errors import ModelError, SettingError
 from deblur.inference.engine import Precision, Run, Tiles
 
 KEPT = 3
-"""Compiled networks. Each holds a copy of the weights and, for each stream, the tensors of a tile: 120 MB for
-DeblurUNet at 576x528 in bf16."""
+"""Shapes of tiles whose compiled networks are kept, for one stream and for several. Each network holds a copy of the
+weights and, for each stream, the tensors of a tile: 120 MB for DeblurUNet at 576x528 in bf16 in one stream."""
 
 STREAMS, SHARING_PX, MOMENT_S = 2, 640**2, 1.0
 """How many share the cores, by tiles up to which size, and for how long after two calls ran beside each other."""
@@ -103,7 +103,7 @@ class OpenVinoEngine:
         wanted = len(inputs) == len(outputs) == 1 and inputs[0].element_type == openvino.Type.f32
         if not wanted or len(inputs[0].partial_shape) != 4 or inputs[0].partial_shape[1] != openvino.Dimension(3):
             raise ModelError("The model must take one float tensor (B, 3, h, w) and return one.")
-        self._compiled: OrderedDict[tuple[tuple[int, ...], int], Future[_Compiled]] = OrderedDict()
+        self._compiled: OrderedDict[tuple[int, ...], dict[int, Future[_Compiled]]] = OrderedDict()
         self._lock, self._running, self._beside_s = Lock(), 0, -inf
 
     def __call__(self, batch: Tiles, /) -> Tiles:
@@ -159,27 +159,24 @@ class OpenVinoEngine:
         return self._network.has_rt_info(place) and self._network.get_rt_info(place).astype(str) == "f32"
 
     def _compiled_for(self, shape: tuple[int, ...]) -> "_Compiled":
-        """The network for ``shape`` and what runs now: kept from before, or in the place of the one not used longest.
+        """The network for ``shape`` and what runs now: kept from before, or new; the shape not used longest goes then.
 
         Who comes while it is being compiled waits for that, and for nothing else.
         """
-        key = (shape, self._streams(shape))
+        streams, new = self._streams(shape), Future[_Compiled]()
         with self._lock:
-            kept = self._compiled.get(key)
-            compiled = kept or Future[_Compiled]()
-            if kept is None:
-                while len(self._compiled) >= self._kept:
-                    self._compiled.popitem(last=False)
-                self._compiled[key] = compiled
-            self._compiled.move_to_end(key)
-        if kept is None:
+            by_streams = self._compiled.setdefault(shape, {})
+            self._compiled.move_to_end(shape)
+            while len(self._compiled) > self._kept:
+                self._compiled.popitem(last=False)
+            compiled = by_streams.setdefault(streams, new)
+        if compiled is new:
             try:
-                compiled.set_result(self._compile(*key))
+                new.set_result(self._compile(shape, streams))
             except BaseException as error:
-                compiled.set_exception(error)
+                new.set_exception(error)
                 with self._lock:
-                    if self._compiled.get(key) is compiled:
-                        del self._compiled[key]
+                    del by_streams[streams]
         return compiled.result()
 
     def _compile(self, shape: tuple[int, ...], streams: int) -> "_Compiled":
