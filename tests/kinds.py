@@ -31,6 +31,7 @@ class Kind:
         depth: bits of each.
         exact: at strength 0 the same pixels come back.
         frames: that the answer tells of.
+        more_pictures: that the answer tells of others that it leaves out.
     """
 
     make: Callable[[Samples], bytes]
@@ -39,6 +40,7 @@ class Kind:
     depth: int = 8
     exact: bool = True
     frames: int = 1
+    more_pictures: bool = False
 
 
 def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
@@ -109,6 +111,12 @@ def several(samples: Samples, image_format: str, mode: str = "RGB", **options: o
     return saved(image, image_format, save_all=True, append_images=others, **options)
 
 
+def with_gain_map(samples: Samples) -> bytes:
+    """As phones write Ultra HDR: of the same two pictures as an MPO, but Pillow opens it as a plain JPEG."""
+    xmp = b'<rdf:Description xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"/>'
+    return saved(eight(samples), "MPO", save_all=True, append_images=[eight(samples, "L")], xmp=xmp, quality=95)
+
+
 def cut(samples: Samples) -> bytes:
     whole = saved(eight(samples), "JPEG")
     return whole[: len(whole) // 2] + b"\xff\xd9"
@@ -130,7 +138,10 @@ KINDS = {
     "JPEG, grey": Kind(lambda s: saved(eight(s, "L"), "JPEG", quality=95), "JPEG", bands=1, exact=False),
     "JPEG, CMYK": Kind(lambda s: saved(eight(s, "CMYK"), "JPEG", quality=95), "JPEG", exact=False),
     "JPEG with an orientation": Kind(turned, "JPEG", exact=False),
-    "JPEG of several pictures (MPO, gain map)": Kind(lambda s: several(s, "MPO", quality=95), "JPEG", exact=False),
+    "JPEG of several pictures (MPO)": Kind(
+        lambda s: several(s, "MPO", quality=95), "JPEG", exact=False, more_pictures=True
+    ),
+    "JPEG with a gain map (Ultra HDR)": Kind(with_gain_map, "JPEG", exact=False, more_pictures=True),
     "JPEG, cut short, with or without its end marker": Kind(cut, "photo-unreadable"),
     "PNG": Kind(lambda s: saved(eight(s), "PNG"), "PNG"),
     "PNG with alpha": Kind(lambda s: saved(eight(s, "RGBA"), "PNG"), "PNG", bands=4),

@@ -68,6 +68,7 @@ def test_what_goes_in_comes_out(client: TestClient, samples: Samples, name: str)
     assert answer.headers["content-type"] == MEDIA_TYPES[kind.answer]
     assert depth_and_bands(answer.content) == (kind.depth, kind.bands)
     assert answer.headers.get("x-deblur-frames") == (f"1 of {kind.frames}" if kind.frames > 1 else None)
+    assert ("x-deblur-left-out" in answer.headers) == kind.more_pictures
     before, after = decode(sent), decode(answer.content)
     assert after.grey == before.grey == (kind.bands < 3)
     difference = np.abs(after.rgb.astype(float) - before.rgb.astype(float))

@@ -231,6 +231,7 @@ def test_further_pictures_are_told_of() -> None:
     assert photo.said.more_pictures
     assert photo.format == "JPEG"
     assert not decode(encode(photo)).said.more_pictures
+    assert decode(jpeg(xmp=b'<x hdrgm:Version="1.0"/>')).said.more_pictures, "though there is no index"
     assert not decode(jpeg()).said.more_pictures
 
 

@@ -20,7 +20,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x8769, 0x8825, 0xA005
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, XMP = 0x0112, 0x011A, 0x011B, 0x0128, 0x02BC
-COLOUR_SPACE, INTEROP_INDEX = 0xA001, 1
+COLOUR_SPACE, INTEROP_INDEX, NUMBER_OF_IMAGES = 0xA001, 1, 0xB001
 EXIF_START = b"Exif\0\0II*\0\x08\0\0\0"
 
 KEPT = (0x010F, 0x0110, 0x0132, 0x013B, 0x8298)
@@ -191,8 +191,21 @@ def _read(image: Image.Image, main: Iterable[int], of_exposure: Iterable[int]) -
         interop if interop in ("R98", "R03") else None,
         (dpi[1], dpi[0]) if dpi and turned else dpi,
         {} if orientation in range(2, 9) else _panorama(image),
-        image.format == "MPO",
+        _more_pictures(image),
     )
+
+
+def _more_pictures(image: Image.Image) -> bool:
+    """Whether a JPEG's index (MPF) or XMP tells of others; one with a gain map is no MPO to Pillow."""
+    if any(name == "APP1" and b"hdrgm:Version" in body for name, body in getattr(image, "applist", ())):
+        return True
+    with suppress(Exception):
+        index = BytesIO(image.info["mp"])
+        directory = ImageFileDirectory_v2(index.read(8))
+        index.seek(directory.next)
+        directory.load(index)
+        return int(directory[NUMBER_OF_IMAGES]) > 1
+    return False
 
 
 def _bytes(value: str | bytes) -> bytes:
