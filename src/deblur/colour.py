@@ -5,6 +5,8 @@ a profile that says the same. So pixels stay as they are, and nothing but a prof
 """
 
 import struct
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
@@ -125,17 +127,13 @@ def fitting(profile: bytes | None, *, grey: bool) -> bytes | None:
     return profile if space in (b"RGB ", b"GRAY", b"") else None  # too short to name one: passed on as it is
 
 
-def srgb_from_cmyk(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
-    """Through the profile where it is one of CMYK, else plainly."""
+def srgb_from_cmyk(icc_profile: bytes | None) -> Callable[[Image.Image], Image.Image]:
+    """What converts an image, or a part of it: through the profile where it is one of CMYK, else plainly."""
     if icc_profile:
-        try:
+        with suppress(ImageCms.PyCMSError, OSError, ValueError):  # a profile that does not fit
             source = ImageCms.ImageCmsProfile(BytesIO(icc_profile))
-            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-            if converted is not None:
-                return converted
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # a profile that does not fit: the plain conversion below
-    return image.convert("RGB")
+            return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), "CMYK", "RGB").apply
+    return lambda image: image.convert("RGB")
 
 
 def _grey_curve(profile: bytes) -> bytes | None:

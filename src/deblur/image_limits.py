@@ -14,11 +14,12 @@ from deblur.errors import PhotoTooLarge, UnsupportedPhoto
 from deblur.image_kinds import RAW
 
 DECODE_BYTES_PER_PIXEL = {
-    **{"JPEG": 10, "MPO": 10, "PNG": 4, "WEBP": 18, "TIFF": 8, "BMP": 4, "GIF": 4},
+    **{"JPEG": 12, "MPO": 12, "PNG": 4, "WEBP": 18, "TIFF": 8, "BMP": 4, "GIF": 4},
     **{"AVIF": 12, "HEIF": 12},
 }
 """The formats that are decoded, with the peak memory Pillow was seen to take for each."""
-RESTORE_BYTES_PER_PIXEL = 8  # the decoded photo while it is restored and encoded
+RESTORE_BYTES_PER_PIXEL = {"WEBP": 22}
+"""What is taken beside that until the photo is encoded, 8 by default; a WebP with alpha or without loss takes most."""
 DEEP_DECODE_BYTES_PER_PIXEL = 12  # 16 bits a channel, whatever the format
 DEEP_BYTES_PER_PIXEL = 20  # and all that it takes
 
@@ -123,7 +124,7 @@ def check_header(image: Image.Image, data: bytes, limits: DecodeLimits) -> None:
         raise UnsupportedPhoto(f"A {name} with colours of mode {image.mode} is not restored. Save it as RGB.")
     megapixels = max(width * height, _tile_pixels(image)) / 1e6
     to_decode = DECODE_BYTES_PER_PIXEL[name] if bits <= 8 else DEEP_DECODE_BYTES_PER_PIXEL
-    in_all = to_decode + RESTORE_BYTES_PER_PIXEL if bits <= 8 else DEEP_BYTES_PER_PIXEL
+    in_all = to_decode + RESTORE_BYTES_PER_PIXEL.get(name, 8) if bits <= 8 else DEEP_BYTES_PER_PIXEL
     memory_mb = megapixels * to_decode
     if megapixels > limits.megapixels or max(width, height) > limits.side_px or memory_mb > limits.decode_mb:
         raise PhotoTooLarge(

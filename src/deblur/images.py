@@ -19,6 +19,7 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from deblur import colour, deep, jpeg_pixels, metadata, pages, png_chunks
 from deblur.errors import DeblurError, PhotoTooLarge, RequestError, UnreadablePhoto, UnsupportedPhoto
@@ -50,7 +51,7 @@ OPENED = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")  # an MPO, two JPEGs in a
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF": "image/tiff", "BMP": "image/bmp"}
 SIDE_PX = {"WEBP": 16_383, "JPEG": 65_500}  # the longest that the format, or its library, writes
-STRIP_PX = 256
+STRIP_PX = 64
 LOSSLESS_TIFF = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "raw")
 LOSSLESS_WEBP: dict[str, object] = {"lossless": True, "exact": True, "quality": 25}  # quality is effort here
 ICC_PROFILE = 34675  # TIFF's tag
@@ -117,8 +118,11 @@ def decode(data: bytes, limits: DecodeLimits = DecodeLimits()) -> Photo:
             raise UnsupportedPhoto(f"The file has {frames} frames or pages, not one. Send a single one.")
         if bits_a_channel(image, data) == 16:
             return replace(_deep_photo(image, data, space, limits.private), packing=packing, frames=frames)
+        del data
+        stream = cast(ImageFile, image).fp
         said = _loaded(image, limits.private)
-        del data  # as large as two photos, for a PNG of a hundred megapixels
+        if stream:
+            stream.close()  # the file, which may be as large as the photo; some of Pillow's images keep it
         return replace(_photo_from(_upright(image), said, space), packing=packing, frames=frames)
 
 
@@ -378,17 +382,10 @@ def _format_kept(image: Image.Image) -> str:
 
 
 def _photo_from(upright: Image.Image, said: metadata.Metadata, space: colour.Space | None) -> Photo:
-    output_format = _format_kept(upright)
-    if upright.mode == "CMYK":
-        upright, said = colour.srgb_from_cmyk(upright, upright.info.get("icc_profile")), said.without_colour()
-        upright.info.pop("icc_profile", None)
-    grey = upright.mode in ("1", "L", "LA")
-    icc_profile = _profile_of(upright, said, space, grey=grey)
-    alpha = None
-    if upright.has_transparency_data:
-        upright = upright.convert("RGBA")
-        alpha = np.asarray(upright.getchannel("A"))
-    return Photo(_rgb8_of(upright), output_format, grey, alpha, icc_profile, said)
+    cmyk, grey = upright.mode == "CMYK", upright.mode in ("1", "L", "LA")
+    icc_profile = None if cmyk else _profile_of(upright, said, space, grey=grey)
+    rgb, alpha = _pixels_of(upright)
+    return Photo(rgb, _format_kept(upright), grey, alpha, icc_profile, said.without_colour() if cmyk else said)
 
 
 def _deep_photo(image: Image.Image, data: bytes, space: colour.Space | None, private: bool) -> Photo:
@@ -442,14 +439,20 @@ def _upright(image: Image.Image) -> Image.Image:
     return image
 
 
-def _rgb8_of(image: Image.Image) -> Rgb8:
-    """A copy, made in strips: Pillow makes another of what it converts or hands over."""
+def _pixels_of(image: Image.Image) -> tuple[Rgb8, Rgb8 | None]:
+    """Colours and alpha, copied in strips: Pillow makes another copy of what it converts or hands over."""
     width, height = image.size
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    cmyk = colour.srgb_from_cmyk(image.info.get("icc_profile")) if image.mode == "CMYK" else None
     rgb = np.empty((height, width, 3), np.uint8)
+    alpha = np.empty((height, width), np.uint8) if mode == "RGBA" else None
     for top in range(0, height, STRIP_PX):
-        bottom = min(top + STRIP_PX, height)
-        rgb[top:bottom] = np.asarray(image.crop((0, top, width, bottom)).convert("RGB"))
-    return rgb
+        strip = image.crop((0, top, width, min(top + STRIP_PX, height)))
+        pixels = np.asarray(cmyk(strip) if cmyk else strip.convert(mode))
+        rgb[top : top + STRIP_PX] = pixels[..., :3]
+        if alpha is not None:
+            alpha[top : top + STRIP_PX] = pixels[..., 3]
+    return rgb, alpha
 
 
 def _in_8_bits(samples: Rgb) -> Rgb8:
@@ -463,14 +466,17 @@ def _in_8_bits(samples: Rgb) -> Rgb8:
 
 
 def _image_of(photo: Photo, with_alpha: bool) -> Image.Image:
-    image = Image.fromarray(photo.rgb8)
-    if photo.grey:
-        image = image.convert("L")
-    if photo.alpha is None:
-        return image
-    mask = Image.fromarray(_in_8_bits(photo.alpha))
-    if with_alpha:
-        image.putalpha(mask)
-        return image
-    white = Image.new(image.mode, image.size, "white")
-    return Image.composite(image, white, mask)
+    """A copy, made in strips; without alpha on white."""
+    height, width = photo.rgb.shape[:2]
+    mode = ("L" if photo.grey else "RGB") + ("A" if with_alpha and photo.alpha is not None else "")
+    image = Image.new(mode, (width, height))
+    for top in range(0, height, STRIP_PX):
+        strip = Image.fromarray(_in_8_bits(photo.rgb[top : top + STRIP_PX])).convert(mode.removesuffix("A"))
+        if photo.alpha is not None:
+            mask = Image.fromarray(_in_8_bits(photo.alpha[top : top + STRIP_PX]))
+            if with_alpha:
+                strip.putalpha(mask)
+            else:
+                strip = Image.composite(strip, Image.new(mode, strip.size, "white"), mask)
+        image.paste(strip, (0, top))
+    return image

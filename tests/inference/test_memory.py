@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deblur import image_limits
+from deblur.errors import PhotoTooLarge
 from deblur.files import sha256_of
+from deblur.image_limits import OWN_FILES
 from deblur.images import Photo, decode, encode
+from deblur.images import megapixels as megapixels_of
 from deblur.inference.model_folder import Golden, ModelInfo, write_info
 
 onnx = pytest.importorskip("onnx")
@@ -63,6 +67,45 @@ def test_16_bits_take_20_bytes_a_pixel(dimming_model: Path, tmp_path: Path, imag
     assert peaks_mb[5] <= 20 * 5 + peaks_mb[1]
     restored = decode(photo.with_suffix(".restored").read_bytes())
     assert ((restored.rgb <= rgb) & (restored.rgb >= rgb * DIM - 1)).all(), "restored, as far as the guard lets it"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the peak")
+@pytest.mark.parametrize(
+    ("suffix", "mode", "options", "large", "bytes_a_pixel"),
+    [
+        (".png", "RGBA", {"compress_level": 1}, 9, 8),
+        (".png", "LA", {"compress_level": 1}, 9, 8),
+        (".tiff", "RGBA", {}, 9, 8),  # the file itself is as large as its pixels
+        (".jpg", "CMYK", {}, 9, 8),
+        (".jpg", "RGB", {"progressive": True, "subsampling": 0}, 9, 10),
+        (".jpg", "CMYK", {"progressive": True}, 9, 12),
+        (".webp", "RGB", {}, 3, 18),
+        (".webp", "RGBA", {"lossless": True}, 2, 40),
+    ],
+    ids=str,
+)
+def test_what_each_kind_takes(
+    dimming_model: Path,
+    tmp_path: Path,
+    suffix: str,
+    mode: str,
+    options: dict[str, object],
+    large: int,
+    bytes_a_pixel: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As documentation/photos.md has it; where so much is not available, the photo is refused from its header."""
+    coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (160, 160, 4), dtype=np.uint8))
+    peaks_mb = {}
+    for megapixels in (1, large):
+        side_px = int((megapixels * 1e6) ** 0.5)
+        photo = tmp_path / f"{megapixels}{suffix}"
+        coarse.resize((side_px, side_px)).convert(mode).save(photo, **options)
+        peaks_mb[megapixels] = peak_mb("ours, ONNX Runtime f32", dimming_model, photo)
+    assert peaks_mb[large] <= bytes_a_pixel * large + peaks_mb[1]
+    monkeypatch.setattr(image_limits, "available_memory", lambda: 0.99e6 * bytes_a_pixel * large)
+    with pytest.raises(PhotoTooLarge, match="memory"):
+        megapixels_of(photo.read_bytes(), OWN_FILES)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the peak")
