@@ -80,11 +80,14 @@ def filtered(part: NDArray[np.uint16]) -> bytes:
     )
 
 
+IN_TILES = {"compression": "zlib", "predictor": 2, "tile": (32, 16)}
+
+
 def tiff16(samples: Samples, order: str = "<", **options: object) -> bytes:
     stream = BytesIO()
     options = {"photometric": "minisblack" if samples.ndim == 2 else "rgb"} | options
-    if samples.shape[2:] == (4,):
-        options |= {"extrasamples": ["unassalpha"]}
+    if options["photometric"] == "rgb" and 4 in (samples.shape[0], samples.shape[2]):
+        options = {"extrasamples": ["unassalpha"]} | options
     tifffile.imwrite(stream, samples, byteorder=order, metadata=None, **options)
     return stream.getvalue()
 
@@ -168,9 +171,7 @@ KINDS = {
     "TIFF": Kind(lambda s: saved(eight(s), "TIFF", compression="tiff_lzw"), "TIFF"),
     "TIFF, 16 bits": Kind(lambda s: tiff16(s[..., :3]), "TIFF", depth=16),
     "TIFF, 16 bits, big-endian": Kind(lambda s: tiff16(s[..., :3], ">"), "TIFF", depth=16),
-    "TIFF, 16 bits, deflate, in tiles": Kind(
-        lambda s: tiff16(s[..., :3], ">", compression="zlib", predictor=2, tile=(32, 16)), "TIFF", depth=16
-    ),
+    "TIFF, 16 bits, deflate, in tiles": Kind(lambda s: tiff16(s[..., :3], ">", **IN_TILES), "TIFF", depth=16),
     "TIFF, 16 bits with alpha": Kind(lambda s: tiff16(s, compression="zlib"), "TIFF", bands=4, depth=16),
     "TIFF, 16 bits, grey": Kind(lambda s: tiff16(grey(s), ">"), "TIFF", bands=1, depth=16),
     "TIFF, 16 bits, grey, white is 0": Kind(
@@ -178,8 +179,12 @@ KINDS = {
     ),
     "TIFF of several pages": Kind(lambda s: several(s, "TIFF"), "TIFF", frames=3),
     "TIFF, 16 bits, in planes": Kind(
-        lambda s: tiff16(np.moveaxis(s[..., :3], 2, 0), planarconfig="separate"), "photo-unsupported"
+        lambda s: tiff16(np.moveaxis(s[..., :3], 2, 0), planarconfig="separate"), "TIFF", depth=16
     ),
+    "TIFF, 16 bits, in planes with alpha": Kind(
+        lambda s: tiff16(np.moveaxis(s, 2, 0), ">", planarconfig="separate", **IN_TILES), "TIFF", 4, 16
+    ),
+    "TIFF, 16 bits, CMYK or signed": Kind(lambda s: tiff16(s, photometric="separated"), "photo-unsupported"),
     "TIFF, 32 bits or floats": Kind(
         lambda s: saved(Image.fromarray(grey(s).astype(np.float32)), "TIFF"), "photo-unsupported"
     ),

@@ -1,6 +1,7 @@
 """Every row of documentation/photos.md, through the API: what goes in comes out as it was, only sharper."""
 
 import random
+import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from io import BytesIO
@@ -13,7 +14,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from deblur.data.photos import SharpPhoto
-from deblur.errors import PhotoError
+from deblur.errors import PhotoError, UnreadablePhoto
 from deblur.image_limits import DecodeLimits
 from deblur.images import MEDIA_TYPES, decode, encode, format_in, planes_of, put_planes
 from deblur.inference.model_folder import Model, open_model
@@ -155,11 +156,37 @@ def test_what_a_16_bit_photo_says_of_itself_survives(samples: Samples) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_tiff_of_16_bits_is_turned_once(samples: Samples, orientation: int) -> None:
-    data = tiff16(samples[..., :3], extratags=[(0x0112, 3, 1, orientation, True)])
+    tags = [(0x0112, 3, 1, orientation, True)]
     shallow = Image.fromarray((samples[..., :3] >> 8).astype(np.uint8))
     stream = BytesIO()
     shallow.save(stream, "TIFF", tiffinfo={0x0112: orientation})
-    assert np.array_equal(decode(data).rgb >> 8, decode(stream.getvalue()).rgb)
+    planes = np.moveaxis(samples[..., :3], 2, 0)
+    for data in (tiff16(samples[..., :3], extratags=tags), tiff16(planes, planarconfig="separate", extratags=tags)):
+        assert np.array_equal(decode(data).rgb >> 8, decode(stream.getvalue()).rgb)
+
+
+def test_alpha_that_was_multiplied_into_16_bits_is_taken_out(samples: Samples) -> None:
+    multiplied = samples.copy()
+    multiplied[..., :3] = np.rint(samples[..., :3] * (samples[..., 3:] / 65_535))
+    planes = np.moveaxis(multiplied, 2, 0)
+    alpha = {"extrasamples": ["assocalpha"]}
+    for data in (tiff16(multiplied, **alpha), tiff16(planes, planarconfig="separate", **alpha)):
+        photo = decode(data)
+        assert np.array_equal(photo.alpha, samples[..., 3])
+        opaque = (slice(None), slice(45, None))  # by half or more
+        assert np.abs(photo.rgb[opaque].astype(int) - samples[opaque][..., :3]).max() <= 1
+
+
+def test_planes_that_are_cut_or_lie_in_one_another_are_refused(samples: Samples) -> None:
+    """Else a small file of many parts, each of them all of it, takes all memory."""
+    whole = tiff16(np.moveaxis(samples[..., :3], 2, 0), planarconfig="separate", rowsperstrip=8)
+    with pytest.raises(UnreadablePhoto):
+        decode(whole[: len(whole) * 9 // 10])
+    sizes = tifffile.TiffFile(BytesIO(whole)).pages[0].tags[279]
+    overlapping = bytearray(whole)
+    overlapping[sizes.valueoffset : sizes.valueoffset + 4 * sizes.count] = struct.pack("<I", len(whole)) * sizes.count
+    with pytest.raises(UnreadablePhoto, match="ValueError"):
+        decode(bytes(overlapping))
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP", "TIFF", "GIF"])

@@ -27,7 +27,9 @@ STRIP_PX = 256
 FULL = 65_535
 RAW_MODE = re.compile(r"(I|LA|RGB|RGBA|RGBX|RGBa);16([BLN]?)")
 OTHER_ORDER = {"B": "L", "L": "B"}
-PHOTOMETRIC, PLANAR = 262, 284
+PHOTOMETRIC, PLANAR, EXTRA_SAMPLES = 262, 284, 338
+OF_A_PLANE = (256, 257, 259, 266, 274, 278, 317, 322, 323)
+"""TIFF's tags of size, compression, bit order, orientation, predictor and tiles."""
 UP = 2  # PNG's filter: each byte less the one above it
 
 
@@ -35,15 +37,38 @@ def check(image: Image.Image) -> None:
     """Whether an opened image of 16 bits a channel can be read at its depth; from its header.
 
     Raises:
-        UnsupportedPhoto: signed numbers, colours other than grey and RGB, or planes one after the other.
+        UnsupportedPhoto: signed numbers, or colours other than grey and RGB.
     """
-    planes = image.format == "TIFF" and image.mode != "I;16" and _tag(image, PLANAR) == 2
-    if not RAW_MODE.fullmatch(raw_mode(image)) or planes:
-        how = "planes, one colour after the other" if planes else f"numbers as {raw_mode(image) or image.mode}"
+    if not (image.mode in ("RGB", "RGBA") if in_planes(image) else RAW_MODE.fullmatch(raw_mode(image))):
         raise UnsupportedPhoto(
-            f"A {image.format} with 16 bits a channel and {how} is not restored. Save it as grey, RGB or RGBA, "
-            "pixel by pixel."
+            f"A {image.format} with 16 bits a channel and numbers as {raw_mode(image) or image.mode} is not restored. "
+            "Save it as grey, RGB or RGBA."
         )
+
+
+def in_planes(image: Image.Image) -> bool:
+    """Whether an opened file holds one colour after the other, of which Pillow reads the high bytes only."""
+    return image.format == "TIFF" and not image.mode.startswith("I") and _tag(image, PLANAR) == 2
+
+
+def planes(image: Image.Image, data: bytes) -> Iterator[bytes]:
+    """Each plane of an opened TIFF, whose bytes are ``data``, as a grey TIFF of its own."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    starts, counts = (273, 279) if 273 in tags else (324, 325)
+    each = len(tags[starts]) // tags[277]
+    if sum(tags[counts]) > len(data):
+        raise ValueError("parts overlap")
+    head = b"II*\0\x08\0\0\0" if tags.prefix == b"II" else b"MM\0*\0\0\0\x08"
+    for first in range(0, each * channels(image), each):
+        sizes = tags[counts][first : first + each]
+        directory = ImageFileDirectory_v2(head)
+        directory.update({tag: tags[tag] for tag in OF_A_PLANE if tag in tags})
+        directory[258], directory[PHOTOMETRIC], directory[277] = 16, 1, 1
+        directory[starts], directory[counts] = sizes, sizes
+        begin = 8 + len(directory.tobytes(8)) if starts == 324 else 0  # Pillow counts strips from the directory's end
+        directory[starts] = tuple(accumulate(sizes[:-1], initial=begin))
+        parts = zip(tags[starts][first : first + each], sizes, strict=True)
+        yield b"".join([head, directory.tobytes(8), *(data[start : start + size] for start, size in parts)])
 
 
 def aim(image: Image.Image, byte: Literal["high", "low"]) -> bool:
@@ -83,16 +108,17 @@ def add(samples: Samples, image: Image.Image, held: str, byte: Literal["high", "
             strip[..., : read.shape[2]] |= read << 8 if byte == "high" else read
 
 
-def finish(samples: Samples, image: Image.Image, held: str) -> None:
+def finish(samples: Samples, image: Image.Image) -> None:
     """What the file's header says of the numbers: white is 0, a colour is transparent, alpha was multiplied in."""
-    if image.format == "TIFF" and _tag(image, PHOTOMETRIC) == 0:
+    tiff = image.format == "TIFF"
+    if tiff and _tag(image, PHOTOMETRIC) == 0:
         samples[..., :3] ^= FULL
     transparent = image.info.get("transparency")
     for top in range(0, len(samples), STRIP_PX):
         strip = samples[top : top + STRIP_PX]
         if transparent is not None:
             strip[..., 3] = np.where((strip[..., :3] == np.array(transparent)).all(axis=2), 0, FULL)
-        elif held.startswith("RGBa"):
+        elif tiff and _tag(image, EXTRA_SAMPLES) == (1,):
             alpha = np.maximum(strip[..., 3:].astype(np.float64), 1)
             strip[..., :3] = np.rint(np.minimum(strip[..., :3] / alpha, 1) * FULL)
 
@@ -156,7 +182,7 @@ def write_tiff(
     directory[259], directory[317] = (8, 2) if deflate else (1, 1)
     directory[PHOTOMETRIC], directory[278] = 1 if bands == 1 else 2, STRIP_PX
     if alpha is not None:
-        directory[338] = 2  # beside the colours, not multiplied in
+        directory[EXTRA_SAMPLES] = 2  # beside the colours, not multiplied in
     counts = [0] * len(range(0, len(rgb), STRIP_PX))
     directory[273], directory[279] = tuple(counts), tuple(counts)
     stream.write(b"II*\0\x08\0\0\0" + directory.tobytes(8))  # as long as it will be

@@ -389,22 +389,29 @@ def _photo_from(upright: Image.Image, said: metadata.Metadata, space: colour.Spa
 
 
 def _deep_photo(image: Image.Image, data: bytes, space: colour.Space | None, private: bool) -> Photo:
-    """16 bits a channel, in one look or two (see :mod:`deblur.deep`)."""
+    """16 bits a channel, in one look or two, or plane by plane (see :mod:`deblur.deep`)."""
     held = deep.raw_mode(image)
-    two_looks = deep.aim(image, "high")
-    said = _loaded(image, private)
-    width, height = _upright(image).size
-    samples = np.zeros((height, width, deep.channels(image)), np.uint16)
-    deep.add(samples, image, held, "high")
+    if deep.in_planes(image):
+        said = metadata.read(image, private=private)
+        samples = np.zeros((image.height, image.width, deep.channels(image)), np.uint16)  # a TIFF's size is upright
+        for channel, plane in enumerate(deep.planes(image, data)):
+            with Image.open(BytesIO(plane), formats=("TIFF",)) as one:
+                deep.add(samples[..., channel : channel + 1], one, "I", "high")
+    else:
+        two_looks = deep.aim(image, "high")
+        said = _loaded(image, private)
+        width, height = _upright(image).size
+        samples = np.zeros((height, width, deep.channels(image)), np.uint16)
+        deep.add(samples, image, held, "high")
+        if two_looks:
+            image.close()  # its pixels
+            with Image.open(BytesIO(data), formats=(str(image.format),)) as again:
+                deep.aim(again, "low")
+                again.load()
+                deep.add(samples, _upright(again), held, "low")
+    deep.finish(samples, image)
     grey = held.startswith(("I", "LA"))
     icc_profile = _profile_of(image, said, space, grey=grey)
-    if two_looks:
-        image.close()  # its pixels
-        with Image.open(BytesIO(data), formats=(str(image.format),)) as again:
-            deep.aim(again, "low")
-            again.load()
-            deep.add(samples, _upright(again), held, "low")
-    deep.finish(samples, image, held)
     alpha = samples[..., 3] if samples.shape[2] == 4 else None
     return Photo(samples[..., :3], str(image.format), grey, alpha, icc_profile, said)
 
