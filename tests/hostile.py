@@ -165,6 +165,8 @@ def _cuts() -> Iterator[Hostile]:
                 yield Hostile(f"{name}, {percent} % of it", whole[: len(whole) * percent // 100])
     jpeg = saved(PICTURE, "JPEG", quality=100)
     yield Hostile("JPEG, 60 % of it and an end marker", jpeg[: len(jpeg) * 6 // 10] + b"\xff\xd9")
+    progressive = saved(PICTURE, "JPEG", progressive=True)
+    yield Hostile("JPEG without its last scan", progressive[: progressive.rindex(b"\xff\xda")] + b"\xff\xd9")
     yield Hostile("nothing", b"")
 
 

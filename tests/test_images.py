@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import struct
 import sys
 import types
@@ -403,6 +404,31 @@ def test_a_jpeg_cut_before_its_end_marker_is_refused_and_a_whole_one_is_not(
     for share in (0.3, 0.6, 0.95, 0.999):
         with pytest.raises(UnreadablePhoto, match="cut short"):
             decode(whole[: int(len(whole) * share)] + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_progressive_jpeg_that_lacks_scans_is_refused(photos: dict[str, SharpPhoto], mode: str) -> None:
+    """libjpeg is content with those that came: the first alone is an eighth of the size, and blurred."""
+    whole = saved(Image.fromarray(photos["coffee"].pixels).convert(mode), "JPEG", progressive=True)
+    scans = [found.start() for found in re.finditer(b"\xff\xda", whole)]
+    assert len(scans) > 5
+    for scan in scans:
+        with pytest.raises(UnreadablePhoto, match="cut short"):
+            decode(whole[:scan] + b"\xff\xd9")
+    assert decode(whole).rgb.shape == photos["coffee"].pixels.shape
+
+
+def test_a_sequential_jpeg_of_three_scans_needs_all_of_them() -> None:
+    """One of each colour; their headers say nothing of coefficients, as some programs write them."""
+    planes = [saved(plane, "JPEG", quality=95) for plane in Image.fromarray(RGB).convert("YCbCr").split()]
+    frame, scan = planes[0].index(b"\xff\xc0"), planes[0].index(b"\xff\xda")
+    components = b"".join(bytes([i, 0x11, 0]) for i in (1, 2, 3))
+    head = planes[0][:frame] + b"\xff\xc0\0\x11" + planes[0][frame + 4 : frame + 9] + b"\3" + components
+    head += planes[0][frame + 13 : scan]
+    scans = [b"\xff\xda\0\x08\1" + bytes([i + 1, 0, 0, 0, 0]) + planes[i][scan + 10 : -2] for i in range(3)]
+    assert np.abs(decode(head + b"".join(scans) + b"\xff\xd9").rgb.astype(int) - RGB).mean() < 5
+    with pytest.raises(UnreadablePhoto, match="cut short"):
+        decode(head + b"".join(scans[:2]) + b"\xff\xd9")
 
 
 def test_a_jpeg_with_stray_bytes_is_still_read() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from deblur import deep
-from deblur.errors import PhotoTooLarge, UnsupportedPhoto
+from deblur.errors import PhotoTooLarge, UnreadablePhoto, UnsupportedPhoto
 from deblur.image_kinds import RAW
 
 DECODE_BYTES_PER_PIXEL = {
@@ -76,28 +76,47 @@ def available_memory() -> float:
 MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 """The next one that a length follows, also from within a scan's data."""
 
+SEQUENTIAL, PROGRESSIVE = (0xC0, 0xC1, 0xC9), (0xC2, 0xCA)
+"""Starts of frames: a scan holds all of its components, or some bits of some coefficients."""
+
 
 def check_scans_of_jpeg(data: bytes, limits: DecodeLimits) -> None:
-    """Refuse a progressive JPEG whose many scans would take minutes: 270 kB can hold 28 s of CPU.
+    """Refuse a progressive JPEG whose many scans would take minutes, or that lacks some.
 
     Walks the markers of the primary image only: thumbnails lie in segments that are skipped, trailers behind its end.
+
+    Raises:
+        PhotoTooLarge: 270 kB can hold 28 s of CPU.
+        UnreadablePhoto: bits of coefficients never come, which no encoder leaves out; libjpeg says nothing then.
     """
     if not data.startswith(b"\xff\xd8"):
         return
-    scans, pixels, at = 0, 0, 2
+    scans, pixels, at, progressive = 0, 0, 2, False
+    to_come: dict[int, list[int]] = {}
+    """By component, of its 64 coefficients."""
     while (found := MARKER.search(data, at)) and (at := found.start()) < len(data) - 4:
         marker = data[at + 1]
         if marker == 0xD9:  # end of image
             break
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
             pixels = int.from_bytes(data[at + 5 : at + 7]) * int.from_bytes(data[at + 7 : at + 9])
-        scans += marker == 0xDA
+            components = data[at + 10 : at + 10 + 3 * data[at + 9] : 3]
+            progressive = marker in PROGRESSIVE
+            to_come = {each: [8] * 64 for each in components} if progressive or marker in SEQUENTIAL else {}
+        if marker == 0xDA:  # start of scan
+            scans += 1
+            end = at + 5 + 2 * data[at + 4]
+            first, last, bits = data[end : end + 3] if progressive else (0, 63, 0)  # some sequential ones say 0, 0, 0
+            for each in to_come.keys() & data[at + 5 : end : 2]:
+                to_come[each][first : last + 1] = [bits & 15] * (min(last, 63) + 1 - first)
         if scans > limits.jpeg_scans or scans * pixels > limits.jpeg_scan_pixels:
             raise PhotoTooLarge(
                 f"The JPEG has {scans} scans or more, more work than is allowed ({limits.jpeg_scans} scans, fewer for "
                 "large images). Save it again as a baseline JPEG."
             )
         at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    if any(map(any, to_come.values())):
+        raise UnreadablePhoto("The JPEG is cut short: whole scans of its pixels are missing. Send it again.")
 
 
 def check_header(image: Image.Image, data: bytes, limits: DecodeLimits) -> None:

@@ -144,8 +144,8 @@ def _opened(data: bytes, limits: DecodeLimits) -> Iterator[Image.Image]:
     if not data:
         raise UnreadablePhoto("The image is empty (0 bytes). Send the bytes of a JPEG, PNG, WebP, TIFF, BMP or GIF.")
     heif = heif_format(data, limits.heif)
-    check_scans_of_jpeg(data, limits)
     try:
+        check_scans_of_jpeg(data, limits)
         with quiet(), Image.open(BytesIO(data), formats=(heif,) if heif else OPENED) as image:
             check_header(image, data, limits)
             del data
