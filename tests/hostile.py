@@ -90,9 +90,11 @@ def _png_bombs() -> Iterator[Hostile]:
     for kind, start in ((b"zTXt", b"a\0\0"), (b"iTXt", b"a\0\1\0\0\0"), (b"iCCP", b"a\0\0")):
         yield Hostile(f"PNG, {kind.decode()} of 100 MB", png(4, 4, small, chunk(kind, start + zeros)))
         many = [chunk(kind, start + megabyte)] * 200
-        size_px = (4, 4) if kind == b"iCCP" else None
-        yield Hostile(f"PNG, 200 {kind.decode()} of 1 MB", png(4, 4, small, *many), size_px)
-    yield Hostile("PNG, 50,000 tEXt", png(4, 4, small, *[chunk(b"tEXt", b"a\0b")] * 50_000), (4, 4))
+        yield Hostile(f"PNG, 200 {kind.decode()} of 1 MB", png(4, 4, small, *many))
+        behind = png(4, 4, small).removesuffix(IEND) + b"".join(many)
+        yield Hostile(f"PNG, 200 {kind.decode()} of 1 MB behind its pixels", behind + IEND)
+    texts = [chunk(b"tEXt", b"a\0b")] * 50_000
+    yield Hostile("PNG, 50,000 tEXt", png(4, 4, small, *texts))
     yield Hostile("PNG, 50,000 empty IDAT", png(4, 4, small, *[chunk(b"IDAT", b"")] * 50_000), (4, 4))
     yield Hostile("PNG, a chunk of 4 GB", png(4, 4, small, b"\xff\xff\xff\xfftEXtab"))
     yield Hostile("PNG, negative animation", png(4, 4, small, chunk(b"acTL", b"\xff" * 8)), (4, 4))

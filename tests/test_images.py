@@ -449,6 +449,32 @@ def test_a_png_with_a_wrong_checksum_is_refused(kind: bytes) -> None:
     assert np.array_equal(decode(data + b"something behind it").rgb, RGB)
 
 
+@pytest.mark.parametrize(
+    ("most", "chunk_of_one"),
+    [
+        (20, chunk(b"zTXt", b"a\0\0" + zlib.compress(b"b"))),
+        (20, chunk(b"iTXt", b"a\0\1\0\0\0" + zlib.compress(b"b"))),
+        (20, chunk(b"iCCP", b"a\0\0" + zlib.compress(b"b"))),
+        (999, chunk(b"iTXt", b"a\0\0\0\0\0b")),
+        (999, chunk(b"prVt", b"")),
+        (5000, chunk(b"IDAT", b"")),
+    ],
+)
+def test_a_png_of_many_chunks_is_refused_before_they_are_read(most: int, chunk_of_one: bytes) -> None:
+    """Beside IHDR and IEND; those behind its pixels when these are read."""
+    whole = saved(Image.fromarray(RGB), "PNG")
+    before, behind = 33, len(whole) - 12
+    assert whole[behind + 4 :].startswith(b"IEND")
+    assert np.array_equal(decode(whole[:before] + chunk_of_one * (most - 1) + whole[before:]).rgb, RGB)
+    if chunk_of_one[4:8] == b"IDAT":
+        return
+    many = chunk_of_one * (most + 1)
+    with pytest.raises(UnreadablePhoto, match="more than 1000 chunks"):
+        images.megapixels(whole[:before] + many + whole[before:])
+    with pytest.raises(UnreadablePhoto, match="more than 1000 chunks"):
+        decode(whole[:behind] + many + whole[behind:])
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data is not beside this clone")
 def test_no_photograph_is_taken_for_a_broken_one() -> None:
     photographs = sorted((SHARED / "photos").rglob("*.jpg"))

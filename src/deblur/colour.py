@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import islice
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -17,7 +16,6 @@ from PIL import Image, ImageCms
 from deblur import png_chunks
 from deblur.errors import UnsupportedPhoto
 
-CHUNKS = 1000  # that are looked through for cICP
 LARGEST_PROFILE_BYTES = 4 << 20  # those of printers have about a megabyte
 D50 = np.array([0.9642, 1.0, 0.8249])
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
@@ -93,7 +91,7 @@ def space_of_info(image: Image.Image) -> Space | None:
 
 def _cicp(data: bytes) -> tuple[int, int, int, int]:
     """A PNG's cICP, which Pillow does not read: primaries, curve, matrix, full range; zeros where there is none."""
-    for kind, start, end in islice(png_chunks.chunks(data), CHUNKS):
+    for kind, start, end in png_chunks.chunks(data):
         if kind == b"cICP" and end == start + 4 <= len(data) - 4:
             return data[start], data[start + 1], data[start + 2], data[start + 3]
         if kind == b"IDAT":

@@ -146,6 +146,7 @@ def _opened(data: bytes, limits: DecodeLimits) -> Iterator[Image.Image]:
     heif = heif_format(data, limits.heif)
     try:
         check_scans_of_jpeg(data, limits)
+        png_chunks.check_start(data)
         with quiet(), Image.open(BytesIO(data), formats=(heif,) if heif else OPENED) as image:
             check_header(image, data, limits)
             del data
