@@ -9,7 +9,7 @@ from io import BytesIO
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops
 
 from deblur.png_chunks import SIGNATURE, chunk
 
@@ -101,6 +101,15 @@ def bmp_with_alpha(samples: Samples) -> bytes:
     return file + struct.pack("<IiiHHI20x4I52x", 108, width, height, 1, 32, 3, *masks) + pixels
 
 
+def ycck(samples: Samples) -> bytes:
+    """As Photoshop writes CMYK: the three inks as luma and colour differences, told by Adobe's transform 2."""
+    *colours, black = eight(samples, "CMYK").split()
+    luma = ImageChops.invert(Image.merge("RGB", colours).convert("YCbCr"))
+    data = saved(Image.merge("CMYK", (*luma.split(), black)), "JPEG", quality=95)  # Pillow inverts them once more
+    transform = data.index(b"Adobe") + 11
+    return data[:transform] + b"\2" + data[transform + 1 :]
+
+
 def turned(samples: Samples) -> bytes:
     """Stored lying on its side, as phones do."""
     exif = Image.Exif()
@@ -140,6 +149,7 @@ KINDS = {
     "JPEG, progressive": Kind(lambda s: saved(eight(s), "JPEG", progressive=True, quality=95), "JPEG", exact=False),
     "JPEG, grey": Kind(lambda s: saved(eight(s, "L"), "JPEG", quality=95), "JPEG", bands=1, exact=False),
     "JPEG, CMYK": Kind(lambda s: saved(eight(s, "CMYK"), "JPEG", quality=95), "JPEG", exact=False),
+    "JPEG, CMYK as YCCK": Kind(ycck, "JPEG", exact=False),
     "JPEG with an orientation": Kind(turned, "JPEG", exact=False),
     "JPEG of several pictures (MPO)": Kind(
         lambda s: several(s, "MPO", quality=95), "JPEG", exact=False, more_pictures=True
@@ -166,6 +176,7 @@ KINDS = {
     ),
     "PNG with a wrong checksum": Kind(wrong_checksum, "photo-unreadable"),
     "WebP": Kind(lambda s: saved(eight(s), "WEBP", quality=95), "WEBP", exact=False),
+    "WebP with alpha": Kind(lambda s: saved(eight(s, "RGBA"), "WEBP", quality=95), "WEBP", bands=4, exact=False),
     "WebP, lossless": Kind(lambda s: saved(eight(s), "WEBP", lossless=True), "WEBP"),
     "WebP, animated": Kind(lambda s: several(s, "WEBP", quality=95), "WEBP", exact=False, frames=3),
     "TIFF": Kind(lambda s: saved(eight(s), "TIFF", compression="tiff_lzw"), "TIFF"),

@@ -1,5 +1,6 @@
 """What a file says of its colours is seen in every file that is written of it: checked through Little CMS."""
 
+import itertools
 import struct
 import zlib
 from io import BytesIO
@@ -21,6 +22,7 @@ ADOBE_TO_XYZ = np.array(
     [[0.5767309, 0.185554, 0.1881852], [0.2973769, 0.6273491, 0.0752741], [0.0270343, 0.0706872, 0.9911085]]
 )
 P3_TO_XYZ = np.array([[0.4865709, 0.2656677, 0.1982173], [0.2289746, 0.6917385, 0.0792869], [0, 0.0451134, 1.0439444]])
+D50 = (63190, 65536, 54061)
 P3_XY = (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
 
 
@@ -173,3 +175,29 @@ def test_cmyk_is_srgb_afterwards_and_says_nothing_else() -> None:
     answer = Image.open(BytesIO(encode(decode(stream.getvalue()))))
     assert "icc_profile" not in answer.info
     assert not answer.getexif()
+
+
+def cmyk_profile() -> bytes:
+    """Of inks that are all grey: from L* = 100 they take 10 (C), 20 (M), 30 (Y) and 40 (K); a table of 2^4 corners."""
+    corners = itertools.product((0, 1), repeat=4)
+    lightness = [100 - 10 * c - 20 * m - 30 * y - 40 * k for c, m, y, k in corners]
+    ramp = bytes(range(256))
+    table = struct.pack(">4s4xBBBx9i", b"mft1", 4, 3, 2, *(0x10000 * np.eye(3, dtype=int)).ravel())
+    table += 4 * ramp + b"".join(bytes([round(2.55 * each), 128, 128]) for each in lightness) + 3 * ramp
+    head = struct.pack(
+        ">I4xI4s4s4s12x4s28x3i48x", 144 + len(table), 0x02400000, b"prtr", b"CMYK", b"Lab ", b"acsp", *D50
+    )
+    return head + struct.pack(">I4sII", 1, b"A2B0", 144, len(table)) + table
+
+
+@pytest.mark.parametrize("image_format", ["TIFF", "JPEG"])
+def test_cmyk_is_converted_through_its_profile(image_format: str) -> None:
+    inks = np.random.default_rng(0).integers(0, 256, (9, 1, 4), dtype=np.uint8).repeat(16, axis=0).repeat(16, axis=1)
+    stream = BytesIO()
+    options = {"quality": 100} if image_format == "JPEG" else {}
+    Image.fromarray(inks, "CMYK").save(stream, image_format, icc_profile=cmyk_profile(), **options)
+    photo = decode(stream.getvalue())
+    light = ((100 - inks / 255 @ [10, 20, 30, 40] + 16) / 116) ** 3
+    grey = 255 * (1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(photo.rgb - grey[..., None]).max() < 3
+    assert photo.icc_profile is None
