@@ -108,7 +108,8 @@ def test_further_pictures_of_the_file_are_told_of(client: TestClient) -> None:
 
 
 mistakes = {
-    "empty": (b"", {}, "", 422, "photo-unreadable"),
+    "empty": (b"", {}, "", 400, "request-invalid"),
+    "json of an empty image": (b'{"image": ""}', {"Content-Type": "application/json"}, "", 400, "request-invalid"),
     "text": (b"hello", {"Content-Type": "image/png"}, "", 422, "photo-unreadable"),
     "cut": (png()[:-200], {"Content-Type": "image/png"}, "", 422, "photo-unreadable"),
     "a web page": (b"<html>", {"Content-Type": "text/html"}, "", 415, "photo-unsupported"),
@@ -137,6 +138,12 @@ def test_mistakes_are_answered_with_a_problem(client: TestClient, name: str) -> 
     problem = answer.json()
     assert (problem["status"], problem["code"]) == (status, code)
     assert problem["detail"].endswith((".", ")"))
+
+
+def test_an_empty_file_of_a_form_is_a_mistake_of_the_request(client: TestClient) -> None:
+    answer = client.post("/api/deblur", files={"image": b""})
+    assert (answer.status_code, answer.json()["code"]) == (400, "request-invalid")
+    assert "0 bytes" in answer.json()["detail"]
 
 
 def test_a_photo_that_the_format_cannot_hold_costs_no_work(model_folder: Path) -> None:

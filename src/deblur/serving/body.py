@@ -33,11 +33,19 @@ MOST_JSON_PARTS = 100
 
 @dataclass(frozen=True)
 class Sent:
-    """What a request's body holds: an image's bytes, and options beside it as (name, value) texts, unchecked."""
+    """What a request's body holds: an image's bytes, and options beside it as (name, value) texts, unchecked.
+
+    Raises:
+        RequestError: the image is empty.
+    """
 
     image: bytes
     options: list[tuple[str, str]] = field(default_factory=list)
     as_json: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.image:
+            raise RequestError("The image is empty (0 bytes). Send the bytes of a JPEG, PNG, WebP, TIFF, BMP or GIF.")
 
 
 async def read_body(request: Request, limits: Limits, room: Callable[[int], None] = lambda count: None) -> Sent:
