@@ -84,6 +84,7 @@ def test_16_bits_take_20_bytes_a_pixel(dimming_model: Path, tmp_path: Path, kind
         (".jpg", "CMYK", {}, 9, 8),
         (".jpg", "RGB", {"progressive": True, "subsampling": 0}, 9, 10),
         (".jpg", "CMYK", {"progressive": True}, 9, 12),
+        (".avif", "RGB", {"speed": 10}, 3, 12),
         (".webp", "RGB", {}, 3, 18),
         (".webp", "RGBA", {"lossless": True}, 2, 40),
     ],
