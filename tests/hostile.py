@@ -92,7 +92,7 @@ def _png_bombs() -> Iterator[Hostile]:
         many = [chunk(kind, start + megabyte)] * 200
         yield Hostile(f"PNG, 200 {kind.decode()} of 1 MB", png(4, 4, small, *many))
         behind = png(4, 4, small).removesuffix(IEND) + b"".join(many)
-        yield Hostile(f"PNG, 200 {kind.decode()} of 1 MB behind its pixels", behind + IEND)
+        yield Hostile(f"PNG, 200 {kind.decode()} of 1 MB behind IDAT", behind + IEND)
     texts = [chunk(b"tEXt", b"a\0b")] * 50_000
     yield Hostile("PNG, 50,000 tEXt", png(4, 4, small, *texts))
     yield Hostile("PNG, 50,000 empty IDAT", png(4, 4, small, *[chunk(b"IDAT", b"")] * 50_000), (4, 4))
