@@ -86,7 +86,7 @@ def test_features_of_another_size_are_resized_and_projected() -> None:
     loss = term(own, wanted)
     expected = (term.projection(own) - functional.interpolate(wanted, (8, 8), mode="bilinear")).abs().mean()
     assert float(loss.detach()) == pytest.approx(float(expected.detach()))
-    with pytest.raises(SettingError, match="runs in torch"):
+    with pytest.raises(SettingError, match="shows its features"):
         Objective({"teacher:features": 1.0})
 
 

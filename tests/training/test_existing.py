@@ -14,7 +14,7 @@ from deblur.errors import DataError, SettingError
 from deblur.export.onnx import export_model
 from deblur.inference.model_folder import open_model, read_info
 from deblur.inference.onnx_runtime import OnnxEngine
-from deblur.inference.openvino import OpenVinoEngine
+from deblur.inference.openvino import OpenVinoEngine, core
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.models import parameter_count
@@ -87,7 +87,7 @@ def test_openvinos_ir_restores_as_the_onnx_file_does(tmp_path: Path, half: bool)
     assert {file.name for file in out.iterdir()} == {"model.onnx", "model.json", "model.xml", "model.bin"}
     pixels = np.random.default_rng(1).random((101, 67, 3), dtype=np.float32)
     model = open_model(out, OnnxEngine)
-    in_ir = Restorer(OpenVinoEngine(out / "model.xml", "f32"), model.info.tiling)(pixels)
+    in_ir = Restorer(OpenVinoEngine(core().read_model(out / "model.xml"), "f32"), model.info.tiling)(pixels)
     assert np.abs(in_ir - model.restorer(pixels)).max() <= 1e-4
     assert np.abs(in_ir - pixels).max() > 1e-2, "the network does something"
     widths = 2 if half else 4

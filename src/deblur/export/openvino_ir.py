@@ -29,6 +29,6 @@ def write_ir(folder: Path) -> None:
             openvino.save_model(network, xml, compress_to_fp16=False)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot write {folder / xml.name} (is there room?): {error}") from error
-        open_model(folder, lambda onnx: OpenVinoEngine(xml, "f32"))
+        open_model(folder, lambda onnx: OpenVinoEngine(core().read_model(xml), "f32"))
         for file in (weights, xml):
             replace(file, folder / file.name)

@@ -66,7 +66,7 @@ class OpenVinoEngine:
     """OpenVINO on the CPU.
 
     Args:
-        model: path of a self-contained ``model.onnx``.
+        model: path of a self-contained ``model.onnx``, or a network that OpenVINO has read.
         precision: auto is bf16 where the processor has it and the file does not ask for f32.
         threads: threads inside one call; None takes all cores.
         kept: compiled tile shapes that stay in memory.
@@ -77,7 +77,7 @@ class OpenVinoEngine:
     """
 
     def __init__(
-        self, model: Path, precision: Precision = "auto", threads: int | None = None, kept: int = KEPT
+        self, model: Path | Any, precision: Precision = "auto", threads: int | None = None, kept: int = KEPT
     ) -> None:
         self._core = core()
         import openvino
@@ -88,7 +88,8 @@ class OpenVinoEngine:
         if precision == "bf16" and not has_bf16:
             raise SettingError("This processor does not multiply bf16 natively. Take precision f32.")
         try:
-            self._network = self._core.read_model(model.read_bytes())  # by its path it would read files beside it
+            # By its path it would read files beside it.
+            self._network = self._core.read_model(model.read_bytes()) if isinstance(model, Path) else model
             inputs, outputs = self._network.inputs, self._network.outputs
         except Exception as error:  # OpenVINO raises RuntimeError and others
             raise ModelError(f"OpenVINO cannot load the model: {type(error).__name__}.") from error

@@ -110,7 +110,7 @@ def check_terms(weights: Mapping[str, float], vgg: Path | None, features: bool) 
     if FEATURES in weights and not features:
         raise SettingError(
             f"The loss's term {FEATURES} needs a teacher that shows its features while the student trains: a model or "
-            "checkpoint of this program, or one imported with --features; no saved answers."
+            "checkpoint of this program, or an imported one whose features were named; no saved answers."
         )
 
 
