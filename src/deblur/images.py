@@ -474,7 +474,9 @@ def _in_8_bits(samples: Rgb) -> Rgb8:
 
 
 def _image_of(photo: Photo, with_alpha: bool) -> Image.Image:
-    """A copy, made in strips; without alpha on white."""
+    """A copy; where something is to be converted, made in strips; without alpha on white."""
+    if photo.alpha is None and not photo.grey:
+        return Image.fromarray(photo.rgb8)
     height, width = photo.rgb.shape[:2]
     mode = ("L" if photo.grey else "RGB") + ("A" if with_alpha and photo.alpha is not None else "")
     image = Image.new(mode, (width, height))
