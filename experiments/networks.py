@@ -9,7 +9,6 @@ import time
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,19 +17,16 @@ from rich.console import Console
 
 from deblur.benchmarks.infer import FULL_HD, flops_per_pixel, photo_of
 from deblur.benchmarks.machine import describe_machine
+from deblur.cli.opening import Engine, Running, engine_opener
 from deblur.export.onnx import export_model
 from deblur.images import Rgb8
-from deblur.inference.engine import Engine, Precision
-from deblur.inference.engines import EngineName, open_engine
+from deblur.inference.engine import Precision
 from deblur.inference.model_folder import ONNX_FILE
 from deblur.inference.restorer import Restorer
-from deblur.inference.tiling import Tiling
 from deblur.models import ARCHITECTURES, build, parameter_count
-from deblur.models.engine import TorchEngine
-from deblur.models.network import Network
 from deblur.training.settings import NetworkSettings
 
-WAYS: tuple[tuple[EngineName | Literal["torch"], Precision], ...] = (
+WAYS: tuple[tuple[Engine, Precision], ...] = (
     ("torch", "f32"),
     ("torch", "bf16"),
     ("onnxruntime", "f32"),
@@ -61,22 +57,15 @@ def main(networks: tyro.conf.Positional[tuple[str, ...]] = tuple(ARCHITECTURES),
         network = build({"name": name}).eval()
         gmacs = flops_per_pixel(network) * SIDE_PX**2 / 2e9
         with tempfile.TemporaryDirectory() as folder:
-            export_model(network, Path(folder), name=name, tiling=Tiling(SIDE_PX, 0, network.size_rule))
             tiling = NetworkSettings(tile_size=TILE_PX[bool(network.halo_px)]).tiling(network)
-            ways = [Restorer(opened(network, Path(folder), *way), tiling) for way in WAYS]
+            export_model(network, Path(folder), name=name, tiling=tiling)
+            ways = [Restorer(engine_opener(Running(*way))(Path(folder) / ONNX_FILE), tiling) for way in WAYS]
             times = [
                 *milliseconds(ways, photo_of((SIDE_PX, SIDE_PX)), rounds),
                 *milliseconds(ways, photo_of(FULL_HD), rounds),
             ]
         row = [f"{parameter_count(network):,}", f"{gmacs:.1f}", *(f"{each:.0f}" for each in times)]
         console.print(f"| {name} | {' | '.join(row)} |", soft_wrap=True)
-
-
-def opened(network: Network, folder: Path, engine: EngineName | Literal["torch"], precision: Precision) -> Engine:
-    """The network in torch, or the model folder that it was exported to in an engine."""
-    if engine == "torch":
-        return TorchEngine(network, precision=precision)
-    return open_engine(folder / ONNX_FILE, engine, precision)
 
 
 def milliseconds(ways: list[Restorer], photo: Rgb8, rounds: int) -> list[float]:

@@ -51,6 +51,7 @@ OPENED = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")  # an MPO, two JPEGs in a
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF": "image/tiff", "BMP": "image/bmp"}
 SIDE_PX = {"WEBP": 16_383, "JPEG": 65_500}  # the longest that the format, or its library, writes
+EMPTY = "The image is empty (0 bytes). Send the bytes of a JPEG, PNG, WebP, TIFF, BMP or GIF."
 STRIP_PX = 64
 LOSSLESS_TIFF = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "raw")
 LOSSLESS_WEBP: dict[str, object] = {"lossless": True, "exact": True, "quality": 25}  # quality is effort here
@@ -142,7 +143,7 @@ def format_in(data: bytes, limits: DecodeLimits = DecodeLimits()) -> str:
 def _opened(data: bytes, limits: DecodeLimits) -> Iterator[Image.Image]:
     """The image with its header read and within ``limits``; whatever a decoder raises inside becomes a PhotoError."""
     if not data:
-        raise UnreadablePhoto("The image is empty (0 bytes). Send the bytes of a JPEG, PNG, WebP, TIFF, BMP or GIF.")
+        raise UnreadablePhoto(EMPTY)
     heif = heif_format(data, limits.heif)
     try:
         check_scans_of_jpeg(data, limits)

@@ -54,6 +54,14 @@ def peak_mb(way: str, folder: Path, photo: Path) -> float:
     return float(json.loads(done.stdout)["peak_mb"])
 
 
+def saved(folder: Path, megapixels: int, suffix: str, mode: str, options: dict[str, object]) -> Path:
+    """A square photo of coarse noise."""
+    coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (160, 160, 4), dtype=np.uint8))
+    side_px, photo = int((megapixels * 1e6) ** 0.5), folder / f"{megapixels}{suffix}"
+    coarse.resize((side_px, side_px)).convert(mode).save(photo, **options)
+    return photo
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the peak")
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "TIFF in planes"])
 def test_16_bits_take_20_bytes_a_pixel(dimming_model: Path, tmp_path: Path, kind: str) -> None:
@@ -101,12 +109,9 @@ def test_what_each_kind_takes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As documentation/photos.md has it; where so much is not available, the photo is refused from its header."""
-    coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (160, 160, 4), dtype=np.uint8))
     peaks_mb = {}
     for megapixels in (1, large):
-        side_px = int((megapixels * 1e6) ** 0.5)
-        photo = tmp_path / f"{megapixels}{suffix}"
-        coarse.resize((side_px, side_px)).convert(mode).save(photo, **options)
+        photo = saved(tmp_path, megapixels, suffix, mode, options)
         peaks_mb[megapixels] = peak_mb("ours, ONNX Runtime f32", dimming_model, photo)
     assert peaks_mb[large] <= bytes_a_pixel * large + peaks_mb[1]
     monkeypatch.setattr(image_limits, "available_memory", lambda: 0.99e6 * bytes_a_pixel * large)
@@ -120,12 +125,9 @@ def test_a_hundred_megapixels_take_8_bytes_a_pixel_more_than_one(
     dimming_model: Path, tmp_path: Path, suffix: str, large: int
 ) -> None:
     """In a process of its own, decoding and encoding included; of the slower PNG half as many show it."""
-    coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8))
-    peaks_mb = {}
+    peaks_mb, options = {}, {"compress_level": 1} if suffix == ".png" else {}
     for megapixels in (1, large):
-        side_px = int((megapixels * 1e6) ** 0.5)
-        photo = tmp_path / f"{megapixels}{suffix}"
-        coarse.resize((side_px, side_px)).save(photo, **({"compress_level": 1} if suffix == ".png" else {}))
+        photo = saved(tmp_path, megapixels, suffix, "RGB", options)
         peaks_mb[megapixels] = peak_mb("ours, ONNX Runtime f32", dimming_model, photo)
     assert peaks_mb[large] <= 8 * large + peaks_mb[1] + 32
     restored, blurry = ((tmp_path / f"1{end}").open("rb") for end in (".restored", suffix))

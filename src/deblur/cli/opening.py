@@ -62,7 +62,7 @@ def opener(opening: Running) -> "Callable[[Path], Model]":
     """Opens a model folder as the options say."""
     from deblur.inference.model_folder import open_model
 
-    open_engine = _engine_opener(opening)
+    open_engine = engine_opener(opening)
     return lambda folder: open_model(folder, open_engine, partial(_tiling, opening))
 
 
@@ -112,7 +112,12 @@ def _tiling(opening: Running, info: "ModelInfo") -> "Tiling":
     return Tiling(tile_px, overlap_px, own.rule, halo_px, fitted=opening.tile is None)
 
 
-def _engine_opener(opening: Running) -> "OpenEngine":
+def engine_opener(opening: Running) -> "OpenEngine":
+    """What opens the ONNX file of a model folder: an engine, or for torch the network that the file holds.
+
+    Raises:
+        SettingError: an engine that does not run on the device.
+    """
     from deblur.inference.engines import open_engine
     from deblur.inference.openvino import KEPT
 

@@ -14,6 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from deblur.errors import PhotoTooLarge, RequestError, SlowBody, UnsupportedPhoto
+from deblur.images import EMPTY
 from deblur.serving.limits import Limits, told
 from deblur.serving.wish import OPTIONS
 
@@ -45,7 +46,7 @@ class Sent:
 
     def __post_init__(self) -> None:
         if not self.image:
-            raise RequestError("The image is empty (0 bytes). Send the bytes of a JPEG, PNG, WebP, TIFF, BMP or GIF.")
+            raise RequestError(EMPTY)
 
 
 async def read_body(request: Request, limits: Limits, room: Callable[[int], None] = lambda count: None) -> Sent:
