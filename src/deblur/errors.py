@@ -9,6 +9,7 @@
     ├── SlowBody                 a body that took too long to come
     ├── ServiceBusy              more requests than the service can hold
     ├── ModelError               a model that is missing, broken or fails its checks
+    │   └── NoSuchModel          a registry answered that it does not have it
     ├── DataError                a training set that cannot be used
     ├── SettingError             a setting that cannot work
     ├── NonFiniteTraining        loss or gradients stopped being numbers
@@ -79,6 +80,10 @@ class ModelError(DeblurError):
     """A model that is missing, broken or fails its checks."""
 
     code = "model-unavailable"
+
+
+class NoSuchModel(ModelError):
+    """A registry answered that it has no such model, alias or version."""
 
 
 class DataError(DeblurError):

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 
 from deblur.cli import main
 from deblur.demo import free_port
-from deblur.errors import ModelError, RegistrationError, TrackerError
+from deblur.errors import ModelError, NoSuchModel, RegistrationError, TrackerError
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import read_info, write_info
 from deblur.interval import Interval
@@ -245,8 +245,15 @@ def test_an_alias_that_was_deleted_gives_no_earlier_copy(store: Path, record: Ru
     ship_record(record.folder)
     fetch("models:/tiny@champion")
     connect().delete_registered_model_alias("tiny", "champion")
-    with pytest.raises(ModelError, match="no such model, alias or version"):
+    with pytest.raises(
+        NoSuchModel,
+        match=r"tiny has no alias champion; it has the aliases challenger \(version 1\)\. 'deblur promote tiny",
+    ):
         fetch("models:/tiny@champion")
+    with pytest.raises(NoSuchModel, match=r"tiny has no version 7; it has the aliases challenger \(version 1\)\.$"):
+        fetch("models:/tiny/7")
+    with pytest.raises(NoSuchModel, match="the registry has no model tinny; it has tiny"):
+        fetch("models:/tinny@champion")
 
 
 def test_of_the_copies_the_last_few_that_were_asked_for_are_kept(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from deblur.cli import main
-from deblur.errors import ModelError
+from deblur.errors import ModelError, NoSuchModel
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import Model, open_model, read_info, write_info
 from deblur.inference.onnx_runtime import OnnxEngine
@@ -261,6 +261,19 @@ def test_where_a_service_starts_and_the_champion_is_refused_the_last_good_copy_s
         state = started.pop()
         assert (state["model"], state["source"]) == (f"tiny/{good}" if good else "deblur-fast", source)
         assert state["failed"]["code"] == "model-refused"  # type: ignore[index]
+
+
+def test_nothing_takes_the_place_of_a_model_that_the_registry_does_not_have(
+    store_of: Store, folders: dict[str, Path]
+) -> None:
+    def locate() -> Path:
+        raise NoSuchModel("tiny has no alias champion")
+
+    store = store_of(locate, fallbacks=lambda: [folders["old"]])
+    with pytest.raises(ModelError, match="tiny has no alias champion"):
+        store.get()
+    assert store.loaded is None
+    assert store.failure is not None
 
 
 def test_of_several_fallbacks_the_first_that_passes_serves_and_the_first_failure_is_told(

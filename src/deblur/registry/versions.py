@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deblur.addresses import shown
-from deblur.errors import DeblurError, ModelError, RegistrationError
+from deblur.errors import DeblurError, ModelError, NoSuchModel, RegistrationError
 from deblur.files import write_json
 from deblur.inference.locating import bundled_model, parse_model_uri
 from deblur.inference.model_folder import (
@@ -51,6 +51,8 @@ LOADED_WITH, ONNX_LOADED_WITH = ("torch", "numpy"), ("onnx", "onnxruntime", "num
 FILES = (ONNX_FILE, JSON_FILE, CARD_FILE)
 KEPT = 8
 """Copies of versions in the cache."""
+TOLD = 10
+"""Models of a registry that are told where another one was asked for."""
 GONE_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """Of MLflow: no such model or version, no such alias."""
 
@@ -199,10 +201,6 @@ def _counts(beaten: str | None) -> bool:
     return bundled is None or read_info(bundled).sha256 == beaten
 
 
-class Gone(ModelError):
-    """The registry answered that it has no such model, alias or version."""
-
-
 def fetch(uri: str) -> Path:
     """Copy the model folder of ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` into a cache; returns the copy.
 
@@ -216,7 +214,7 @@ def fetch(uri: str) -> Path:
     try:
         return fetch_now(uri)
     except DeblurError as error:
-        earlier = None if isinstance(error, Gone) else last_good(uri)
+        earlier = None if isinstance(error, NoSuchModel) else last_good(uri)
         if earlier is None:
             raise
         logger.warning("%s Going on with the last good copy, %s.", error, earlier)
@@ -248,7 +246,7 @@ def _fetch(uri: str) -> Path:
         found = client.get_model_version(name, version)
     except mlflow.MlflowException as error:
         if error.error_code in GONE_CODES:
-            raise Gone(f"{uri} cannot be fetched: the registry has no such model, alias or version.") from None
+            raise NoSuchModel(f"{uri} cannot be fetched: {_what_there_is(client, uri)}") from None
         raise
     with tempfile.TemporaryDirectory() as scratch:
 
@@ -267,6 +265,22 @@ def _fetch(uri: str) -> Path:
         os.utime(cached)
         _forget_earlier(cached.parent)
         return cached
+
+
+def _what_there_is(client: "MlflowClient", uri: str) -> str:
+    """What the registry has in the place of a model, alias or version that it does not have."""
+    import mlflow
+
+    name, alias, version = parse_model_uri(uri)
+    try:
+        aliases = client.get_registered_model(name).aliases
+    except mlflow.MlflowException:
+        models = ", ".join(model.name for model in client.search_registered_models(max_results=TOLD))
+        return f"the registry has no model {name}; it has {models or 'none'}."
+    points = ", ".join(f"{each} (version {number})" for each, number in sorted(aliases.items()))
+    what = f"alias {alias}" if alias else f"version {version}"
+    promote = f" 'deblur promote {name} --data SET' moves {CHAMPION}." if alias == CHAMPION else ""
+    return f"{name} has no {what}; it has the aliases {points or 'none'}.{promote}"
 
 
 def _resolve(client: "MlflowClient", uri: str) -> tuple[str, str]:

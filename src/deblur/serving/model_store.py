@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from deblur.addresses import without_secrets
-from deblur.errors import DeblurError, ModelError
+from deblur.errors import DeblurError, ModelError, NoSuchModel
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import Model, open_model
 from deblur.serving.limits import seconds_set
@@ -67,7 +67,8 @@ class ModelStore:
         open_folder: checks it and opens it.
         follow: where the one that was asked for is now, or None, and nothing is followed. It raises where a registry
             fails; the model that is served stays then.
-        fallbacks: the folders to try, in this order, where ``locate`` gives none that can be opened.
+        fallbacks: the folders to try, in this order, where ``locate`` gives none that can be opened; not where a
+            registry answers that it has no such model.
         warm: whether a model computes a tile before it serves, so that no request pays for what comes first.
     """
 
@@ -146,7 +147,8 @@ class ModelStore:
         except ModelError as error:
             self._failed_at, failure = time.monotonic(), self.failure
             logger.error("the model cannot be used: %s", error)
-            for folder in self._fallbacks():
+            gone = isinstance(error.__cause__, NoSuchModel)  # who deleted it meant it, and who mistyped it did not
+            for folder in () if gone else self._fallbacks():
                 logger.error("going on with %s", folder)
                 try:
                     return self._opened(folder)
