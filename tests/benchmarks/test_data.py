@@ -76,5 +76,5 @@ def test_what_cannot_be_measured_is_refused(
     assert cli.main(["bench", "data", str(pair_folder), "--rounds", "0"]) == 1
     assert cli.main(["bench", "data", str(tmp_path)]) == 1
     complaints = capsys.readouterr().err
-    for words in ("must be above 0", "holds neither blur"):
+    for words in ("must be above 0", "is empty. Put pairs"):
         assert words in complaints

@@ -149,7 +149,7 @@ def test_a_port_that_is_taken_is_told_before_anything_is_announced(capsys: pytes
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["serve", "--port", str(taken.getsockname()[1])]) == 1
     said = capsys.readouterr()
-    assert "Choose another --port" in said.err
+    assert "(Address already in use). Choose another --port." in said.err
     assert "serving on" not in said.out
 
 

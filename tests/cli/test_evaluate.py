@@ -65,7 +65,13 @@ def test_a_grid_of_degradations(planted: Path, capsys: pytest.CaptureFixture[str
 def test_what_makes_no_sense_is_told_before_the_work(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pairs = str(planted / "few")
     assert main(["evaluate", str(planted / "nothing"), "--data", pairs]) == 1
-    assert "is not a model folder" in capsys.readouterr().err
+    assert "nothing is not a model folder: there is none of that name." in capsys.readouterr().err
+    (planted / "photo.jpg").touch()
+    assert main(["evaluate", str(planted / "photo.jpg"), "--data", pairs]) == 1
+    assert "photo.jpg is not a model folder: it is a file." in capsys.readouterr().err
+    (planted / "empty").mkdir()
+    assert main(["evaluate", "bundled", "--data", str(planted / "empty")]) == 1
+    assert "empty is empty. Put pairs (blur/NAME and sharp/NAME) or photos there." in capsys.readouterr().err
     assert main(["evaluate", str(planted / "by4"), "--data", pairs, "--lpips", str(planted / "no.pth")]) == 1
     assert "no.pth" in capsys.readouterr().err
     assert main(["evaluate", str(planted / "by4"), "--data", pairs, "--json", str(planted / "no" / "e.json")]) == 1

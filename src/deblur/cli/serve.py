@@ -135,7 +135,8 @@ def run(app: "Starlette", host: str, port: int, said: str) -> int:
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        raise SettingError(f"Nothing can listen on {host}, port {port} ({error}). Choose another --port.") from error
+        reason = (error.strerror or str(error)).partition(" (while")[0]
+        raise SettingError(f"Nothing can listen on {host}, port {port} ({reason}). Choose another --port.") from error
     with listening:
         port = listening.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host

@@ -445,6 +445,8 @@ def _kind_of(folder: Path) -> str:
         return "pairs"
     if (folder / "sharp").is_dir() or images_in(folder):
         return "photos"
+    if not any(folder.iterdir()):
+        raise SettingError(f"{folder} is empty. Put pairs (blur/NAME and sharp/NAME) or photos there.")
     raise SettingError(
         f"{folder} holds neither blur/ and sharp/ nor photos. Say what the folders in it are: frames:{folder} or "
         f"photos:{folder}."

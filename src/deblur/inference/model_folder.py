@@ -208,8 +208,9 @@ def read_info(folder: Path) -> ModelInfo:
         info = ModelInfo(**{**values, **parts, "format": FORMAT})
         bytes.fromhex(info.sha256)
         _ = info.tiling  # its numbers may make none
-    except FileNotFoundError as error:
-        raise ModelError(f"{folder} is not a model folder: it has no {JSON_FILE}.") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        lacks = f"it has no {JSON_FILE}" if folder.is_dir() else "there is none of that name"
+        raise ModelError(f"{folder} is not a model folder: {'it is a file' if folder.is_file() else lacks}.") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, SettingError) as error:
         wanted = ", ".join(f.name for f in fields(ModelInfo))
         raise ModelError(f"{path} is broken ({type(error).__name__}: {error}). It must hold: {wanted}.") from error
