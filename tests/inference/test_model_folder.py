@@ -63,6 +63,17 @@ def test_weights_in_another_file_are_never_served(
         open_engine(file, engine)
 
 
+def test_a_tensor_named_location_is_no_other_file(copy: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    file = copy / "model.onnx"
+    model = onnx.load(file)
+    for name, rank in (("other", 4), ("location", 4), ("location", 40)):  # types of one and of two bytes of length
+        model.graph.value_info.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1] * rank))
+    onnx.save(model, file)
+    set_field(copy, sha256=sha256_of(file))
+    assert is_whole(copy)
+
+
 def test_another_network_under_a_right_checksum_is_noticed(copy: Path) -> None:
     info = read_info(copy)
     means = [value + 0.01 for value in info.golden.cell_means]

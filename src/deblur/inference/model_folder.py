@@ -35,8 +35,13 @@ GOLDEN_TOLERANCE_BF16 = 1e-2
 """The most that bf16 may move: what it moves further, it spoils. Of a file that does not say what its own is, that."""
 GOLDEN_CELL_PX = 16
 
-KEPT_ELSEWHERE = re.compile(rb"\x6a(?:[\x0c-\x7f]|[\x80-\xff]\x01)\n\x08location\x12")
-"""How an ONNX file says that a tensor's values lie in another file, which its sha256 does not cover."""
+KEPT_ELSEWHERE = re.compile(
+    rb"\x6a(?:[\x0c-\x7f]|[\x80-\xff]\x01)\n\x08location\x12(?:[\x01-\x7f]|[\x80-\xff]\x01)(?!\n)"
+)
+"""How an ONNX file says that a tensor's values lie in another file, which its sha256 does not cover.
+
+The type of a tensor that is called ``location`` looks alike, but begins with a line feed, as no file's name does.
+"""
 
 logger = logging.getLogger("deblur.inference")
 
