@@ -4,6 +4,7 @@ Nothing is served unchecked: first the file's sha256, then the contract of its i
 whose output must come out as it did at export. ONNX Runtime loads most models with a flipped bit without a word.
 """
 
+import hashlib
 import json
 import logging
 import re
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from deblur.errors import ModelError, SettingError
-from deblur.files import sha256_of, write_json
+from deblur.files import write_json
 from deblur.inference.engine import Engine, Reduced, Tiles, precision_of
 from deblur.inference.engines import open_engine
 from deblur.inference.restorer import Restorer
@@ -238,11 +239,12 @@ def whole_info(folder: Path) -> ModelInfo:
     info, onnx = read_info(folder), folder / ONNX_FILE
     if not onnx.is_file():
         raise ModelError(f"{folder} is not a model folder: it has no {ONNX_FILE}.")
-    if sha256_of(onnx) != info.sha256:
+    data = onnx.read_bytes()
+    if hashlib.sha256(data).hexdigest() != info.sha256:
         raise ModelError(
             f"{onnx} is not the file that {JSON_FILE} describes (sha256 differs). Export or fetch it again."
         )
-    if KEPT_ELSEWHERE.search(onnx.read_bytes()):
+    if KEPT_ELSEWHERE.search(data):
         raise ModelError(
             f"{onnx} keeps weights in another file, not checked by the sha256. 'deblur import' takes them in."
         )
