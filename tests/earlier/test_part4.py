@@ -15,7 +15,8 @@ from deblur.cli import main
 from deblur.inference.model_folder import open_model, read_info
 from deblur.models.checkpoint import load_checkpoint, network_from, read_state
 from deblur.registry.record import FINISHED, RunRecord
-from deblur.registry.versions import aliases_of, fetch
+from deblur.registry.versions import fetch
+from tests.registry.aliases import aliases_of
 
 ARCHIVE = Path(__file__).parent / "part4.tar.xz"
 ROOT_THEN = "/tmp/earlier-root"

@@ -26,7 +26,7 @@ from deblur.models.checkpoint import network_from
 from deblur.registry import versions
 from deblur.registry.record import RunRecord
 from deblur.registry.tracking import connect, ship
-from deblur.registry.versions import BEATS_BUNDLED, aliases_of, fetch, local_champion
+from deblur.registry.versions import BEATS_BUNDLED, fetch, local_champion
 from deblur.serving.registry_client import fetch_over_http
 from deblur.training.existing import register_checkpoint
 from deblur.training.progress import Progress
@@ -34,6 +34,7 @@ from deblur.training.recipe import Result, run
 from deblur.training.registering import ship_record
 from deblur.training.settings import TrainSettings
 from tests.quick_export import traced_anew
+from tests.registry.aliases import aliases_of
 from tests.registry.untraced import log_version
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -25,8 +25,9 @@ from deblur.registry import tracking, versions
 from deblur.registry.benchmarks import log_benchmark
 from deblur.registry.record import FINISHED, RunRecord
 from deblur.registry.tracking import EXPERIMENT, connect, ship
-from deblur.registry.versions import BEATS_BUNDLED, CHAMPION, aliases_of, fetch
+from deblur.registry.versions import BEATS_BUNDLED, CHAMPION, fetch
 from deblur.training.registering import ship_record
+from tests.registry.aliases import aliases_of
 from tests.registry.untraced import log_version
 from tests.serving.test_registry_client import Registry
 

@@ -33,7 +33,7 @@ from deblur.inference.model_folder import (
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.registry.descriptions import with_card
 from deblur.registry.tracking import connect, local_store, tracker_address, tracker_trouble
-from deblur.serving.registry_client import fetch_over_http
+from deblur.serving.registry_client import KEPT, fetch_over_http
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,8 +49,6 @@ BEATS_BUNDLED = "beats_bundled"
 """The tag of a champion that surely restored a set better than the bundled model: that one's sha256."""
 LOADED_WITH, ONNX_LOADED_WITH = ("torch", "numpy"), ("onnx", "onnxruntime", "numpy")
 FILES = (ONNX_FILE, JSON_FILE, CARD_FILE)
-KEPT = 8
-"""Copies of versions in the cache."""
 TOLD = 10
 """Models of a registry that are told where another one was asked for."""
 GONE_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
@@ -142,12 +140,6 @@ def _complete(client: "MlflowClient", name: str, version: str, info: ModelInfo) 
 
 def _surely_gains(info: ModelInfo) -> bool:
     return info.gain_db is not None and info.gain_db.above_zero
-
-
-def aliases_of(name: str, version: str) -> list[str]:
-    """The aliases that point at a version."""
-    aliases = connect().get_registered_model(name).aliases
-    return sorted(alias for alias, target in aliases.items() if str(target) == str(version))
 
 
 def describe_version(name: str, version: str, info: ModelInfo) -> str:

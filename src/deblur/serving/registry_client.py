@@ -31,7 +31,7 @@ CHUNK = 1 << 20
 USUAL_PORT = {"http": 80, "https": 443}
 
 KEPT = 8
-"""Versions of a name; of more that were fetched, the one that was not asked for longest is deleted."""
+"""Fetched versions, here of a name; of more, the one that was not asked for longest is deleted."""
 
 _fetching = Lock()
 _fetched: dict[tuple[str, ...], Path] = {}
