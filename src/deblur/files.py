@@ -162,17 +162,17 @@ def sole_user(folder: Path, taken: str, lock_file: str = LOCK_FILE, timeout_s: f
 
 
 @contextmanager
-def sole_writer(folder: Path, taken: str) -> Iterator[None]:
+def sole_writer(folder: Path, taken: str, timeout_s: float = 0) -> Iterator[None]:
     """Make a folder if there is none, and hold its lock as :func:`sole_user` does.
 
     Raises:
-        FolderInUse: another process holds it.
+        FolderInUse: another process still holds it after ``timeout_s``.
         DataError: it cannot be made, or nothing can be written there.
     """
     with ExitStack() as held:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            held.enter_context(sole_user(folder, taken))
+            held.enter_context(sole_user(folder, taken, timeout_s=timeout_s))
         except OSError as error:
             raise DataError(
                 f"{folder} cannot be made a folder to write to ({error.strerror}). Give another."

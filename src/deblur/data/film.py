@@ -32,7 +32,7 @@ from deblur.data.film_windows import Window, choose, look_through
 from deblur.data.folders import FILM_SUFFIXES
 from deblur.data.pairs import check_holds_crop
 from deblur.errors import DataError, DiskFull
-from deblur.files import sole_user, whole_file, write_json
+from deblur.files import sole_writer, whole_file, write_json
 from deblur.images import Rgb8
 from deblur.synthesis.degrade import SURROUND_PX, recorded
 from deblur.synthesis.draw import BlurRanges, draw
@@ -305,9 +305,8 @@ def open_film(path: Path, kept: Path | None = None, on_line: OnLine = lambda lin
     if film := _read(path, folder):
         return film
     on_line(f"{path.name} is looked through")
-    folder.mkdir(parents=True, exist_ok=True)
     taken = f"Another process looks {path.name} through, into {folder}. Wait for it, or stop it."
-    with sole_user(folder, taken, timeout_s=WAIT_S):
+    with sole_writer(folder, taken, WAIT_S):
         return _read(path, folder) or _looked_through(path, folder, on_line)
 
 
