@@ -48,7 +48,7 @@ def test_long_work_without_a_terminal_tells_a_line_now_and_then(
 
 
 def restored(folder: Path) -> set[str]:
-    return {path.name for path in folder.with_name("in.deblurred").iterdir()}
+    return {path.name for path in folder.with_name("in.deblurred").glob("[!.]*")}
 
 
 def test_a_name_that_the_console_lacks_is_escaped_and_the_batch_goes_on(folder: Path, model_folder: Path) -> None:

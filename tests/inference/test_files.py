@@ -1,5 +1,6 @@
 """Photos on disk: nothing overwritten, nothing half-written, one bad file stops no other."""
 
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -138,7 +139,7 @@ def test_a_folder_is_restored_around_its_bad_files(tmp_path: Path) -> None:
     reports = restore_folder(MODEL, folder)
     assert [r.photo.name for r in reports if r.trouble] == ["broken.jpg"]
     assert "broken.jpg" not in (reports[-1].trouble or ""), "the report has its name already"
-    assert sorted(p.name for p in (tmp_path / "photos.deblurred").iterdir()) == ["a.gif.png", "a.png", "a.webp"]
+    assert sorted(p.name for p in (tmp_path / "photos.deblurred").glob("[!.]*")) == ["a.gif.png", "a.png", "a.webp"]
 
 
 def test_what_is_there_already_is_neither_decoded_nor_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,6 +159,27 @@ def test_what_is_there_already_is_neither_decoded_nor_trouble(tmp_path: Path, mo
     assert (again[4].output, again[4].there) == (tmp_path / "photos.deblurred" / "d.png", False)
     assert decoded == [(folder / "d.png").read_bytes()]
     assert not any(report.there for report in restore_folder(MODEL, folder, overwrite=True))
+
+
+def test_a_result_of_another_folder_is_not_taken_for_the_photos_own(tmp_path: Path) -> None:
+    """Two cards of one camera hold photos of the same names."""
+    for i, folder in enumerate(("first", "second", "moved")):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(RGB + np.uint8(i)).save(tmp_path / folder / "a.png")
+    out = tmp_path / "out"
+    restore_folder(MODEL, tmp_path / "first", out)
+    for _ in range(2):
+        (report,) = restore_folder(MODEL, tmp_path / "second", out)
+        assert (report.output, report.there) == (None, False)
+        assert "out/a.png is the result of another photo" in (report.trouble or "")
+    shutil.copy(tmp_path / "first" / "a.png", tmp_path / "moved")
+    (report,) = restore_folder(MODEL, tmp_path / "moved", out)
+    assert (report.trouble, report.there) == (None, True), "it is the same photo, wherever it lies now"
+    (report,) = restore_folder(MODEL, tmp_path / "second", out, overwrite=True)
+    assert np.array_equal(read(out / "a.png"), 254 - RGB)
+    assert [restore_folder(MODEL, tmp_path / each, out)[0].there for each in ("first", "second")] == [False, True]
+    (out / "a.png").unlink()
+    assert restore_folder(MODEL, tmp_path / "first", out)[0].output == out / "a.png"
 
 
 def test_no_photo_of_a_folder_is_passed_over_without_a_word(tmp_path: Path) -> None:

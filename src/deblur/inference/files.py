@@ -1,8 +1,11 @@
 """Restore photos on disk: nothing is overwritten unasked, nothing is half-written, one bad file stops no other."""
 
+import hashlib
+import json
 import logging
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -33,6 +36,8 @@ TOLD = (*RAW_SUFFIXES, ".jxl", ".jp2", ".jxr", ".psd", ".exr", ".hdr", ".ppm", "
 RESTORED = ".deblurred"
 """Marks results, which are no training data: in the usual names of photos (``a.deblurred.jpg``) and folders, and as the
 name of a hidden file in other folders that were made for results."""
+ORIGINS = f"{RESTORED}.origins"
+"""A hidden file beside results: the name of each and the sha256 of its photo, as a JSON array on a line."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,8 @@ def restore_folder(
     """Restore every photo directly in ``folder`` into ``output`` (by default ``FOLDER.deblurred``), names kept.
 
     Results (``a.deblurred.jpg``) are passed over; the log says how many. A photo whose output is there already is not
-    decoded, unless ``overwrite`` is set: who was interrupted gives the same call again.
+    decoded, unless ``overwrite`` is set: who was interrupted gives the same call again. An output that is known to be
+    another photo's is trouble.
 
     Raises:
         SettingError: ``folder`` cannot be read or holds no photos, or ``output`` is no other folder or cannot be made.
@@ -127,11 +133,19 @@ def restore_folder(
         raise SettingError(f"{at} cannot be used as a folder ({error.strerror}).") from error
     reports: list[Report] = []
     limits = _limits(large, keep_metadata)
+    origins = {} if overwrite else _origins_in(target)
     for photo in photos:
-        taken = {report.output for report in reports if report.output}
-        report = _report_of(model, photo, _places_in(target, photo, taken=taken), overwrite, limits, guarded)
-        reports.append(report)
-        on_report(report, len(photos))
+        try:  # whatever happens to a photo stays with it
+            place = _places_in(target, photo, origins=origins)
+            result, there = _restore(model, photo, place, overwrite, limits, guarded, ignore)
+            if result.name not in origins:
+                origins[result.name] = _sha256_of(photo)
+                with suppress(OSError), (target / ORIGINS).open("a", encoding="ascii") as stream:
+                    stream.write(json.dumps([result.name, origins[result.name]]) + "\n")
+            reports.append(Report(photo, result, there=there))
+        except DeblurError as error:
+            reports.append(Report(photo, trouble=str(error)))
+        on_report(reports[-1], len(photos))
     return reports
 
 
@@ -155,27 +169,29 @@ def _place_of(photo: Path, output: Path | str | None) -> Place:
     return lambda photo_format: file
 
 
-def _places_in(folder: Path, photo: Path, marker: str = "", taken: Collection[Path] = ()) -> Place:
+def _places_in(folder: Path, photo: Path, marker: str = "", origins: Mapping[str, str] = {}) -> Place:
     def place(photo_format: str) -> Path:
         target = folder / output_name(photo, photo_format, marker)
-        if target in taken:
-            raise SettingError(f"{pasteable(target)} is the result of another photo of this folder; rename one.")
+        if target.name in origins and origins[target.name] != _sha256_of(photo):
+            raise SettingError(
+                f"{pasteable(target)} is the result of another photo, or of this one before it was changed. Rename one "
+                "or name another output."
+            )
         return target
 
     return place
 
 
+def _origins_in(folder: Path) -> dict[str, str]:
+    """The sha256 of the photo of each result that is there, as far as it was noted."""
+    with suppress(OSError, ValueError):
+        noted = dict(json.loads(line) for line in (folder / ORIGINS).read_text(encoding="ascii").splitlines())
+        return {name: sha256 for name, sha256 in noted.items() if (folder / name).exists()}
+    return {}
+
+
 def _limits(large: bool, keep_metadata: bool) -> DecodeLimits:
     return replace(image_limits.ANY_SIZE if large else image_limits.OWN_FILES, private=keep_metadata)
-
-
-def _report_of(model: Model, photo: Path, place: Place, overwrite: bool, limits: DecodeLimits, guarded: bool) -> Report:
-    """One file of a folder; whatever happens to it stays with it."""
-    try:
-        output, there = _restore(model, photo, place, overwrite, limits, guarded, ignore)
-        return Report(photo, output, there=there)
-    except DeblurError as error:
-        return Report(photo, trouble=str(error))
 
 
 def _restore(
@@ -225,7 +241,11 @@ def _read(photo: Path, limits: DecodeLimits, how: Callable[[bytes, DecodeLimits]
         raise SettingError(f"It cannot be read ({error.strerror}).") from error
 
 
-def output_name(photo: Path, photo_format: str, marker: str = "") -> str:
+def _sha256_of(photo: Path) -> str:
+    return _read(photo, image_limits.ANY_SIZE, lambda data, limits: hashlib.sha256(data).hexdigest())
+
+
+def output_name(photo: Path, photo_format: str, marker: str) -> str:
     """``a.jpg`` -> ``a{marker}.jpg``; where that is not the format (a GIF becomes PNG) -> ``a.gif{marker}.png``."""
     if FORMAT_OF_SUFFIX.get(photo.suffix.lower(), "").upper() == photo_format:
         return f"{photo.stem}{marker}{photo.suffix}"
