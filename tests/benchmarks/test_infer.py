@@ -97,7 +97,7 @@ def test_the_verb_measures_prints_draws_and_logs(
 def test_a_network_of_others_is_refused_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Torch cannot run it, and all ways are compared with torch's."""
     known = Known(range="unit", order="rgb")
-    import_model(sharpener(tmp_path / "theirs.onnx"), tmp_path / "model", name="theirs", licence="MIT", known=known)
+    import_model(sharpener(tmp_path / "theirs.onnx"), tmp_path / "model", name="theirs", known=known)
     assert cli.main(["bench", "infer", "--model", str(tmp_path / "model"), "--runs", "1"]) == 1
     assert "without a network that can be trained, exported or run by torch" in " ".join(
         capsys.readouterr().err.split()

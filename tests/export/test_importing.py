@@ -41,7 +41,7 @@ def imported(file: Path, known: Known = UNIT, lines: list[str] | None = None) ->
     """Into the folder ``model`` beside the file, opened in float32."""
     told = lines if lines is not None else []
     folder = file.parent / "model"
-    info = import_model(file, folder, name="theirs", licence="MIT", known=known, on_line=told.append)
+    info = import_model(file, folder, name="theirs", known=known, on_line=told.append)
     return info, open_model(folder, OnnxEngine)
 
 
@@ -205,11 +205,14 @@ def test_weights_beside_the_file_are_taken_in(tmp_path: Path) -> None:
     assert "weights.bin" in refused(file)
 
 
-def test_provenance_and_licence_are_recorded(tmp_path: Path) -> None:
+def test_provenance_and_licence_are_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = sharpener(tmp_path / "theirs.onnx")
     before = file.read_bytes()
-    info, _ = imported(file)
-    assert info == read_info(tmp_path / "model")
+    command = ["import", str(file), str(tmp_path / "model"), "--name", "theirs", "--range", "unit", "--order", "rgb"]
+    assert cli.main([*command, "--licence", " "]) == 1
+    assert "licence is empty" in capsys.readouterr().err
+    assert cli.main([*command, "--licence", "MIT"]) == 0
+    info = read_info(tmp_path / "model")
     assert (info.licence, info.origin) == ("MIT", {"file": "theirs.onnx", "sha256": sha256_of(file)})
     assert file.read_bytes() == before
     assert "imported from theirs.onnx" in card(info)
@@ -318,10 +321,8 @@ def test_what_a_person_says_is_checked(tmp_path: Path) -> None:
     file = sharpener(tmp_path / "model.onnx")
     assert "has restored" in refused(file, Known(output="mask"))
     assert "layout is nhwc" in refused(file, Known(layout="nhwc"))
-    with pytest.raises(SettingError, match="licence is empty"):
-        import_model(file, tmp_path / "model", name="theirs", licence=" ", known=UNIT)
     with pytest.raises(SettingError, match="Choose another folder"):
-        import_model(file, tmp_path, name="theirs", licence="MIT", known=UNIT)
+        import_model(file, tmp_path, name="theirs", known=UNIT)
 
 
 def test_an_imported_folder_has_no_network_in_torch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

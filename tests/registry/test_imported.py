@@ -13,7 +13,6 @@ from deblur.cli import main
 from deblur.data.photos import SharpPhoto
 from deblur.errors import SettingError
 from deblur.evaluation.card import card
-from deblur.export.importing import Known, import_model
 from deblur.files import sha256_of
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import open_model, read_info
@@ -35,8 +34,10 @@ def lighter_by(levels: float, folder: Path) -> Path:
     """A model folder of a network of others that adds ``levels`` of 255 to every pixel."""
     graph = Graph("nhwc")
     file = graph.save(folder / "theirs.onnx", out=graph.add("Add", "image", levels / 255))
-    import_model(file, folder / f"by{levels:g}", name="theirs", licence="MIT", known=Known(range="unit", order="rgb"))
-    return folder / f"by{levels:g}"
+    model = folder / f"by{levels:g}"
+    known = ["--licence", "MIT", "--range", "unit", "--order", "rgb"]
+    assert main(["import", str(file), str(model), "--name", "theirs", *known]) == 0
+    return model
 
 
 def test_it_is_scored_registered_fetched_and_promoted(

@@ -224,9 +224,7 @@ def test_a_model_of_others_shows_an_inner_tensor(size: int | None, tmp_path: Pat
 def test_a_model_of_others_teaches_by_its_engine(tmp_path: Path, pair_folder: Path) -> None:
     """It takes 64 px only: smaller crops are filled up, larger ones are for answers made beforehand, tile by tile."""
     folder = tmp_path / "theirs"
-    import_model(
-        sharpener(tmp_path / "theirs.onnx", size=64), folder, name="theirs", licence="MIT", known=Known(order="rgb")
-    )
+    import_model(sharpener(tmp_path / "theirs.onnx", size=64), folder, name="theirs", known=Known(order="rgb"))
     teacher = find_teacher(str(folder))
     assert teacher.network is None
     crops = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))

@@ -49,13 +49,12 @@ def import_network(
         from deblur.training.existing import export_weights
 
         export_weights(file, folder, name)
-        origin = {"file": file.name, "sha256": sha256_of(file)}
-        info = replace(read_info(folder), licence=licence.strip(), origin=origin)
     else:
         from deblur.export.importing import Known, import_model
 
         known = Known(layout, range, order, output)
-        info = import_model(file, folder, name=name, licence=licence, known=known, features=features, on_line=say)
-    write_card(folder, info)
+        import_model(file, folder, name=name, known=known, features=features, on_line=say)
+    origin = {"file": file.name, "sha256": sha256_of(file)}
+    write_card(folder, replace(read_info(folder), licence=licence.strip(), origin=origin))
     say(pasteable(folder))
     return 0

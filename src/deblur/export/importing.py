@@ -17,7 +17,6 @@ from deblur.export.onnx import GOLDEN_SIDE_PX, describe, golden_of, make_folder,
 from deblur.export.probing import find_reach, find_stride
 from deblur.export.reading import Layout, read_foreign
 from deblur.export.wrapping import note, wrap
-from deblur.files import sha256_of
 from deblur.inference.engine import Tiles
 from deblur.inference.model_folder import IMPORTED, ONNX_FILE, Golden, ModelInfo
 from deblur.inference.onnx_runtime import OnnxEngine
@@ -46,7 +45,6 @@ def import_model(
     folder: Path,
     *,
     name: str,
-    licence: str,
     known: Known = Known(),
     features: str | None = None,
     on_line: Callable[[str], None] = lambda line: None,
@@ -57,16 +55,13 @@ def import_model(
         file: takes one image and returns it restored; weights may lie beside it.
         folder: where ``model.onnx`` and ``model.json`` go.
         name: what the model is called.
-        licence: under which network and weights are given.
         known: what need not be found out; ``on_line`` is told the rest.
         features: one of its inner tensors, ``(B, C, i, j)``, for students that are compared with it.
 
     Raises:
         ModelError: it is no such file, cannot be served, or it cannot be told how it takes its pictures.
-        SettingError: no licence, a folder that cannot hold a model, or no such tensor.
+        SettingError: a folder that cannot hold a model, or no such tensor.
     """
-    if not licence.strip():
-        raise SettingError("licence is empty. Say under which licence network and weights are given.")
     if file.resolve() == (folder / ONNX_FILE).resolve():
         raise SettingError(f"{file} would be replaced by what is made from it. Choose another folder.")
     model = read_foreign(file)
@@ -104,8 +99,6 @@ def import_model(
         halo_px=tiling.halo_px,
         statistics=reach_px is None,
         architecture={"name": IMPORTED, **architecture, "output": convention.output},
-        licence=licence.strip(),
-        origin={"file": file.name, "sha256": sha256_of(file)},
     )
 
 
