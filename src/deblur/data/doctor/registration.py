@@ -125,12 +125,15 @@ def _refined(moving: Plane, still: Plane, start: NDArray[np.float64]) -> tuple[N
     slope_y, slope_x = _slopes(still)
     found, gain = start, 1.0
     weights: Plane = np.ones_like(still)
-    for _ in range(STEPS):
+    moved = np.inf
+    for steps in range(STEPS + 1):
         laid = _laid(moving, found, centre)
         own_y, own_x = _slopes(laid)
         inside = np.isfinite(own_y + own_x)
         if inside.sum() < inside.size / 4:
             return found, 0.0, 0.0
+        if steps == STEPS or moved < CLOSE_PX:
+            break
         dy = (own_y[inside] + gain * slope_y[inside]) / 2
         dx = (own_x[inside] + gain * slope_x[inside]) / 2
         zoom = (dy * y[inside] + dx * x[inside]) / reach
@@ -142,13 +145,7 @@ def _refined(moving: Plane, still: Plane, start: NDArray[np.float64]) -> tuple[N
         residual = np.nan_to_num(np.abs(laid - gain * still - np.float32(step[4])))
         spread = 1.4826 * float(np.median(residual[inside])) + 0.1
         weights = np.reciprocal(1 + np.square(residual / np.float32(2 * spread)))
-        if np.abs(step[:3]).max() < CLOSE_PX:
-            break
-    laid = _laid(moving, found, centre)
-    own_y, own_x = _slopes(laid)
-    inside = np.isfinite(own_y + own_x)
-    if inside.sum() < inside.size / 4:
-        return found, 0.0, 0.0
+        moved = float(np.abs(step[:3]).max())
     hold = _hold((own_y[inside], own_x[inside]), (slope_y[inside], slope_x[inside]))
     return found, hold, _correlation(laid[inside], still[inside])
 
