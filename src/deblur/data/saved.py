@@ -14,13 +14,14 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
+from deblur.data.parallel import as_done
 from deblur.errors import DataError, DiskFull, SettingError
 from deblur.files import LOCK_FILE, sole_writer, whole_file, write_json
 from deblur.images import Photo, Rgb8, encode
@@ -188,20 +189,17 @@ def _made(make: Make, indices: Sequence[int], workers: int) -> Iterator[tuple[in
     if workers == 1 or len(indices) < 2:
         yield from ((index, _encoded(make, index)) for index in indices)
         return
-    waiting = iter(indices)
     pool = ProcessPoolExecutor(
         min(workers, len(indices)), get_context("spawn"), initializer=_start_worker, initargs=(make,)
     )
+
+    def submit(index: int) -> Future[dict[str, bytes]]:
+        with _ctrl_c_left_to_this_process():
+            return pool.submit(_encoded_in_worker, index)
+
     try:
-        running: dict[Future[dict[str, bytes]], int] = {}
-        while True:
-            while len(running) < 4 * workers and (index := next(waiting, None)) is not None:
-                with _ctrl_c_left_to_this_process():
-                    running[pool.submit(_encoded_in_worker, index)] = index
-            if not running:
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
+        for index, future in as_done(submit, indices, 4 * workers):
+            yield index, future.result()
     except BrokenProcessPool as error:
         raise DataError(
             "A worker process ended before its work was done (out of memory?). What is saved is whole; give the same "
