@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
-from deblur.data.crops import Key, Place, Placed, Sample, Turn, augment, pass_order, side_of, to_tensor
+from deblur.data.crops import Key, Place, Placed, Sample, Turn, augment, dealt, side_of, to_tensor
 from deblur.data.pairs import PairPixels
 from deblur.images import Rgb8
 from deblur.synthesis.degrade import Degradation, degrade, zoomed
@@ -60,8 +60,7 @@ class Photos:
 
     def photo(self, key: int) -> Sharp:
         """The photo that sample ``key`` is cut from."""
-        n = len(self.photos)
-        return self.photos[pass_order(self.seed, key // n, n)[key % n]]
+        return dealt(self.photos, self.seed, key)
 
 
 class Leaves:

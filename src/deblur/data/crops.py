@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from torch.utils.data import Sampler
 from deblur.errors import SettingError
 from deblur.images import Rgb8
 from deblur.synthesis.degrade import Degradation
+
+T = TypeVar("T")
 
 
 class Key(int):
@@ -91,9 +93,14 @@ class Sample(NamedTuple):
     taught: Tensor | None = None
 
 
+def dealt(images: Sequence[T], seed: int, key: int) -> T:
+    """The image of sample ``key``: they are dealt in a fresh order each pass over them."""
+    number, at = divmod(key, len(images))
+    return images[_pass_order(seed, number, len(images))[at]]
+
+
 @lru_cache(maxsize=16)
-def pass_order(seed: int, number: int, count: int) -> NDArray[np.int64]:
-    """The order in which ``count`` images are dealt in pass ``number`` over them."""
+def _pass_order(seed: int, number: int, count: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, number, count)).permutation(count)
 
 

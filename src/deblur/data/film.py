@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from deblur.data.crops import Key, Sample, augment, pass_order, side_of, to_tensor
+from deblur.data.crops import Key, Sample, augment, dealt, side_of, to_tensor
 from deblur.data.film_frames import OnLine, frames_of, hashed
 from deblur.data.film_leaks import FilmMark
 from deblur.data.film_windows import Window, choose, look_through
@@ -194,8 +194,7 @@ class FilmCrops(Dataset[Sample]):
         return self._window(key).name
 
     def _window(self, key: int) -> FilmPair:
-        n = len(self.windows)
-        return self.windows[pass_order(self.seed, key // n, n)[key % n]]
+        return dealt(self.windows, self.seed, key)
 
 
 def _box(rng: np.random.Generator, strip: Strip, centre: int, blurred: bool, side_px: int) -> Box:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from deblur.data.crops import Key, Place, Placed, Sample, Turn, augment, pass_order, side_of, to_tensor
+from deblur.data.crops import Key, Place, Placed, Sample, Turn, augment, dealt, side_of, to_tensor
 from deblur.data.pairs import FileImage, FilePair, Pair, TaughtPair, check_holds_crop
 
 
@@ -58,5 +58,4 @@ class PairCrops(Dataset[Sample]):
         return self._pair(key).name
 
     def _pair(self, key: int) -> Pair:
-        n = len(self.pairs)
-        return self.pairs[pass_order(self.seed, key // n, n)[key % n]]
+        return dealt(self.pairs, self.seed, key)
