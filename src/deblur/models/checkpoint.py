@@ -57,10 +57,11 @@ def best_name(epoch: int, psnr_db: float) -> str:
 
 def save_checkpoint(path: Path, checkpoint: dict[str, Any]) -> str:
     """Write a checkpoint and return its sha256; a kill leaves the old file or the new one."""
-    data = _packed(checkpoint)
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
     with whole_file(path) as stream:
-        stream.write(data)
-    return hashlib.sha256(data).hexdigest()
+        stream.write(buffer.getbuffer())
+    return hashlib.sha256(buffer.getbuffer()).hexdigest()
 
 
 def save_state(folder: Path, state: dict[str, Any], best: Best | None = None) -> None:
@@ -69,15 +70,13 @@ def save_state(folder: Path, state: dict[str, Any], best: Best | None = None) ->
     Raises:
         DiskFull: no room; the old state still counts.
     """
-    data = _packed(state)
     part = folder / "next.pth"
-    with whole_file(part) as stream:
-        stream.write(data)
+    sha256 = save_checkpoint(part, state)
     for new, old in ((LAST, PREVIOUS), (LAST_JSON, PREVIOUS_JSON)):
         if (folder / new).exists():
             replace(folder / new, folder / old)
     replace(part, folder / LAST)
-    commit = {"file": LAST, "sha256": hashlib.sha256(data).hexdigest(), "epoch": state["epoch"], "step": state["step"]}
+    commit = {"file": LAST, "sha256": sha256, "epoch": state["epoch"], "step": state["step"]}
     write_json(folder / LAST_JSON, commit | {"best": asdict(best) if best else None})
 
 
@@ -188,12 +187,6 @@ def network_from(path: Path) -> Network:
             )
         return _filled(build(info.architecture), _weights_in(path / ONNX_FILE), str(path))
     return network_of(load_checkpoint(path), str(path))
-
-
-def _packed(state: dict[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()
 
 
 def _recorded_digest(path: Path) -> str | None:
