@@ -35,6 +35,8 @@ TIMEOUT_S, RETRIES = 10, 1  # instead of MLflow's 120 s and minutes of retries
 SQLITE_LOCKED_S, STORE_TIMEOUT_S = 5, 120
 REASON_LENGTH, NAME_LENGTH = 300, 500
 NO_ANSWER = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "RetryError")  # of requests, which is MLflow's
+GONE_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""Of MLflow: no such run, model or version, no such alias."""
 LOGIN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 
 _lent: dict[str, str] = {}
@@ -274,7 +276,7 @@ def _active_run(client: "MlflowClient", run_id: str | None) -> "Run | None":
     try:
         found = client.get_run(str(run_id))
     except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if error.error_code in GONE_CODES:
             return None
         raise
     return found if found.info.lifecycle_stage == "active" else None

@@ -32,7 +32,7 @@ from deblur.inference.model_folder import (
 )
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.registry.descriptions import with_card
-from deblur.registry.tracking import connect, local_store, tracker_address, tracker_trouble
+from deblur.registry.tracking import GONE_CODES, connect, local_store, tracker_address, tracker_trouble
 from deblur.serving.registry_client import KEPT, fetch_over_http
 
 if TYPE_CHECKING:
@@ -51,8 +51,6 @@ LOADED_WITH, ONNX_LOADED_WITH = ("torch", "numpy"), ("onnx", "onnxruntime", "num
 FILES = (ONNX_FILE, JSON_FILE, CARD_FILE)
 TOLD = 10
 """Models of a registry that are told where another one was asked for."""
-GONE_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-"""Of MLflow: no such model or version, no such alias."""
 
 
 def register(folder: Path, network: "Network | None", name: str, run_id: str) -> str:

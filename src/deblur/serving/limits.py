@@ -42,7 +42,7 @@ class Limits:
     waiting: int = field(default_factory=lambda: 2 * (os.cpu_count() or 1))
     """Requests that may wait for a slot; the next is refused."""
 
-    answer_s: float = field(default_factory=lambda: _answer_s())
+    answer_s: float = field(default_factory=lambda: seconds_set("DEBLUR_ANSWER_S", ANSWER_S, "for no limit") or inf)
     """From request to answer, as far as this machine's pace tells; ``DEBLUR_ANSWER_S`` says otherwise, 0 for ever."""
 
     reading_mb: float = 320.0
@@ -54,10 +54,6 @@ class Limits:
     def body_bytes(self) -> int:
         """Largest request body, bytes."""
         return int(self.body_mb * 1e6)
-
-
-def _answer_s() -> float:
-    return seconds_set("DEBLUR_ANSWER_S", ANSWER_S, "for no limit") or inf
 
 
 def seconds_set(name: str, usual: float, zero_is: str) -> float:
