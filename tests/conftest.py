@@ -81,6 +81,15 @@ def pair_folder(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, Shar
     return folder
 
 
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, SharpPhoto]) -> Path:
+    """Three sharp photos, 400 x 300 px."""
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ("astronaut", "coffee", "chelsea"):
+        Image.fromarray(photos[name].pixels[:300, :400]).save(folder / f"{name}.png")
+    return folder
+
+
 def sharpening_network(seed: int = 0) -> DeblurUNet:
     """A small residual network whose correction is small but not zero."""
     torch.manual_seed(seed)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
 from deblur.png_chunks import SIGNATURE, chunk
+from tests.hostile import saved
 
 Samples = NDArray[np.uint16]
 """``(H, W, 4)``: red, green, blue, alpha."""
@@ -41,12 +42,6 @@ class Kind:
     exact: bool = True
     frames: int = 1
     more_pictures: bool = False
-
-
-def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
-    stream = BytesIO()
-    image.save(stream, image_format, **options)
-    return stream.getvalue()
 
 
 def eight(samples: Samples, mode: str = "RGB") -> Image.Image:

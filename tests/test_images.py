@@ -35,7 +35,8 @@ from deblur.images import (
 )
 from deblur.png_chunks import SIGNATURE, chunk
 from tests.conftest import SHARED
-from tests.kinds import png16, saved
+from tests.hostile import saved
+from tests.kinds import png16
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)

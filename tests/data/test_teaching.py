@@ -18,6 +18,7 @@ from deblur.errors import DataError
 from deblur.inference.engine import Tiles
 from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import SizeRule, Tiling
+from tests.data.test_saved import contents
 
 
 class Teacher:
@@ -42,10 +43,6 @@ def source(tmp_path: Path, pair_folder: Path) -> Source:
     for side in ("blur", "sharp"):
         shutil.copytree(pair_folder / side, tmp_path / "pairs" / side)
     return open_sources([str(tmp_path / "pairs")])[0]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
 
 
 def test_answers_are_the_teachers_of_whole_images(source: Source, tmp_path: Path) -> None:

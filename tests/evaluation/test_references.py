@@ -10,10 +10,7 @@ from deblur.images import from_rgb8, to_rgb8
 from deblur.metrics import psnr_db
 from deblur.synthesis.field import convolved
 from deblur.synthesis.kernels import gaussian_kernel
-
-
-def softened(rgb: np.ndarray, sigma: float) -> np.ndarray:
-    return np.rint(gaussian_filter(rgb.astype(float), (sigma, sigma, 0))).astype(np.uint8)
+from tests.evaluation.test_blur_strength import softened
 
 
 @pytest.mark.parametrize("sigma", [1.0, 2.0, 3.0])

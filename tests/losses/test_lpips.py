@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional
 
 from deblur.data.photos import SharpPhoto
 from deblur.errors import DataError, SettingError
 from deblur.losses.lpips import Lpips, load_lpips, lpips_distance
+from tests.evaluation.test_blur_strength import softened
 
 SHAPES = {0: (64, 3, 11, 11), 3: (192, 64, 5, 5), 6: (384, 192, 3, 3), 8: (256, 384, 3, 3), 10: (256, 256, 3, 3)}
 SLICES = {0: 1, 3: 2, 6: 3, 8: 4, 10: 5}
@@ -59,10 +59,6 @@ def network(files: dict[str, Path]) -> Lpips:
 @pytest.fixture(scope="module")
 def sharp(photos: dict[str, SharpPhoto]) -> np.ndarray:
     return photos["astronaut"].pixels[:131, 150:301]
-
-
-def softened(rgb: np.ndarray, sigma: float) -> np.ndarray:
-    return np.rint(gaussian_filter(rgb.astype(float), (sigma, sigma, 0))).astype(np.uint8)
 
 
 def by_definition(image: np.ndarray, sharp: np.ndarray) -> float:

@@ -22,14 +22,6 @@ from deblur.training.recipe import Result, data_of, resolve, run
 from deblur.training.settings import TrainSettings
 
 
-@pytest.fixture(scope="module")
-def photo_folder(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, SharpPhoto]) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    for name in ("astronaut", "coffee", "chelsea"):
-        Image.fromarray(photos[name].pixels[:300, :400]).save(folder / f"{name}.png")
-    return folder
-
-
 def config(output: Path, *sources: str, **settings: object) -> TrainSettings:
     small = {"width": 8, "residual": True, "patch_size": 32, "batch_size": 2, "epoch_images": 4, "num_epochs": 2}
     fast = {"val_images": 2, "num_workers": 0, "tracking": "off", "output_dir": output, "train_data": sources}

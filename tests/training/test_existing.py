@@ -6,10 +6,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from PIL import Image
 
 from deblur import cli
-from deblur.data.photos import SharpPhoto
 from deblur.errors import DataError, SettingError
 from deblur.export.onnx import export_model
 from deblur.inference.model_folder import open_model, read_info
@@ -120,17 +118,9 @@ def trained(output: Path, *sources: str, **more: object) -> tuple[Path, list[str
     return result.record.best_checkpoint, [line for line in lines if "GroupNorm" in line]
 
 
-def photo_folder(parent: Path, photos: dict[str, SharpPhoto]) -> Path:
-    """Three sharp photos."""
-    (parent / "photos").mkdir()
-    for name in ("astronaut", "coffee", "chelsea"):
-        Image.fromarray(photos[name].pixels[:300, :400]).save(parent / "photos" / f"{name}.png")
-    return parent / "photos"
-
-
-def test_register_decides_over_the_crops_of_the_training(tmp_path: Path, photos: dict[str, SharpPhoto]) -> None:
+def test_register_decides_over_the_crops_of_the_training(tmp_path: Path, photo_folder: Path) -> None:
     """The photo that was held back to validate has no say in the statistics."""
-    checkpoint, then = trained(tmp_path / "o", f"photos:{photo_folder(tmp_path, photos)}")
+    checkpoint, then = trained(tmp_path / "o", f"photos:{photo_folder}")
     now: list[str] = []
     register_checkpoint(checkpoint, "again", on_line=now.append)
     assert len(then) == 1
@@ -150,9 +140,9 @@ def test_register_leaves_out_what_the_training_left_out(tmp_path: Path, pair_fol
     assert now[-3].startswith("exported as trained, GroupNorm is not frozen")
 
 
-def test_register_scores_what_the_training_validated_on(tmp_path: Path, photos: dict[str, SharpPhoto]) -> None:
+def test_register_scores_what_the_training_validated_on(tmp_path: Path, photo_folder: Path) -> None:
     """Every tenth of those that are whole, so not the first here; and it knows what trained."""
-    folder = photo_folder(tmp_path, photos)
+    folder = Path(shutil.copytree(photo_folder, tmp_path / "photos"))
     (folder / "a.png").write_bytes(b"broken")
     checkpoint, _ = trained(tmp_path / "o", f"photos:{folder}", skip_bad=1)
     register_checkpoint(checkpoint, "again")

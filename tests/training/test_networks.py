@@ -1,5 +1,6 @@
 """What a step promises, kept by every architecture; and the two that are excepted from one promise, by name."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,12 +11,13 @@ from deblur.data.batches import Batch
 from deblur.losses.objective import Objective
 from deblur.models import build
 from deblur.training.optimization import Optimization
-from deblur.training.state import StepResult, TrainingState
-from deblur.training.step import Lesson, optimizer_step
+from deblur.training.state import TrainingState
 from tests.models.small import SMALL, small
+from tests.training.test_step import batch_of, gradients, relative, step
 
 EXCEPTED = ("EcaUNet", "Msafn")
 """Batch normalisation, stochastic depth: gradients of micro-batches are not those of the batch."""
+small_batch = partial(batch_of, side_px=32)
 
 
 def new_state(name: str, ema_decay: float = 0.999) -> TrainingState:
@@ -23,26 +25,12 @@ def new_state(name: str, ema_decay: float = 0.999) -> TrainingState:
     return TrainingState(small(name), Objective({"charbonnier": 1.0}), optimization, 100, torch.device("cpu"))
 
 
-def step(state: TrainingState, *batches: Batch) -> StepResult:
-    return optimizer_step(state, Lesson(state), batches)
-
-
-def batch_of(count: int, seed: int = 0) -> Batch:
-    noise = torch.Generator().manual_seed(seed)
-    sharp = torch.rand(count, 3, 32, 32, generator=noise)
-    return Batch((sharp + 0.1 * torch.randn(sharp.shape, generator=noise)).clamp(0, 1), sharp)
-
-
-def gradients(state: TrainingState) -> Tensor:
-    return torch.cat([p.grad.flatten() for p in state.network.parameters() if p.grad is not None])
-
-
 @pytest.mark.parametrize("name", SMALL)
 def test_micro_batches_give_the_gradients_of_the_whole_batch_but_for_two(name: str) -> None:
-    batch, whole, parts = batch_of(4), new_state(name), new_state(name)
+    batch, whole, parts = small_batch(4), new_state(name), new_state(name)
     step(whole, batch)
     step(parts, *map(Batch, batch.blurry.chunk(2), batch.sharp.chunk(2)))
-    apart = float((gradients(parts) - gradients(whole)).norm() / gradients(whole).norm())
+    apart = relative(gradients(parts), gradients(whole))
     assert apart > 1e-3 if name in EXCEPTED else apart < 1e-5
 
 
@@ -50,21 +38,21 @@ def test_micro_batches_give_the_gradients_of_the_whole_batch_but_for_two(name: s
 @pytest.mark.parametrize("where", [0, 1])
 def test_a_step_that_is_not_finite_changes_nothing_also_no_buffer(name: str, where: int) -> None:
     state = new_state(name)
-    step(state, batch_of(2))
+    step(state, small_batch(2))
     before = {part: _copied(state.state_dict()[part]) for part in ("model_state_dict", "ema_state_dict")}
-    batches = [batch_of(2, 1), batch_of(2, 2)]
+    batches = [small_batch(2, 1), small_batch(2, 2)]
     batches[where].blurry[0, 0, 0, 0] = float("nan")
     assert not step(state, *batches).finite
     for part, values in before.items():
         assert all(torch.equal(values[key], value) for key, value in state.state_dict()[part].items()), part
-    assert step(state, batch_of(2)).finite
+    assert step(state, small_batch(2)).finite
 
 
 def test_statistics_are_averaged_as_the_weights_are() -> None:
     state, key = new_state("EcaUNet", ema_decay=0.25), "body.encoder.0.1.running_mean"
     averaged = None
     for seed in range(3):
-        step(state, batch_of(2, seed))
+        step(state, small_batch(2, seed))
         current = state.network.state_dict()[key].clone()
         decay = min(0.25, (1 + seed) / (10 + seed))
         averaged = current if averaged is None else decay * averaged + (1 - decay) * current
@@ -75,13 +63,13 @@ def test_statistics_are_averaged_as_the_weights_are() -> None:
 @pytest.mark.parametrize("name", EXCEPTED)
 def test_a_loaded_state_goes_on_to_the_bit(name: str) -> None:
     state = new_state(name)
-    step(state, batch_of(2))
+    step(state, small_batch(2))
     saved = {key: _copied(value) for key, value in state.state_dict().items()}
-    step(state, batch_of(2, 1))
+    step(state, small_batch(2, 1))
     again = new_state(name)
     torch.manual_seed(99)
     again.load_state_dict(saved)
-    step(again, batch_of(2, 1))
+    step(again, small_batch(2, 1))
     for part in ("model_state_dict", "ema_state_dict"):
         wanted = state.state_dict()[part]
         assert all(torch.equal(wanted[key], value) for key, value in again.state_dict()[part].items())

@@ -23,9 +23,9 @@ def step(state: TrainingState, *batches: Batch) -> StepResult:
     return optimizer_step(state, Lesson(state), batches)
 
 
-def batch_of(count: int, seed: int = 0) -> Batch:
+def batch_of(count: int, seed: int = 0, side_px: int = 48) -> Batch:
     noise = torch.Generator().manual_seed(seed)
-    sharp = torch.rand(count, 3, 48, 48, generator=noise)
+    sharp = torch.rand(count, 3, side_px, side_px, generator=noise)
     return Batch((sharp + 0.1 * torch.randn(sharp.shape, generator=noise)).clamp(0, 1), sharp)
 
 
