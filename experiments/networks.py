@@ -24,7 +24,6 @@ from deblur.inference.engine import Precision
 from deblur.inference.model_folder import ONNX_FILE
 from deblur.inference.restorer import Restorer
 from deblur.models import ARCHITECTURES, build, parameter_count
-from deblur.training.settings import NetworkSettings
 
 WAYS: tuple[tuple[Engine, Precision], ...] = (
     ("torch", "f32"),
@@ -57,7 +56,7 @@ def main(networks: tyro.conf.Positional[tuple[str, ...]] = tuple(ARCHITECTURES),
         network = build({"name": name}).eval()
         gmacs = flops_per_pixel(network) * SIDE_PX**2 / 2e9
         with tempfile.TemporaryDirectory() as folder:
-            tiling = NetworkSettings(tile_size=TILE_PX[bool(network.halo_px)]).tiling(network)
+            tiling = network.tiling(TILE_PX[bool(network.halo_px)])
             export_model(network, Path(folder), name=name, tiling=tiling)
             ways = [Restorer(engine_opener(Running(*way))(Path(folder) / ONNX_FILE), tiling) for way in WAYS]
             times = [

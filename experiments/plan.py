@@ -5,7 +5,6 @@ from pathlib import Path
 
 from deblur.inference.tiling import Plan, Tiling, plan_tiles
 from deblur.models.unet import DeblurUNet
-from deblur.training.settings import TrainSettings
 
 PHOTO = (1080, 1920)
 SCALE = 0.22
@@ -14,7 +13,7 @@ SCALE = 0.22
 
 def drawing() -> str:
     """A 1920x1080 photo cut as DeblurUNet's own tiling does, and as published: an SVG document."""
-    own = TrainSettings().network.tiling(DeblurUNet(width=8))
+    own = DeblurUNet(width=8).tiling()
     fitted = plan_tiles(*PHOTO, own)
     squares = plan_tiles(*PHOTO, Tiling(512, 64, own.rule, fitted=False))
     tile = f"{fitted.columns.tile_px} x {fitted.rows.tile_px}"

@@ -39,7 +39,6 @@ from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import plan_tiles
 from deblur.models.checkpoint import network_from
 from deblur.models.unet import DeblurUNet
-from deblur.training.settings import TrainSettings
 
 PUBLISHED, MONAI, TORCH_SAME_TILES = tuple(WAYS)[:3]
 F32, BF16, AUTO = tuple(WAYS)[-3:]
@@ -252,7 +251,7 @@ def _random_model(folder: Path) -> Path:
     """DeblurUNet of full width, never trained: it takes as long as a trained one."""
     torch.manual_seed(0)
     network = DeblurUNet()
-    export_model(network, folder, name="random", tiling=TrainSettings().network.tiling(network))
+    export_model(network, folder, name="random", tiling=network.tiling())
     return folder
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from deblur.inference.tiling import SizeRule
+from deblur.inference.tiling import SizeRule, Tiling
+
+TILE_PX, OVERLAP_PX = 512, 32
 
 
 class Network(nn.Module):
@@ -35,6 +37,14 @@ class Network(nn.Module):
     def bytes_per_px(self) -> float | None:
         """What the shipped engines need for a tile in float32, bytes a pixel, measured; None: not known."""
         return None
+
+    def tiling(self, tile_px: int = TILE_PX, overlap_px: int = OVERLAP_PX) -> Tiling:
+        """How whole images are cut; with a halo into tiles of four times that at least, which change nothing.
+
+        Raises:
+            SettingError: the network does not take such tiles.
+        """
+        return Tiling(max(tile_px, 4 * self.halo_px), 2 * self.halo_px or overlap_px, self.size_rule, self.halo_px)
 
     @property
     def architecture(self) -> dict[str, Any]:

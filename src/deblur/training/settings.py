@@ -199,11 +199,8 @@ class NetworkSettings:
         return {"name": self.network, **self.options}
 
     def tiling(self, network: Network) -> Tiling:
-        """Tiles of validation; a network with a halo takes the overlap that makes the result the whole image's."""
-        if not network.halo_px:
-            return Tiling(self.tile_size, self.tile_overlap, network.size_rule)
-        tile_px = max(self.tile_size, 4 * network.halo_px)  # half of a tile is thrown away as it is
-        return Tiling(tile_px, 2 * network.halo_px, network.size_rule, network.halo_px)
+        """Tiles of validation."""
+        return network.tiling(self.tile_size, self.tile_overlap)
 
 
 @dataclass(frozen=True)

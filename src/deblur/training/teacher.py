@@ -23,10 +23,9 @@ from deblur.library import locate
 from deblur.models.checkpoint import load_checkpoint, network_from, network_of, read_state
 from deblur.models.engine import TorchEngine
 from deblur.models.features import Watched, feature_channels
-from deblur.models.network import Network
+from deblur.models.network import OVERLAP_PX, TILE_PX, Network
 from deblur.registry.record import RunRecord
 
-TILE_PX, OVERLAP_PX = 512, 32
 Answers = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 """``(B, 3, H, W)`` float32 in ``[0, 1]`` -> the teacher's answer, the same and clamped, and its features if known."""
 
@@ -111,10 +110,8 @@ def find_teacher(name: str) -> Teacher:
     else:
         network, recorded = network_from(path), RunRecord(path).run["settings"]
         digest = hashlib.sha256(read_state(path).data).hexdigest()
-    halo_px, tile_px = network.halo_px, recorded.get("tile_size", TILE_PX)
-    overlap_px = 2 * halo_px or recorded.get("tile_overlap", OVERLAP_PX)
-    side_px = network.size_rule.fit(max(tile_px, 4 * halo_px))
-    return Teacher(name, digest, Tiling(side_px, overlap_px, network.size_rule, halo_px), network)
+    tiling = network.tiling(recorded.get("tile_size", TILE_PX), recorded.get("tile_overlap", OVERLAP_PX))
+    return Teacher(name, digest, tiling, network)
 
 
 def network_answers(network: Network, device: torch.device, dtype: torch.dtype | None) -> Answers:
