@@ -3,28 +3,21 @@
 import json
 import socket
 import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from deblur.cli import main
-from deblur.inference.engine import Run
-from deblur.inference.model_folder import Model, read_info
-from deblur.inference.restorer import Restorer
-from deblur.inference.tiling import Tiling
 from deblur.serving.api import create_app
-from deblur.serving.model_store import ModelStore
 from deblur.serving.server import server_of
 from deblur.serving.standalone import Standalone
-from tests.serving.test_api import png
+from tests.serving.test_api import Endless, png, store_of
 from tests.serving.test_registry_client import until
 
 KEY = "a-key-of-a-user-0123456789"
@@ -135,28 +128,14 @@ def test_a_photo_that_outlasts_the_end_is_told_to_come_back(
     model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server that ``deblur serve`` runs, told to stop while the network computes for ever."""
-    computing, cancelled = threading.Event(), threading.Event()
     monkeypatch.setattr("deblur.serving.server.STOP_BEFORE_S", 2.5)
-
-    def compute(batch: np.ndarray) -> np.ndarray:
-        computing.set()
-        assert cancelled.wait(20)
-        raise RuntimeError("cancelled")
-
-    class Endless:
-        def __call__(self, batch: np.ndarray, /) -> np.ndarray:
-            raise AssertionError("the restorer begins a run of its own")
-
-        def begin(self) -> Run:
-            return Run(compute, cancelled.set)
-
-    model = Model(read_info(model_folder), Restorer(Endless(), Tiling(128, 32)))
-    app = create_app(ModelStore(Path, lambda folder: model), standalone=Standalone())
+    network = Endless()
+    app = create_app(store_of(model_folder, network), standalone=Standalone())
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(2) as pool:
         server = server_of(app, 3)
         running = pool.submit(server.run, [listening])
         answer = pool.submit(status_of, f"http://127.0.0.1:{listening.getsockname()[1]}/api/deblur")
-        assert computing.wait(20)
+        assert network.computing.wait(20)
         server.should_exit = True
         assert answer.result(20) == (503, "service-busy")
         running.result(20)

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 
 from deblur.errors import ModelError
 from deblur.images import OUTPUT_FORMATS
-from deblur.inference.engine import Run
+from deblur.inference.engine import Engine, Run
 from deblur.inference.locating import locate_model
 from deblur.inference.model_folder import Model, open_model, read_info
 from deblur.inference.restorer import Restorer
@@ -39,6 +39,30 @@ def png(rgb: np.ndarray = RGB) -> bytes:
     stream = BytesIO()
     Image.fromarray(rgb).save(stream, "PNG")
     return stream.getvalue()
+
+
+class Endless:
+    """A network that computes until it is cancelled."""
+
+    def __init__(self) -> None:
+        self.computing, self.cancelled = threading.Event(), threading.Event()
+
+    def __call__(self, batch: np.ndarray, /) -> np.ndarray:
+        raise AssertionError("the restorer begins a run of its own")
+
+    def begin(self) -> Run:
+        return Run(self._compute, self.cancelled.set)
+
+    def _compute(self, batch: np.ndarray) -> np.ndarray:
+        self.computing.set()
+        assert self.cancelled.wait(20)
+        raise RuntimeError("cancelled")
+
+
+def store_of(model_folder: Path, engine: Engine) -> ModelStore:
+    """The model, run by another engine."""
+    model = Model(read_info(model_folder), Restorer(engine, Tiling(128, 32)))
+    return ModelStore(Path, lambda folder: model)
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -343,8 +367,7 @@ def test_more_requests_than_places_are_told_to_come_back(model_folder: Path) -> 
         go.wait(20)
         return batch
 
-    model = Model(read_info(model_folder), Restorer(engine, Tiling(128, 32)))
-    app = create_app(ModelStore(Path, lambda folder: model), Limits(slots=1, waiting=2))
+    app = create_app(store_of(model_folder, engine), Limits(slots=1, waiting=2))
     refused = threading.Semaphore(0)
 
     with TestClient(app) as client, ThreadPoolExecutor(8) as pool:
@@ -364,22 +387,8 @@ def test_more_requests_than_places_are_told_to_come_back(model_folder: Path) -> 
 
 def test_the_work_stops_when_the_client_leaves_and_its_place_is_free(model_folder: Path) -> None:
     """The network would take for ever; the connection ends while it computes its first tile."""
-    computing, cancelled = threading.Event(), threading.Event()
-
-    class Endless:
-        def __call__(self, batch: np.ndarray, /) -> np.ndarray:
-            raise AssertionError("the restorer begins a run of its own")
-
-        def begin(self) -> Run:
-            return Run(self._compute, cancelled.set)
-
-        def _compute(self, batch: np.ndarray) -> np.ndarray:
-            computing.set()
-            assert cancelled.wait(30)
-            raise RuntimeError("cancelled")
-
-    model = Model(read_info(model_folder), Restorer(Endless(), Tiling(128, 32)))
-    app = create_app(ModelStore(Path, lambda folder: model), Limits(slots=1, waiting=0))
+    network = Endless()
+    app = create_app(store_of(model_folder, network), Limits(slots=1, waiting=0))
     sent: list[str] = []
 
     async def leave_while_it_computes() -> None:
@@ -388,7 +397,7 @@ def test_the_work_stops_when_the_client_leaves_and_its_place_is_free(model_folde
         async def receive() -> dict[str, object]:
             if messages:
                 return messages.pop()
-            while not computing.is_set():
+            while not network.computing.is_set():
                 await asyncio.sleep(0.01)
             return {"type": "http.disconnect"}
 
@@ -397,11 +406,11 @@ def test_the_work_stops_when_the_client_leaves_and_its_place_is_free(model_folde
 
         scope = {"type": "http", "method": "POST", "path": "/api/deblur", "headers": [], "query_string": b""}
         for _ in range(4):  # there is one place
-            computing.clear()
-            cancelled.clear()
+            network.computing.clear()
+            network.cancelled.clear()
             messages[:] = [{"type": "http.request", "body": png(), "more_body": False}]
             await asyncio.wait_for(app(scope, receive, send), 10)  # type: ignore[arg-type]
-            assert cancelled.is_set()
+            assert network.cancelled.is_set()
 
     asyncio.run(leave_while_it_computes())
     assert sent.count("http.response.start") == 4
@@ -416,8 +425,7 @@ def test_who_leaves_while_waiting_leaves_the_queue(model_folder: Path) -> None:
         assert go.wait(30)
         return batch
 
-    model = Model(read_info(model_folder), Restorer(engine, Tiling(128, 32)))
-    app = create_app(ModelStore(Path, lambda folder: model), Limits(slots=1, waiting=1))
+    app = create_app(store_of(model_folder, engine), Limits(slots=1, waiting=1))
 
     async def post(leaves: bool) -> int:
         """The status that was answered; 0 where nobody was there."""

@@ -16,15 +16,14 @@ import pytest
 from starlette.testclient import TestClient
 
 from deblur import image_limits, images
-from deblur.inference.model_folder import Model, open_model, read_info
+from deblur.inference.model_folder import Model, open_model
 from deblur.inference.onnx_runtime import OnnxEngine
 from deblur.inference.restorer import Restorer
-from deblur.inference.tiling import Tiling
 from deblur.serving.api import create_app
 from deblur.serving.limits import Limits
 from deblur.serving.model_store import ModelStore
 from deblur.serving.standalone import Standalone
-from tests.serving.test_api import png
+from tests.serving.test_api import png, store_of
 from tests.serving.test_registry_client import until
 
 KEY = "a-key-of-a-user-0123456789"
@@ -222,8 +221,7 @@ def test_who_is_told_to_stop_refuses_what_still_runs(model_folder: Path) -> None
         assert go.wait(20)
         return batch
 
-    model = Model(read_info(model_folder), Restorer(engine, Tiling(128, 32)))
-    app = create_app(ModelStore(Path, lambda folder: model), Limits(slots=1, waiting=1))
+    app = create_app(store_of(model_folder, engine), Limits(slots=1, waiting=1))
     with TestClient(app) as client, ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(client.post, "/api/deblur", content=png()) for _ in range(2)]
         assert computing.wait(20)
@@ -286,8 +284,7 @@ def test_as_many_photos_are_decoded_as_are_in_work_and_no_more(
 
     real = images.decode
     monkeypatch.setattr(images, "decode", decode)
-    model = Model(read_info(model_folder), Restorer(engine, Tiling(128, 32)))
-    app = create_app(ModelStore(Path, lambda folder: model), Limits(slots=2, waiting=3), standalone=Standalone())
+    app = create_app(store_of(model_folder, engine), Limits(slots=2, waiting=3), standalone=Standalone())
     with TestClient(app) as client, ThreadPoolExecutor(5) as pool:
         answers = [pool.submit(client.post, "/api/deblur", content=png()) for _ in range(5)]
         until(lambda: "deblur_photos_inside 5" in client.get("/api/metrics").text and len(decoded) >= 2)
