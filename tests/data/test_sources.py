@@ -114,7 +114,7 @@ def test_a_folder_called_leaves_is_told_from_leaves(tmp_path: Path, monkeypatch:
     assert folder == SourceName("photos", tmp_path / "leaves", 2.0) == SourceName.parse(str(folder))
 
 
-def test_a_folder_of_folders_must_say_what_they_are(photo_folder: Path, tmp_path: Path) -> None:
+def test_a_folder_of_folders_must_say_what_they_are(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     with pytest.raises(SettingError, match=r"frames:.* or photos:"):
         SourceName.parse(str(tmp_path))

@@ -85,7 +85,7 @@ def test_it_is_set_aside_for_other_settings_only(earlier: Path, capsys: pytest.C
     assert read_state(earlier / "stopped").step == 7
 
 
-def test_a_finished_run_is_known_as_finished(earlier: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_is_known_as_finished(earlier: Path) -> None:
     record = RunRecord(earlier / "registered")
     assert record.run["status"] == FINISHED
     assert main(["ship", str(record.folder)]) == 0

@@ -15,7 +15,6 @@ from deblur.inference.locating import bundled_model
 IR_VERSION, OPSET = 10, 20
 AMOUNTS = (1.5, 0.8, -0.4)
 """How much red, green and blue are sharpened."""
-REACH_PX = 2
 
 
 class Graph:

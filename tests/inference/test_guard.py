@@ -136,7 +136,7 @@ def test_a_sharpened_sharp_photograph_is_left_alone_whatever_model_did_it() -> N
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_a_dead_pixel_in_a_quiet_place_becomes_the_input_again(value: float, bundled: Model) -> None:
+def test_a_dead_pixel_in_a_quiet_place_becomes_the_input_again(value: float) -> None:
     blurry = degraded(ASTRONAUT[100:484, :384], 8, 0.0, 0)
     at = np.abs(blurry[..., 1].astype(int) - 255 * (1 - value)).argmin()
     y, x = np.unravel_index(at, blurry.shape[:2])

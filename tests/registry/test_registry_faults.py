@@ -361,9 +361,7 @@ def test_a_note_of_what_was_sent_that_is_broken_is_not_believed(store: Path, rec
     assert ship(record) == run_id
 
 
-def test_the_address_of_an_earlier_version_is_kept_without_its_password(
-    store: Path, record: RunRecord, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_address_of_an_earlier_version_is_kept_without_its_password(store: Path, record: RunRecord) -> None:
     run_id = ship(record)
     path = record.folder / "shipped.json"
     told = json.loads(path.read_text())

@@ -522,7 +522,7 @@ def test_json_that_is_more_than_a_photo_is_refused_before_it_is_parsed(client: T
     assert "more than a photo" in answer.json()["detail"]
 
 
-def test_what_is_told_of_a_model_has_none_of_its_trainings_paths(model_folder: Path, tmp_path: Path) -> None:
+def test_what_is_told_of_a_model_has_none_of_its_trainings_paths(model_folder: Path) -> None:
     model = open_model(model_folder)
     trained = replace(model, info=replace(model.info, trained={"settings": {"output_dir": "/home/me/runs"}}))
     told = TestClient(create_app(ModelStore(lambda: model_folder, lambda folder: trained))).get("/api/models")

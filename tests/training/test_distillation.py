@@ -174,7 +174,7 @@ def test_every_architecture_says_where_its_features_are(name: str) -> None:
     assert feature_channels(network) >= 8 or name == "StackedConv"
 
 
-def test_every_kind_of_teacher_is_found(tmp_path: Path, official: Path, model_folder: Path) -> None:
+def test_every_kind_of_teacher_is_found(official: Path, model_folder: Path) -> None:
     from_file, from_folder = find_teacher(str(official)), find_teacher(str(model_folder))
     crops = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for teacher in (from_file, from_folder):

@@ -102,7 +102,7 @@ def test_impossible_settings_are_refused(settings: dict[str, object], sentence: 
         TrainSettings().but(**settings).resolved()
 
 
-def test_precision_is_what_the_hardware_has(capsys: pytest.CaptureFixture[str]) -> None:
+def test_precision_is_what_the_hardware_has() -> None:
     here = "bf16" if torch.cpu._is_avx512_bf16_supported() else "f32"
     assert pick_precision("auto", torch.device("cpu")) == here
     assert pick_precision("fp16", torch.device("cpu")) == "fp16"
