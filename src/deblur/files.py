@@ -68,14 +68,19 @@ def _part_of(path: Path) -> Path:
     return path.with_name((hashlib.sha256(name).hexdigest()[:16] if len(name) > LONG_NAME else path.name) + ".part")
 
 
+def write_whole(path: Path, data: bytes | memoryview) -> None:
+    """The same for bytes that are there already."""
+    with whole_file(path) as stream:
+        stream.write(data)
+
+
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """The same for values as JSON, a field a line; what JSON does not know is written as words.
 
     Raises:
         DiskFull: there is no room; the old file is untouched.
     """
-    with whole_file(path) as stream:
-        stream.write((json.dumps(values, indent=2, default=str) + "\n").encode("utf-8"))
+    write_whole(path, (json.dumps(values, indent=2, default=str) + "\n").encode("utf-8"))
 
 
 @contextmanager

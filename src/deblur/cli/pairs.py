@@ -8,7 +8,7 @@ import tyro
 
 from deblur.cli.console import say
 from deblur.errors import SettingError
-from deblur.files import escaped, pasteable, whole_file
+from deblur.files import escaped, pasteable, whole_file, write_whole
 
 if TYPE_CHECKING:
     from deblur.data.film import FilmPair
@@ -43,8 +43,8 @@ def pairs(films: tyro.conf.Positional[tuple[Path, ...]], cache: Path | None = No
                 "this one into another folder, or give it another name."
             )
         logged[path.stem] = [{"film": path.name, "content": content, **row} for row in film.report["windows"]]
-        with whole_file(out / LOG_FILE) as stream:
-            stream.write("".join(json.dumps(row) + "\n" for rows in logged.values() for row in rows).encode())
+        lines = (json.dumps(row) + "\n" for rows in logged.values() for row in rows)
+        write_whole(out / LOG_FILE, "".join(lines).encode())
         for pair in film.windows:
             _write(pair, out)
         made += film.windows

@@ -10,7 +10,7 @@ from typing import Any
 
 from deblur.data.parallel import OnProgress, in_parallel
 from deblur.errors import DataError
-from deblur.files import replace, sha256_of, whole_file
+from deblur.files import replace, sha256_of, write_whole
 
 SAVE_INDEX_S = 30.0
 YOUNG_NS = 2_000_000_000
@@ -87,8 +87,7 @@ class Hashes:
     def _save(self) -> None:
         """Of two builders' indices the last one stays: the other's files are hashed again some time."""
         part = self.parts / f"{uuid.uuid4().hex}.json"
-        with whole_file(part) as stream:
-            stream.write(json.dumps(self.known).encode())
+        write_whole(part, json.dumps(self.known).encode())
         replace(part, self.index)
 
 

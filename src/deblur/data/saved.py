@@ -23,7 +23,7 @@ from typing import Any
 
 from deblur.data.parallel import as_done
 from deblur.errors import DataError, DiskFull, SettingError
-from deblur.files import LOCK_FILE, sole_writer, whole_file, write_json
+from deblur.files import LOCK_FILE, sole_writer, write_json, write_whole
 from deblur.images import Photo, Rgb8, encode
 
 Make = Callable[[int], dict[str, Rgb8]]
@@ -74,8 +74,7 @@ def save_set(
             (folder / kind).mkdir(exist_ok=True)
         for done, (index, files) in enumerate(_made(make, missing, workers), count - len(missing) + 1):
             for kind, data in files.items():
-                with whole_file(folder / _file(kind, index)) as stream:
-                    stream.write(data)
+                write_whole(folder / _file(kind, index), data)
             on_done(done, count)
         if missing or not manifest["finished"]:
             manifest = _described(folder, manifest)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deblur.errors import DataError
-from deblur.files import whole_file
+from deblur.files import write_whole
 
 SCENES_FILE = "scenes.csv"
 """In a folder of pairs: the scene of each, where names do not tell it."""
@@ -114,5 +114,4 @@ def write_scenes(folder: Path, scenes: Mapping[str, str]) -> None:
     """The table of a folder's pairs."""
     lines = io.StringIO()
     csv.writer(lines, lineterminator="\n").writerows([("name", "scene"), *scenes.items()])
-    with whole_file(folder / SCENES_FILE) as stream:
-        stream.write(lines.getvalue().encode())
+    write_whole(folder / SCENES_FILE, lines.getvalue().encode())

@@ -22,7 +22,7 @@ from deblur.data.pairs import FileImage, FilePair, ImageFile, TaughtPair
 from deblur.data.parallel import in_parallel
 from deblur.data.sources import Source
 from deblur.errors import DataError
-from deblur.files import sha256_of, sole_writer, whole_file, write_json
+from deblur.files import sha256_of, sole_writer, write_json, write_whole
 from deblur.images import OPENED, Photo, encode, quiet
 from deblur.inference.restorer import OnTile, Restorer
 from deblur.inference.tiling import plan_tiles
@@ -112,8 +112,7 @@ def _save_answer(path: Path, blurry: FileImage, restorer: Restorer, on_tile: OnT
     restorer.in_place(rgb, on_tile=on_tile)
     data = encode(Photo(rgb))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as stream:
-        stream.write(data)
+    write_whole(path, data)
     return hashlib.sha256(data).hexdigest()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from deblur.errors import DataError
 from deblur.evaluation.summary import WEAK
-from deblur.files import whole_file
+from deblur.files import write_whole
 from deblur.inference.model_folder import CARD_FILE, ModelInfo, write_info
 from deblur.interval import Interval
 
@@ -60,8 +60,7 @@ def write_card(folder: Path, info: ModelInfo) -> Path:
     """Write ``model.json`` and ``CARD.md`` of a model folder; returns the card's path."""
     write_info(folder, info)
     path = folder / CARD_FILE
-    with whole_file(path) as stream:
-        stream.write(card(info).encode())
+    write_whole(path, card(info).encode())
     return path
 
 

@@ -30,7 +30,7 @@ from deblur.evaluation.tables import (
     worst_listing,
 )
 from deblur.evaluation.ways import Way
-from deblur.files import whole_file
+from deblur.files import write_whole
 from deblur.interval import Interval
 
 PICTURES_BYTES = 8_000_000
@@ -87,8 +87,7 @@ def write_report(
         *_plots(evaluation),
         "</main>",
     ]
-    with whole_file(file) as stream:
-        stream.write(_page(title, "\n".join(parts)).encode("utf-8", "replace"))
+    write_whole(file, _page(title, "\n".join(parts)).encode("utf-8", "replace"))
 
 
 def _page(title: str, body: str) -> str:

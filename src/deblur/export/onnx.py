@@ -12,7 +12,7 @@ from deblur import project
 from deblur.errors import SettingError
 from deblur.export.group_norm import channelwise
 from deblur.export.half import halve_weights
-from deblur.files import sha256_of, whole_file
+from deblur.files import sha256_of, write_whole
 from deblur.inference.engine import Engine
 from deblur.inference.model_folder import (
     CARD_FILE,
@@ -80,8 +80,7 @@ def write_onnx(folder: Path, model: Any) -> Path:
     """Write a ``ModelProto`` as ``model.onnx``; what lies there of an earlier file (``model.json``, card, IR) goes."""
     for earlier in (JSON_FILE, CARD_FILE, *IR_FILES):
         (folder / earlier).unlink(missing_ok=True)
-    with whole_file(folder / ONNX_FILE) as stream:
-        stream.write(model.SerializeToString())
+    write_whole(folder / ONNX_FILE, model.SerializeToString())
     return folder / ONNX_FILE
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from deblur.errors import ModelError
-from deblur.files import replace, sha256_of, whole_file, write_json
+from deblur.files import replace, sha256_of, write_json, write_whole
 from deblur.inference.model_folder import ONNX_FILE, whole_info
 from deblur.models import build
 from deblur.models.network import Network
@@ -59,8 +59,7 @@ def save_checkpoint(path: Path, checkpoint: dict[str, Any]) -> str:
     """Write a checkpoint and return its sha256; a kill leaves the old file or the new one."""
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
-    with whole_file(path) as stream:
-        stream.write(buffer.getbuffer())
+    write_whole(path, buffer.getbuffer())
     return hashlib.sha256(buffer.getbuffer()).hexdigest()
 
 
