@@ -127,7 +127,14 @@ def read_answers(folder: Path) -> SavedAnswers:
     Raises:
         DataError: there is no record, or it cannot be read.
     """
-    return SavedAnswers(folder, _record(folder))
+    path = folder / RECORD_FILE
+    try:
+        record: dict[str, Any] = json.loads(path.read_bytes())
+        if record["format"] != FORMAT:
+            raise DataError(f"{path} has format {record['format']}; this version reads {FORMAT}.")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} cannot be read ({type(error).__name__}).") from error
+    return SavedAnswers(folder, record)
 
 
 def with_answers(
@@ -185,23 +192,12 @@ def _begun(folder: Path, how: Mapping[str, Any]) -> dict[str, Any]:
         if others:
             raise DataError(f"{folder} holds other files ({', '.join(others[:3])}). Give a new or empty folder.")
         write_json(folder / RECORD_FILE, {"format": FORMAT, **how, "answers": {}})
-    record = _record(folder)
+    record = dict(read_answers(folder).record)
     other = [
         f"{name} {record.get(name)} there, {value} now" for name, value in how.items() if record.get(name) != value
     ]
     if other:
         raise DataError(f"{folder} holds answers that were made otherwise: {'; '.join(other)}. Give another folder.")
-    return record
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    path = folder / RECORD_FILE
-    try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
-        if record["format"] != FORMAT:
-            raise DataError(f"{path} has format {record['format']}; this version reads {FORMAT}.")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} cannot be read ({type(error).__name__}).") from error
     return record
 
 
