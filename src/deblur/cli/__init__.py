@@ -20,6 +20,7 @@ from deblur.cli.doctor import doctor
 from deblur.cli.evaluate import evaluate
 from deblur.cli.export import export
 from deblur.cli.importing import import_network
+from deblur.cli.options import parse
 from deblur.cli.package import package
 from deblur.cli.pairs import pairs
 from deblur.cli.promote import promote
@@ -70,7 +71,9 @@ def _run(arguments: list[str]) -> int:
     verbs, prog = VERBS, "deblur"
     if arguments[:1] == ["bench"]:
         verbs, prog, arguments = BENCHES, "deblur bench", arguments[1:]
-    return int(tyro.extras.subcommand_cli_from_dict(verbs, prog=prog, args=arguments, use_underscores=False) or 0)
+    if arguments[:1] and arguments[0] in verbs:
+        return int(parse(verbs[arguments[0]], f"{prog} {arguments[0]}", arguments[1:]) or 0)
+    return int(tyro.extras.subcommand_cli_from_dict(verbs, prog=prog, args=arguments) or 0)
 
 
 def _train() -> int:

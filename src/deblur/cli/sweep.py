@@ -10,6 +10,7 @@ import tyro
 from rich.table import Table
 
 from deblur.cli.console import console, counted, say, show
+from deblur.cli.options import parse
 from deblur.cli.train import parsed, share_cores
 from deblur.errors import SettingError
 
@@ -42,7 +43,7 @@ class Sweep:
 
 def sweep(arguments: Sequence[str]) -> int:
     """Parse a sweep and run it; returns the exit code."""
-    chosen, rest = tyro.cli(Sweep, prog="deblur sweep", args=arguments, return_unknown_args=True)
+    chosen, rest = parse(Sweep, "deblur sweep", arguments, return_unknown_args=True)
     if sum(each == "--vary" or each.startswith("--vary=") for each in arguments) > 1:
         raise SettingError("--vary is given more than once. Write all that varies behind one.")
     share_cores()

@@ -2,13 +2,16 @@
 
 import inspect
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, field, make_dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from deblur.cli.console import console, say
+from deblur.cli.options import parse
 from deblur.errors import SettingError
 
 if TYPE_CHECKING:
@@ -59,10 +62,10 @@ def parsed(arguments: Sequence[str]) -> "TrainSettings":
     flat = make_dataclass(
         "TrainSettings", [(name, type(group), field(default=group)) for name, group in groups.items()]
     )
-    found = tyro.cli(
+    found = parse(
         tyro.conf.OmitArgPrefixes[flat],  # type: ignore[misc,valid-type]
-        prog="train.py",
-        args=arguments,
+        "train.py" if Path(sys.argv[0]).name == "train.py" else "deblur train",
+        arguments,
         default=flat(),
         description=inspect.cleandoc(TrainSettings.__doc__ or ""),
         use_underscores=True,
@@ -74,12 +77,12 @@ def parsed(arguments: Sequence[str]) -> "TrainSettings":
 
 def _options(name: str) -> Any:
     """A network's own arguments as a dataclass that tyro can show: their types, defaults and the docstring's words."""
-    from docstring_parser import parse
+    import docstring_parser
 
     from deblur.models import ARCHITECTURES, options_of
 
     network = ARCHITECTURES[name]
-    texts = {param.arg_name: param.description or "" for param in parse(network.__doc__ or "").params}
+    texts = {param.arg_name: param.description or "" for param in docstring_parser.parse(network.__doc__ or "").params}
     kinds = inspect.get_annotations(network.__init__, eval_str=True)
     described = [
         (

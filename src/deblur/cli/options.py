@@ -1,0 +1,75 @@
+"""How command lines are read, and what a wrong one is told: rules of our own before those of tyro."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from types import NoneType, UnionType
+from typing import Any, Union, get_args
+
+import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+RULES = ConstructorRegistry()
+NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
+
+
+def parse(command: Any, prog: str, arguments: Sequence[str], **how: Any) -> Any:
+    """Call a command, or make an object, as a command line says; ``prog --help`` is its help page."""
+    return tyro.cli(command, prog=prog, args=arguments, registry=RULES, **how)
+
+
+@RULES.primitive_rule
+def _number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    if info.type not in NUMBERS:
+        return None
+
+    def read(words: list[str]) -> Any:
+        try:
+            return info.type(words[0])
+        except ValueError:
+            raise ValueError(f"{words[0]} is not {NUMBERS[info.type]}.") from None
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=info.type.__name__.upper(),
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, (int, info.type)),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+@RULES.primitive_rule
+def _union(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Of an option that may be None, only its value is written; None is what it is without one."""
+    if info.type_origin not in (Union, UnionType):
+        return None
+    kinds = [kind for kind in get_args(info.type) if kind is not NoneType]
+    specs = [ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kind, info.markers)) for kind in kinds]
+    found = [spec for spec in specs if isinstance(spec, PrimitiveConstructorSpec) and spec.nargs == 1]
+    if len(found) < len(kinds):
+        return None
+
+    def read(words: list[str]) -> Any:
+        if len(found) == 1:
+            return found[0].instance_from_str(words)
+        for spec in found:
+            if not spec.choices or words[0] in spec.choices:
+                with suppress(ValueError):
+                    return spec.instance_from_str(words)
+        allowed = [
+            ", ".join(spec.choices or [NUMBERS.get(kind, spec.metavar)])
+            for kind, spec in zip(kinds, found, strict=True)
+        ]
+        raise ValueError(f"{words[0]} is none of {', '.join(allowed)}.")
+
+    def written(value: Any) -> list[str]:
+        return next((spec.str_from_instance(value) for spec in found if spec.is_instance(value)), ["None"])
+
+    return replace(
+        found[0],
+        metavar="|".join(spec.metavar for spec in found),
+        instance_from_str=read,
+        is_instance=lambda value: value is None or any(spec.is_instance(value) for spec in found),
+        str_from_instance=written,
+        choices=found[0].choices if len(found) == 1 else None,
+    )

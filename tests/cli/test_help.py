@@ -1,0 +1,58 @@
+"""The help pages, and what a command line that makes no sense is told."""
+
+import pytest
+
+from deblur.cli import VERBS, main
+from deblur.cli.bench import BENCHES
+
+PAGES = [[verb] for verb in VERBS] + [["bench", what] for what in BENCHES]
+
+
+@pytest.fixture(autouse=True)
+def columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 100 columns without colours."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What a command line that makes no sense is told, in one line."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    return " ".join(capsys.readouterr().err.replace("│", " ").replace("|", " ").split())
+
+
+def page(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """A help page as it is printed."""
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--help"])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", PAGES, ids=" ".join)
+def test_a_wrong_option_points_to_the_help_of_its_command(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = refused([*command, "--no-such-option", "3"], capsys)
+    assert f"deblur {' '.join(command)} --help" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["restore", "photo.jpg", "--tile", "abc"], "--tile: abc is not a whole number."),
+        (["restore", "photo.jpg", "--memory", "much"], "--memory: much is not a number."),
+        (["synth", "o", "leaves", "--size", "big"], "--size: big is not a whole number."),
+        (["samples", "leaves", "--severity", "harsh"], "--severity: harsh is none of mild, medium, strong, a number."),
+        (["train", "--minutes", "ten"], "--minutes: ten is not a number."),
+        (["sweep", "o", "--vary", "seed=1,2", "--trials", "few"], "--trials: few is not a whole number."),
+    ],
+)
+def test_a_wrong_value_is_told_in_words(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = refused(arguments, capsys)
+    assert sentence in told
+    for notation in ("NoneType", "<class", "instantiated", "invalid literal"):
+        assert notation not in told
