@@ -1,9 +1,13 @@
 """The help pages, and what a command line that makes no sense is told."""
 
+import re
+from itertools import pairwise
+
 import pytest
 
 from deblur.cli import VERBS, main
 from deblur.cli.bench import BENCHES
+from deblur.cli.options import flowing
 
 PAGES = [[verb] for verb in VERBS] + [["bench", what] for what in BENCHES]
 
@@ -56,3 +60,29 @@ def test_a_wrong_value_is_told_in_words(
     assert sentence in told
     for notation in ("NoneType", "<class", "instantiated", "invalid literal"):
         assert notation not in told
+
+
+@pytest.mark.parametrize("command", PAGES, ids=" ".join)
+def test_help_breaks_lines_where_the_terminal_ends_and_nowhere_else(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [line.strip("│|")[1:-1].rstrip() for line in page(command, capsys).splitlines()]
+    early = [
+        f"{above}\n{row}"
+        for above, row in pairwise(rows)
+        if row.startswith("    ")
+        and (above.startswith("    ") or re.search(r"\S  +\S", above))
+        and len(above) + 1 + len(row.split()[0]) <= 96
+    ]
+    assert not early, "\n".join(early)
+
+
+def test_a_list_in_a_docstring_stays_a_list() -> None:
+    text = """One sentence
+        on two lines.
+
+        * an item
+          of two lines
+        * another
+        """
+    assert flowing(text) == "One sentence on two lines.\n\n* an item of two lines\n* another"

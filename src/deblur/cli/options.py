@@ -1,13 +1,23 @@
-"""How command lines are read, and what a wrong one is told: rules of our own before those of tyro."""
+"""How command lines are read, what their help pages show, and what a wrong one is told: rules before those of tyro."""
 
+import inspect
+import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from types import NoneType, UnionType
-from typing import Any, Union, get_args
+from typing import Any, Union, get_args, get_type_hints
 
+import docstring_parser
 import tyro
-from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+    StructConstructorSpec,
+    StructFieldSpec,
+    StructTypeInfo,
+)
 
 RULES = ConstructorRegistry()
 NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
@@ -15,7 +25,37 @@ NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
 
 def parse(command: Any, prog: str, arguments: Sequence[str], **how: Any) -> Any:
     """Call a command, or make an object, as a command line says; ``prog --help`` is its help page."""
+    how = {"description": flowing(docstring_parser.parse(command.__doc__ or "").description or ""), **how}
     return tyro.cli(command, prog=prog, args=arguments, registry=RULES, **how)
+
+
+def flowing(text: str) -> str:
+    """A docstring without the line breaks inside its paragraphs; lists keep theirs."""
+    return re.sub(r"(?<!\n)\n(?!\n|[*-] ) *", " ", inspect.cleandoc(text))
+
+
+@RULES.struct_rule
+def _options(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """The options of a command, or of a group of settings, as their docstrings tell them."""
+    if not (inspect.isfunction(info.type) or is_dataclass(info.type)):
+        return None
+    kind: Any = info.type
+    told = [docstring_parser.parse_from_object(each) for each in getattr(kind, "__mro__", (kind, object))[-2::-1]]
+    texts = {param.arg_name: flowing(param.description or "") for each in told for param in each.params}
+    hints = get_type_hints(kind, include_extras=True)
+    return StructConstructorSpec(
+        kind,
+        tuple(
+            StructFieldSpec(name, hints[name], _default(info, parameter), texts.get(name))
+            for name, parameter in inspect.signature(kind).parameters.items()
+        ),
+    )
+
+
+def _default(info: StructTypeInfo, parameter: inspect.Parameter) -> Any:
+    if is_dataclass(info.default):
+        return getattr(info.default, parameter.name)
+    return tyro.MISSING_NONPROP if parameter.default is parameter.empty else parameter.default
 
 
 @RULES.primitive_rule

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from deblur.cli.console import console, say
-from deblur.cli.options import parse
+from deblur.cli.options import flowing, parse
 from deblur.errors import SettingError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def parsed(arguments: Sequence[str]) -> "TrainSettings":
         "train.py" if Path(sys.argv[0]).name == "train.py" else "deblur train",
         arguments,
         default=flat(),
-        description=inspect.cleandoc(TrainSettings.__doc__ or ""),
+        description=flowing(TrainSettings.__doc__ or ""),
         use_underscores=True,
     )
     values = dict(vars(found))
@@ -87,7 +87,7 @@ def _options(name: str) -> Any:
     described = [
         (
             option,
-            Annotated[kinds[option], tyro.conf.arg(help=" ".join(texts.get(option, "").split()))],
+            Annotated[kinds[option], tyro.conf.arg(help=flowing(texts.get(option, "")))],
             field(default=default),
         )
         for option, default in options_of(name).items()
