@@ -86,3 +86,16 @@ def test_a_list_in_a_docstring_stays_a_list() -> None:
         * another
         """
     assert flowing(text) == "One sentence on two lines.\n\n* an item of two lines\n* another"
+
+
+@pytest.mark.parametrize("command", PAGES, ids=" ".join)
+def test_help_is_free_of_a_programmers_notation(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    told = page(command, capsys)
+    for notation in ("None", "[STR", "[PATH", "(default: )", "False", "True"):
+        assert notation not in told
+
+
+def test_a_usage_names_what_is_given_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "PHOTO [OUT]" in page(["restore"], capsys)
+    assert "[IMAGES ...]" in page(["compare"], capsys)
+    assert "--tile INT" in page(["restore"], capsys)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass, replace
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import docstring_parser
 import tyro
@@ -46,16 +46,32 @@ def _options(info: StructTypeInfo) -> StructConstructorSpec | None:
     return StructConstructorSpec(
         kind,
         tuple(
-            StructFieldSpec(name, hints[name], _default(info, parameter), texts.get(name))
-            for name, parameter in inspect.signature(kind).parameters.items()
+            StructFieldSpec(name, _shown(name, hints[name], default), default, texts.get(name))
+            for name, default in _defaults(info).items()
         ),
     )
 
 
-def _default(info: StructTypeInfo, parameter: inspect.Parameter) -> Any:
+def _defaults(info: StructTypeInfo) -> dict[str, Any]:
+    parameters = inspect.signature(info.type).parameters
     if is_dataclass(info.default):
-        return getattr(info.default, parameter.name)
-    return tyro.MISSING_NONPROP if parameter.default is parameter.empty else parameter.default
+        return {name: getattr(info.default, name) for name in parameters}
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    return {name: tyro.MISSING_NONPROP if each is inspect.Parameter.empty else each for name, each in defaults.items()}
+
+
+def _shown(name: str, hint: Any, default: Any) -> Any:
+    """An option's type, with the word that stands for its value, and what is told of its default: of none, nothing."""
+    kind, marks = (hint.__origin__, hint.__metadata__) if get_origin(hint) is Annotated else (hint, ())
+    several = [each for each in (kind, *get_args(kind)) if get_origin(each) is tuple]
+    positional = tyro.conf.Positional in marks
+    word = name.upper() if positional else get_args(several[0])[0].__name__.upper() if several else None
+    word = f"{word} ..." if several else word
+    word = f"[{word}]" if positional and default is not tyro.MISSING_NONPROP else word
+    off = "" if tyro.conf.FlagCreatePairsOff in marks else "(default: off)"
+    told = {"None": "", "": "", "False": off, "True": "(default: on)"}
+    own = tyro.conf.arg(metavar=word, help_behavior_hint=lambda text: told.get(text, f"(default: {text})"))
+    return Annotated[(kind, own, *marks)]
 
 
 @RULES.primitive_rule
