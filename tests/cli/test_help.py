@@ -99,3 +99,15 @@ def test_a_usage_names_what_is_given_in_order(capsys: pytest.CaptureFixture[str]
     assert "PHOTO [OUT]" in page(["restore"], capsys)
     assert "[IMAGES ...]" in page(["compare"], capsys)
     assert "--tile INT" in page(["restore"], capsys)
+
+
+@pytest.mark.parametrize("command", [[], ["bench"]], ids=["deblur", "bench"])
+def test_the_list_of_commands_has_a_line_for_each(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "98")  # without the box around it, which takes two
+    told = page(command, capsys)
+    verbs = BENCHES if command else VERBS
+    rows = [line.strip("│| ") for line in told[told.index("(required)") :].splitlines()[1:-1]]
+    assert [re.sub(r"[^\w ]", "", row).split()[0] for row in rows] == list(verbs)
+    assert all(row.endswith(".") for row in rows)

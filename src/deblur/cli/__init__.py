@@ -6,6 +6,7 @@ trainer works in the output folder; 130 or 143 ended by Ctrl-C or SIGTERM. After
 goes on where the run was; after 5 it makes the registration.
 """
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -20,7 +21,7 @@ from deblur.cli.doctor import doctor
 from deblur.cli.evaluate import evaluate
 from deblur.cli.export import export
 from deblur.cli.importing import import_network
-from deblur.cli.options import parse
+from deblur.cli.options import flowing, parse
 from deblur.cli.package import package
 from deblur.cli.pairs import pairs
 from deblur.cli.promote import promote
@@ -38,6 +39,8 @@ from deblur.files import pasteable
 
 TRAINING_PACKAGES = ("torch", "mlflow", "skimage", "scipy", "onnx", "onnxscript", "filelock", "matplotlib")
 FILM_PACKAGES = ("av", "cv2")
+SENTENCE = re.compile(r"(?<=\.)\s")
+"""Where one ends and another begins."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,21 +76,32 @@ def _run(arguments: list[str]) -> int:
         verbs, prog, arguments = BENCHES, "deblur bench", arguments[1:]
     if arguments[:1] and arguments[0] in verbs:
         return int(parse(verbs[arguments[0]], f"{prog} {arguments[0]}", arguments[1:]) or 0)
-    return int(tyro.extras.subcommand_cli_from_dict(verbs, prog=prog, args=arguments) or 0)
+    lines = {name: _line(verb) for name, verb in verbs.items()}
+    return int(tyro.extras.subcommand_cli_from_dict(lines, prog=prog, args=arguments))
+
+
+def _line(verb: Callable[..., int]) -> Callable[[], int]:
+    """A verb in the list of verbs, which has the first sentence of its help page. No command line gets to run it."""
+
+    def listed() -> int:
+        return 2
+
+    listed.__doc__ = SENTENCE.split(flowing(verb.__doc__ or ""))[0]
+    return listed
 
 
 def _train() -> int:
-    """Train a network, verify the best checkpoint, register it. 'deblur train --help' lists all settings."""
+    """Train a network, verify the best checkpoint, and register it."""
     return 2  # reached only through its help text: main hands 'train' to train
 
 
 def _sweep() -> int:
-    """Train every combination of some settings' values. 'deblur sweep --help' tells how."""
+    """Train with every combination of some settings' values, and compare the results."""
     return 2  # as _train
 
 
 def _bench() -> int:
-    """Measure this machine: 'deblur bench --help' lists what can be measured."""
+    """Measure this machine."""
     return 2  # reached only through its help text: main hands 'bench' to BENCHES
 
 

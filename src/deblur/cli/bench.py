@@ -25,7 +25,7 @@ def train(
     compile: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     json: Path | None = None,
 ) -> int:
-    """Time our training step beside the plain float32 one and the machine's matrix products.
+    """Time our training step, beside a plain one in float32 and matrix products.
 
     Args:
         width: Channels of DeblurUNet's first level.
@@ -73,7 +73,9 @@ def infer(
     picture: Path | None = None,
     tracking: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
-    """What this machine makes of inference: ours, the published loop and MONAI, beside the machine's own limit.
+    """Time how photos are restored, beside the published loop and MONAI.
+
+    The time of the network also stands beside the limit that this machine's matrix products set.
 
     Args:
         model: A model folder or models:/NAME@champion; by default DeblurUNet of full width with random weights.
@@ -99,7 +101,9 @@ def tiles(
     precision: Literal["auto", "f32", "bf16"] = "f32",
     json: Path | None = None,
 ) -> int:
-    """What the size of the tile does to the picture: PSNR, seams and colour, against the whole image as one tile.
+    """Measure what the size of tiles does to the picture: PSNR, seams and colour.
+
+    Each size is compared with the whole image as one tile.
 
     Args:
         model: A model folder or models:/NAME@champion.
@@ -127,7 +131,7 @@ def data(
     cache: Path | None = None,
     json: Path | None = None,
 ) -> int:
-    """Crops a second of a training set: decoding each sample, and from the decoded cache.
+    """Time how many crops a second a training set gives, with and without the cache.
 
     Args:
         sources: As --train_data takes them: a folder of pairs, photos:FOLDER, frames:FOLDER, leaves.

@@ -11,11 +11,11 @@ from deblur.files import pasteable
 
 
 def card(model: tyro.conf.Positional[str], evaluation: Path | None = None) -> int:
-    """Write a model's card: data and licences, recipe, scores with intervals, known harms and limits.
+    """Write a model's card: its data, licences, recipe, scores, known harms and limits.
 
-    It comes from what training and evaluation recorded, nothing by hand. Of a folder it becomes CARD.md there; of a
-    registered version it is the description that 'mlflow ui' shows for the version and its run; without --evaluation,
-    one that is there is told as it is.
+    It is made of what training and evaluation recorded, nothing by hand. A model folder gets it as CARD.md. A
+    registered version gets it as the description that 'mlflow ui' shows for the version and its run; if it has one
+    already, that one is printed as it is, unless --evaluation is given.
 
     Args:
         model: A model folder, models:/NAME@champion, or bundled.

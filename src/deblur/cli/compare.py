@@ -32,7 +32,9 @@ def compare(
     live: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     port: int = 7072,
 ) -> int:
-    """Compare models side by side: blurred photos as they are, or sharp ones with --kernel or --noise.
+    """Show what several models make of the same photos, side by side.
+
+    Blurred photos are restored as they are. To sharp ones, --kernel and --noise give a blur that is known.
 
     Args:
         images: Photos, a row each. With --live, by default the photographs that come with our dependencies.

@@ -7,7 +7,7 @@ from deblur.cli.train import share_cores
 
 
 def demo(photos: Path | None = None) -> int:
-    """Train, track, register, serve and restore, on photos that are here already; a few minutes on two cores.
+    """Train, track, register, serve and restore in a few minutes, on photos at hand.
 
     Args:
         photos: A folder of sharp photos to use instead of those that came with the dependencies.

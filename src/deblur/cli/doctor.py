@@ -30,7 +30,9 @@ def doctor(
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     blur_gamma: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
-    """Examine a folder of pairs or photos; exits 1 where something is an error.
+    """Find what is wrong with a folder of pairs or photos before it trains anything.
+
+    Exit code 0: no errors were found; 1: there are some.
 
     Args:
         path: Holds blur/ and sharp/, or sequences that do, or photos; or film:FILE, a film or a folder of films.

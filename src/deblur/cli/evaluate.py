@@ -35,11 +35,11 @@ def evaluate(
     cache: Path | None = None,
     tracking: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
-    """Restore whole images through the path that users get, and score them with intervals by scene.
+    """Score models on whole images, restored as users get them.
 
-    Models are told as users get them, with the guard, and without it. Every figure stands beside doing nothing and
-    beside what a user would try first, and is told twice: as the images come, and after the best shift of the whole
-    image, which tells displacement from damage.
+    Every model is scored with the guard, as users get it, and without it, beside doing nothing and beside what a user
+    would try first. Each mean has an interval by scene. PSNR is told twice: as the images come, and after the best
+    shift of the whole image, which tells displacement from damage.
 
     Args:
         models: Model folders, models:/NAME@champion, checkpoints, or bundled.

@@ -18,7 +18,7 @@ def export(
     freeze: tuple[str, ...] = (),
     openvino_ir: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
-    """Write weights as a model folder, which restore and serve take.
+    """Write weights as a model folder, which restore and serve can open.
 
     Args:
         weights: A checkpoint (or official weights of NAFNet or Restormer), the output folder of a training (its

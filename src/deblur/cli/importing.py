@@ -22,7 +22,9 @@ def import_network(
     output: str | None = None,
     features: str | None = None,
 ) -> int:
-    """Make a model folder of a network that others trained; restore, serve, evaluate, compare and register take it.
+    """Make a model folder of a network that others trained.
+
+    Commands such as restore, serve, evaluate, compare and register take it like any other.
 
     Args:
         file: ONNX: one image in, the restored image out. Weights may lie beside it. No custom operators. Or official

@@ -12,7 +12,9 @@ def package(
     out: Path = Path("build/azure"),
     engine: Literal["openvino", "onnxruntime"] = "openvino",
 ) -> int:
-    """Stage the folder that is deployed: the app, the modules that it needs, a model, and its requirements.
+    """Make the folder that is deployed to Azure Functions, or built into an image.
+
+    It holds the app, the modules that it needs, one model or several, and the requirements.
 
     Args:
         model: A model folder, models:/NAME@champion, or bundled; or several, as NAME=FOLDER NAME=models:/NAME@champion,

@@ -19,7 +19,10 @@ LOG_FILE, SHEET_FILE = "pairs.jsonl", "sheet.jpg"
 
 
 def pairs(films: tyro.conf.Positional[tuple[Path, ...]], cache: Path | None = None) -> int:
-    """Make pairs of films: blur/ and sharp/, a log of every window, a contact sheet. The same command goes on.
+    """Make pairs of blurry and sharp frames from films.
+
+    The folder that is written gets blur/ and sharp/, a log of every window of frames, and a contact sheet. The same
+    command, given again, goes on where it was interrupted.
 
     Args:
         films: Films, or folders of films; the last one is the folder that is written.

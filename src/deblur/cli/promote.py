@@ -29,12 +29,14 @@ def promote(
     cache: Path | None = None,
     html: Path | None = None,
 ) -> int:
-    """Score challenger and champion on data that selected neither, and move @champion only where the challenger wins.
+    """Make a registered version the champion, if it scores better than the one before.
 
-    It wins where the lower bound of the paired difference (95 %, by scene) is above the margin, no group (weak blur,
-    sharp photographs, each set) loses more than 0.1 dB, and it is not more than 1.1 times as slow. A first champion
-    must surely gain over the blurry input. Decision, figures and report are kept in MLflow. Exit code 0: it wins, or
-    was rolled back; 1: it does not.
+    Challenger and champion are scored on pairs that chose neither of them. The challenger wins where the lower bound of
+    the paired difference (95 %, by scene) is above the margin, no group (weak blur, sharp photographs, each set) loses
+    more than 0.1 dB, and it is not more than 1.1 times as slow. A first champion must surely gain over the blurry
+    input. Decision, figures and report are kept in MLflow.
+
+    Exit code 0: it wins, or was rolled back; 1: it does not.
 
     Args:
         name: The registered model.

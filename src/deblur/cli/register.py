@@ -10,7 +10,9 @@ from deblur.cli.console import say
 def register(
     weights: tyro.conf.Positional[Path], name: str, test_data: tuple[str, ...] = (), val_images: int | None = None
 ) -> int:
-    """Verify a model on pairs and register it: a checkpoint, which is exported first, or an imported model folder.
+    """Verify a model on pairs of images, and register it.
+
+    The model is a checkpoint, which is exported first, or an imported model folder.
 
     Args:
         weights: A best_model_*.pth, or a model folder that deblur import made.

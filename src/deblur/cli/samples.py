@@ -26,7 +26,7 @@ def samples(
     seed: int = 0,
     blind: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
-    """Draw samples as a training draws them, blurry beside sharp, into a picture.
+    """Draw a picture of what a training will see: samples, blurry beside sharp.
 
     Args:
         sources: As --train_data takes them: gopro/train=3 photos:holiday leaves

@@ -34,7 +34,7 @@ def serve(
     cors: tuple[str, ...] = (),
     heif: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
-    """Serve the HTTP API: POST a photo to /api/deblur.
+    """Serve the HTTP API on this machine: POST a photo to /api/deblur.
 
     Where a model is models:/NAME@ALIAS, the service follows the alias; DEBLUR_HOOK_SECRET opens /api/hooks/registry to
     MLflow's webhook, which has it do so at once.

@@ -8,7 +8,7 @@ from deblur.cli.console import say
 
 
 def ship(run_dir: tyro.conf.Positional[Path], name: str | None = None) -> int:
-    """Send a run recorded on disk to MLflow.
+    """Send a training run that is recorded on disk to MLflow.
 
     Args:
         run_dir: The --output_dir of the training.

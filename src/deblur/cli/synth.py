@@ -32,7 +32,9 @@ def synth(
     linear: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     workers: int | None = None,
 ) -> int:
-    """Save a synthetic set. The same command goes on after a kill, and mends a finished set.
+    """Save a set of pairs with synthetic blur, or of sharp images, as a folder.
+
+    The same command, given again, goes on where it was interrupted, and mends a finished set.
 
     Args:
         out: A new or empty folder, or one that this command began.

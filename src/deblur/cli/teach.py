@@ -18,8 +18,11 @@ def teach(
     blur_gamma: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     average: int | None = None,
 ) -> int:
-    """Let a teacher restore the blurry images of pairs, whole, and save what it makes of them; train with --teacher OUT
-    then. The same command goes on after a kill, and makes what is missing after pairs were added or changed.
+    """Save a teacher's answers to pairs, so that a student trains without the teacher.
+
+    The teacher restores the blurry images, whole, into the folder OUT. 'deblur train --teacher OUT' then trains with
+    them. The same command, given again, goes on where it was interrupted, and makes what is missing after pairs were
+    added or changed.
 
     Args:
         places: Folders of pairs, as in a training's train_data (also frames:FOLDER); and last the folder for the
