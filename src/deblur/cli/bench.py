@@ -29,16 +29,16 @@ def train(
 
     Args:
         width: Channels of DeblurUNet's first level.
-        batch_size: Crops a step; by default 4 on a CPU, 24 on a GPU.
+        batch_size: Crops in a step; by default 4 on a CPU, 24 on a GPU.
         patch_size: Side of a crop, px.
-        precision: Of our step; auto takes bf16 where the hardware has it.
-        device: cpu, cuda or auto.
-        rounds: Timings of each step; medians count.
-        steps: Steps with real loading, for the share of time that they wait for data.
-        workers: Processes that load; by default one a core, at most 8.
-        train_data: Folder of pairs to load; by default installed photographs with synthetic blur.
-        compile: Compile our network first.
-        json: Write all figures to this file, too.
+        precision: What our step computes in: auto takes bf16 where the hardware has it, else f32.
+        device: Where to train: cpu, cuda, or auto, which takes a GPU if there is one.
+        rounds: How often each step is timed; the median counts.
+        steps: Number of steps with real loading, which tell how much of the time they wait for data.
+        workers: Number of processes that load; by default one for each core, at most 8.
+        train_data: Folder of pairs to load; by default installed photographs with synthetic blur are loaded.
+        compile: Compile our network first (torch.compile).
+        json: Write every figure to this file.
     """
     from deblur.benchmarks.train import bench
     from deblur.training.device import pick_device, pick_precision
@@ -78,12 +78,13 @@ def infer(
     The time of the network also stands beside the limit that this machine's matrix products set.
 
     Args:
-        model: A model folder or models:/NAME@champion; by default DeblurUNet of full width with random weights.
-        megapixels: Sizes of the photos for time and memory; 2.0736 is 1920x1080, on which the table is measured.
-        runs: Runs of each row; the table says medians.
+        model: A model folder or models:/NAME@champion; by default a DeblurUNet of full width with random weights.
+        megapixels: Sizes of the photos on which time and memory are measured; 2.0736 is 1920x1080, the size of the
+            table.
+        runs: How often each row of the table is timed; it shows the median.
         json: Write every figure to this file.
         picture: Draw time and memory against megapixels into this file, a .png or .jpg.
-        tracking: Log the figures to MLflow, too.
+        tracking: Log every figure to MLflow, too.
     """
     from deblur.benchmarks.infer import bench
     from deblur.library import locate
@@ -108,8 +109,8 @@ def tiles(
     Args:
         model: A model folder or models:/NAME@champion.
         pairs: Folder of pairs.
-        tiles: Tile sizes, px.
-        halo: How much of the overlap is thrown away instead of blended, on either side, px.
+        tiles: Sides of the tiles, px.
+        halo: How much of the overlap is thrown away on either side instead of blended, px.
         precision: What the network computes in.
         json: Write every figure to this file.
     """
@@ -134,14 +135,15 @@ def data(
     """Time how many crops a second a training set gives, with and without the cache.
 
     Args:
-        sources: As --train_data takes them: a folder of pairs, photos:FOLDER, frames:FOLDER, leaves.
+        sources: Sources of training data, as --train_data of 'deblur train': a folder of pairs, photos:FOLDER,
+            frames:FOLDER, or leaves.
         patch_size: Side of a crop, px.
-        workers: Processes that load; by default one a core, at most 8.
-        rounds: Timings of each way; medians count.
-        seconds: What a timing takes.
-        average: Frames averaged into a blurry image, of sequences; by default 7.
-        cache: Build the cache here and keep it; by default it is gone afterwards.
-        json: Write all figures to this file, too.
+        workers: Number of processes that load; by default one for each core, at most 8.
+        rounds: How often each way is timed; the median counts.
+        seconds: How long each timing takes, in seconds.
+        average: Number of frames of a sequence that are averaged into a blurry image, an odd number; by default 7.
+        cache: Build the cache of decoded images in this folder and keep it; by default it is deleted afterwards.
+        json: Write every figure to this file.
     """
     from deblur.benchmarks.data import bench
 

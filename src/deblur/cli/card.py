@@ -18,8 +18,8 @@ def card(model: tyro.conf.Positional[str], evaluation: Path | None = None) -> in
     already, that one is printed as it is, unless --evaluation is given.
 
     Args:
-        model: A model folder, models:/NAME@champion, or bundled.
-        evaluation: What 'deblur evaluate --json' wrote of this model: its figures are kept in model.json.
+        model: A model folder, models:/NAME@champion, or bundled (the model of this package).
+        evaluation: File that 'deblur evaluate --json' wrote of this model; its scores come onto the card.
     """
     from deblur.evaluation.card import card as written
     from deblur.evaluation.card import with_figures, write_card

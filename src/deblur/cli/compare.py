@@ -37,17 +37,17 @@ def compare(
     Blurred photos are restored as they are. To sharp ones, --kernel and --noise give a blur that is known.
 
     Args:
-        images: Photos, a row each. With --live, by default the photographs that come with our dependencies.
-        models: Model folders, models:/NAME@champion, checkpoints, bundled (the model of the package), and unsharp and
-            polyblur (what one would try first). By default the model that restore takes.
+        images: Photos, a row each. --live needs none: it then takes photographs that came with the dependencies.
+        models: Model folders, models:/NAME@champion, checkpoints, bundled (the model of this package), or unsharp and
+            polyblur, which need no model. By default the model that restore takes.
         kernel: Blur the photos with this frozen kernel first, 0 to 23 (documentation/kernels.png).
-        noise: Then add noise of this standard deviation, in levels of 255.
-        crop: Side of the square that is shown, px: of the sheet the middle of the restored photo, by default 360; of
-            the page the part that is restored, by default 512.
-        out: The sheet, a .png or .jpg.
-        overwrite: Replace the sheet if it exists.
-        live: Open a page on this machine instead, with sliders.
-        port: Of the page; 0 takes a free one.
+        noise: Add noise of this standard deviation to the photos, in levels of 255, after the blur of --kernel.
+        crop: Side of the square that is shown, px. The sheet shows the middle of the restored photo, 360 px by default;
+            the page restores only what it shows, 512 px by default.
+        out: The picture to write, a .png or .jpg.
+        overwrite: Replace the picture if it exists.
+        live: Serve a page with sliders on this machine, instead of writing a picture.
+        port: Port of the page of --live; 0 takes a free one.
     """
     from rich.progress import track
 

@@ -35,12 +35,13 @@ def doctor(
     Exit code 0: no errors were found; 1: there are some.
 
     Args:
-        path: Holds blur/ and sharp/, or sequences that do, or photos; or film:FILE, a film or a folder of films.
-        val: The validation set, of the same kinds, that must share nothing with it.
-        patch_size: Side of the training crop, px: what is smaller is an error. By default a note, below 256.
+        path: A folder with blur/ and sharp/, a folder of sequences that have these, or a folder of photos; or
+            film:FILE, a film or a folder of films.
+        val: The validation set, of the same kinds; what it shares with the first is an error.
+        patch_size: Side of the training crop, px; a smaller image is an error. Without it, one below 256 px is a note.
         json: Write every finding and every measure to this file.
-        sheet: Draw the worst pairs into this file, a .png or .jpg: blurry, sharp, difference.
-        quick: Only names, sizes, some headers and a few pairs, as before every training.
+        sheet: Draw the worst pairs (blurry, sharp, difference) into this file, a .png or .jpg.
+        quick: Look only at names, sizes, some headers and a few pairs, as before every training.
         blur_gamma: Take GoPro's blur_gamma/ instead of blur/.
     """
     if str(path).startswith(FILM):

@@ -44,20 +44,24 @@ def evaluate(
     Args:
         models: Model folders, models:/NAME@champion, checkpoints, or bundled.
         data: Folders of pairs, frames:FOLDER, or photos:FOLDER for sharp photographs, which a model should leave alone.
-        scenes: A table of NAME,SCENE lines; by default a folder or the stem of a name is the scene.
-        degrade: Blur the photographs, such as "noise=5,20 kernel=8,12,17 size=128,256,512": every combination of noise
-            (levels of 255), kernel (of a fixed list) and size (px) is a set of its own.
+        scenes: File with lines NAME,SCENE, which say what scene an image is of; by default an image's folder, or its
+            name without the number, is its scene.
+        degrade: Blur sharp photographs first. "noise=5,20 kernel=8,12 size=128,256" makes eight sets, one for each
+            combination of noise (in levels of 255), kernel (0 to 23, documentation/kernels.png) and size (px).
         no_references: Leave out unsharp mask, Polyblur, Wiener and Richardson-Lucy.
-        ssim: The convention: rgb is scikit-image's with gaussian weights, the mean of R, G and B; y the same on luma;
-            matlab that of the published GoPro tables.
-        lpips: Files of LPIPS's published weights (AlexNet, version 0.1): one, or trunk and heads.
-        price: Of a GB-second, to tell the cost of 1000 images.
-        memory_gb: Of the machine that is paid for.
+        ssim: How SSIM is computed: rgb as scikit-image does, with gaussian weights, the mean of R, G and B; y the same
+            on luma; matlab as in the published GoPro tables.
+        lpips: Score with LPIPS, too, from these files of its published weights (AlexNet, version 0.1): one with all, or
+            one of the trunk and one of the heads.
+        price: What one second with one GB of memory costs, in any currency; the tables then tell the cost of 1000
+            images.
+        memory_gb: Memory of the machine that is paid for, in GB; it counts with --price alone.
         json: Write every figure to this file.
-        html: Write a report with plots and pictures to this file, which needs nothing else.
-        pictures: Write a picture of each image at every stage into this new folder.
-        cache: That of a training, where frames and flows of films are; by default the user's cache.
-        tracking: Log figures and report to MLflow, and tell the gains on versions that come from there.
+        html: Write a report with plots and pictures to this one file.
+        pictures: Write a picture of each image, blurry, restored and sharp, into this new folder.
+        cache: Folder with the frames and flows of films that a training kept (its --cache); by default the user's
+            cache.
+        tracking: Log figures and report to MLflow, too; registered versions get the figures in their description.
     """
     from deblur.data.report_sets import grid_of, open_report_sets
     from deblur.evaluation.evaluation import evaluate as measured

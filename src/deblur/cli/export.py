@@ -23,13 +23,13 @@ def export(
     Args:
         weights: A checkpoint (or official weights of NAFNet or Restormer), the output folder of a training (its
             newest averaged weights), or a model folder.
-        folder: Where model.onnx and model.json go.
-        name: What the model is called.
-        test_data: Sources of validation pairs to verify the written file on.
-        half: Keep the weights in float16: half the file, the same arithmetic.
-        freeze: Sources of training crops, whose statistics take GroupNorm's place: faster, and the same however a
-            photo is cut. Compare the scores with and without.
-        openvino_ir: Write OpenVINO's own files, too: model.xml and model.bin, for programs that take those.
+        folder: The folder that model.onnx and model.json are written into.
+        name: Name of the model, which its folder records.
+        test_data: Folders of pairs, or other sources as 'deblur train' takes them, to score the written model on.
+        half: Keep the weights in float16: the file is half as large, and the arithmetic the same.
+        freeze: Sources of training crops whose mean and deviation replace those that GroupNorm measures in each tile:
+            the network is faster, and its result hardly depends on the tiles. Compare the scores with and without.
+        openvino_ir: Write OpenVINO's own files, too (model.xml and model.bin), for programs that read those.
     """
     from deblur.training.existing import export_weights
 

@@ -27,16 +27,17 @@ def import_network(
     Commands such as restore, serve, evaluate, compare and register take it like any other.
 
     Args:
-        file: ONNX: one image in, the restored image out. Weights may lie beside it. No custom operators. Or official
-            weights of NAFNet or Restormer (.pth), of which everything below is known.
-        folder: Where model.onnx and model.json go.
-        name: What the model is called.
-        licence: Under which network and weights are given.
-        layout: Of its input; by default found out, as is all below.
-        range: Of its pixel values: unit is 0 to 1, signed -1 to 1, byte 0 to 255.
-        order: Of its channels.
-        output: Which of its outputs is the restored image.
-        features: Which of its inner tensors (B, C, h, w) students can be compared with (the term teacher:features).
+        file: An ONNX file of a network that takes one image and gives the restored one, without custom operators; its
+            weights may lie in a file beside it. Or official weights of NAFNet or Restormer (.pth); these need no option
+            after --licence.
+        folder: The folder that model.onnx and model.json are written into.
+        name: Name of the model, which its folder records.
+        licence: The licence that network and weights are given under.
+        layout: Order of the axes of the network's input; by default found out by trial.
+        range: Range of the network's pixel values: unit is 0 to 1, signed -1 to 1, byte 0 to 255; by default found out.
+        order: Order of the network's colour channels; by default found out.
+        output: Name of the output that is the restored image; by default found out.
+        features: Name of an inner tensor (B, C, h, w) that students are compared with by the term teacher:features.
     """
     from deblur.evaluation.card import write_card
     from deblur.inference.model_folder import read_info

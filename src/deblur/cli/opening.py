@@ -28,19 +28,20 @@ class Running:
     """How a model runs."""
 
     engine: Engine = "auto"
-    """What runs the network; auto takes openvino on x86-64, else onnxruntime, and torch for a device other than cpu."""
+    """What runs the network: auto takes openvino on x86-64, else onnxruntime, and torch if --device is not cpu."""
     precision: Literal["auto", "f32", "bf16"] = "auto"
-    """What it computes in; auto takes bf16 where engine and processor have it."""
+    """What the network computes in: auto takes bf16 where engine and processor have it, else f32."""
     threads: int | None = None
-    """Threads of the network; by default one a core."""
+    """Threads that the network computes with; by default one for each core."""
     device: str = "cpu"
-    """cpu, cuda or mps; other than cpu needs torch."""
+    """Where the network runs: cpu, cuda or mps. All but cpu need torch."""
     tile: int | None = None
-    """Cut into squares of this many px (512 as published) instead of tiles fitted to the photo."""
+    """Cut the photo into squares of this side, px (512 as published); by default tiles are fitted to the photo."""
     memory: float | None = None
-    """MB that the network may take, for models whose result does not depend on the tile: the largest tiles that fit."""
+    """Take the largest tiles with which the network needs at most this many MB; for models whose result does not depend
+    on the tiles."""
     overlap: int | None = None
-    """Overlap of neighbouring tiles, px; by default what the model was validated with."""
+    """How far neighbouring tiles overlap, px; by default as when the model was validated."""
 
 
 Ran = Annotated[Running, tyro.conf.arg(name="")]
@@ -51,8 +52,9 @@ class Opening(Running):
     """Which model restores, and how it runs."""
 
     model: str | None = None
-    """A model folder, models:/NAME@champion or bundled; by default DEBLUR_MODEL, else the registry's champion if it has
-    beaten the bundled model (deblur promote), else the bundled model."""
+    """A model folder, models:/NAME@champion, or bundled (the model of this package); by default the one that
+    DEBLUR_MODEL names, else the registry's champion if it has beaten the bundled model (deblur promote), else the
+    bundled model."""
 
 
 Opened = Annotated[Opening, tyro.conf.arg(name="")]

@@ -17,10 +17,11 @@ def package(
     It holds the app, the modules that it needs, one model or several, and the requirements.
 
     Args:
-        model: A model folder, models:/NAME@champion, or bundled; or several, as NAME=FOLDER NAME=models:/NAME@champion,
-            of which the first is the default; by default what restores here.
-        out: Where to. What was staged there before is replaced.
-        engine: What runs the network there; openvino is faster on x86-64, onnxruntime runs everywhere.
+        model: A model folder, models:/NAME@champion, or bundled (the model of this package); or several with names, as
+            a=FOLDER b=models:/NAME@champion, of which the first is the default. By default the model that restore
+            takes.
+        out: The folder to write. What this command wrote there before is replaced.
+        engine: What runs the network where it is deployed: openvino is faster on x86-64, onnxruntime runs everywhere.
     """
     from deblur import project
     from deblur.cli.opening import by_name

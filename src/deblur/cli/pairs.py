@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -18,15 +18,18 @@ SHEET_PAIRS, COLUMNS = 12, 4
 LOG_FILE, SHEET_FILE = "pairs.jsonl", "sheet.jpg"
 
 
-def pairs(films: tyro.conf.Positional[tuple[Path, ...]], cache: Path | None = None) -> int:
+def pairs(
+    films: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILM [FILM ...] OUT")],
+    cache: Path | None = None,
+) -> int:
     """Make pairs of blurry and sharp frames from films.
 
     The folder that is written gets blur/ and sharp/, a log of every window of frames, and a contact sheet. The same
     command, given again, goes on where it was interrupted.
 
     Args:
-        films: Films, or folders of films; the last one is the folder that is written.
-        cache: Where frames and flows are kept; by default the user's cache.
+        films: Films, or folders of films; and last the folder to write.
+        cache: Folder in which frames and flows are kept; by default the user's cache.
     """
     from deblur.data.film import films_in as found_in
     from deblur.data.film import open_film, told_reasons

@@ -39,18 +39,20 @@ def promote(
     Exit code 0: it wins, or was rolled back; 1: it does not.
 
     Args:
-        name: The registered model.
-        data: Folders of pairs (20 in all, or more), frames:FOLDER, promotion:FOLDER, photos:FOLDER for sharp
-            photographs.
-        version: Let this version try; by default the challenger.
-        scenes: A table of NAME,SCENE lines; by default a folder or the stem of a name is the scene.
-        margin: What the lower bound must exceed, dB.
-        by_image: Draw images, not scenes. Too sure of itself where images are alike.
-        allow_slower: Let it win although it is slower.
-        new_sets: Decide on other sets than the last time.
-        dry_run: Tell the decision; move and keep nothing.
+        name: Name of the registered model.
+        data: What to score on, 20 pairs or more in all: folders of pairs, frames:FOLDER, promotion:FOLDER (the part of
+            a training's folder that is kept for this), or photos:FOLDER for sharp photographs.
+        version: Number of the version that may become champion; by default the one with the alias @challenger.
+        scenes: File with lines NAME,SCENE, which say what scene an image is of; by default an image's folder, or its
+            name without the number, is its scene.
+        margin: What the lower bound of the difference must exceed, in dB.
+        by_image: Take the interval over images, not over scenes. It is too narrow where images are alike.
+        allow_slower: Let the challenger win although it is slower.
+        new_sets: Allow other sets than those of the last decision.
+        dry_run: Print the decision, but move no alias and keep nothing in MLflow.
         rollback: Give @champion back to the version that had it before.
-        cache: That of a training, where frames and flows of films are; by default the user's cache.
+        cache: Folder with the frames and flows of films that a training kept (its --cache); by default the user's
+            cache.
         html: Write the report to this file, too.
     """
     from deblur.data.report_sets import open_report_sets

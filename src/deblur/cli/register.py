@@ -15,10 +15,11 @@ def register(
     The model is a checkpoint, which is exported first, or an imported model folder.
 
     Args:
-        weights: A best_model_*.pth, or a model folder that deblur import made.
-        name: The registered model's name.
-        test_data: Sources of validation pairs; by default those a checkpoint was trained with.
-        val_images: Verify on this many pairs, spread evenly; by default as in training.
+        weights: A checkpoint (best_model_*.pth), or a model folder that 'deblur import' made.
+        name: Name to register the model under.
+        test_data: Folders of pairs, or other sources as 'deblur train' takes them, to verify the model on; by default
+            those that validated the checkpoint in training. An imported model needs some.
+        val_images: Verify on this many pairs, spread evenly; by default as many as in training, else all.
     """
     from deblur.training.existing import register_checkpoint, register_folder
 

@@ -28,14 +28,14 @@ def restore(
 
     Args:
         photo: A photo, or a folder of photos.
-        out: Where to, a file or a folder; by default PHOTO.deblurred.EXT, or the folder FOLDER.deblurred. A new folder
-            for one photo ends in a slash.
+        out: The file or folder to write; by default PHOTO.deblurred.EXT, or for a folder FOLDER.deblurred. If one photo
+            goes into a new folder, end the folder's name with a slash.
         opening: Model and engine.
         overwrite: Replace files that exist.
-        large: Try photos that are likely not to fit into memory.
-        keep_metadata: Keep position, serial numbers, owner and comments, too.
-        guard: off writes the network's result as it is. Otherwise what is broken stays as it was, and what needs no
-            restoring is restored less.
+        large: Also try photos that probably do not fit into memory.
+        keep_metadata: Also keep the position, serial numbers, owner and comments that the photo holds.
+        guard: on leaves places as they were where the network breaks them, and changes sharp places less; off writes
+            the network's result as it is.
     """
     from rich.progress import Progress
 

@@ -29,14 +29,14 @@ def samples(
     """Draw a picture of what a training will see: samples, blurry beside sharp.
 
     Args:
-        sources: As --train_data takes them: gopro/train=3 photos:holiday leaves
-        out: The picture, a .png or .jpg.
-        count: Samples.
+        sources: Sources of training data, as --train_data of 'deblur train': gopro/train=3 photos:holiday leaves
+        out: The picture to write, a .png or .jpg.
+        count: Number of samples.
         patch_size: Side of a crop, px.
-        severity: How strong synthetic blur is: a name, or 0 to 1.
-        blur: What is made of sharp pixels, as --blur of a training.
-        seed: Of the samples.
-        blind: Blurry crops without names, to guess which are real; the answer is printed.
+        severity: How strong synthetic blur is: a name, or a number from 0 to 1.
+        blur: What makes sharp pixels blurry, as --blur of 'deblur train'.
+        seed: Seed that the samples are drawn with.
+        blind: Draw the blurry crops alone, without names, to guess which are real; the answer is printed.
     """
     from deblur.data.crops import Key
     from deblur.data.sources import mixture, open_sources

@@ -36,21 +36,23 @@ def serve(
 ) -> int:
     """Serve the HTTP API on this machine: POST a photo to /api/deblur.
 
-    Where a model is models:/NAME@ALIAS, the service follows the alias; DEBLUR_HOOK_SECRET opens /api/hooks/registry to
-    MLflow's webhook, which has it do so at once.
+    If a model is named as models:/NAME@ALIAS, the service follows the alias to other versions. If DEBLUR_HOOK_SECRET is
+    set, MLflow's webhook may call /api/hooks/registry, and the service follows at once.
 
     Args:
-        model: A model folder or models:/NAME@champion; or several, as NAME=FOLDER NAME=models:/NAME@champion, of which
-            the first is the default; by default DEBLUR_MODEL, else the registry's champion if it has beaten the bundled
-            model (deblur promote), else the bundled model.
-        running: How they run.
+        model: A model folder, models:/NAME@champion, or bundled (the model of this package); or several with names, as
+            a=FOLDER b=models:/NAME@champion, of which the first is the default. Without it, the one that DEBLUR_MODEL
+            names, else the registry's champion if it has beaten the bundled model (deblur promote), else the bundled
+            model.
+        running: How the models run.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
-        waiting: Photos that may wait while three (on a single core one) are in work; by default two a core. The next is
-            told to come back.
-        warm: Open the models and compute a tile before the first request.
-        key_file: File with the key that photos need (Authorization: Bearer KEY); by default DEBLUR_KEY, else no key.
-        cors: Origins of pages that may call the API from a browser, such as https://example.org.
+        waiting: How many photos may wait while three are in work (one on a single core); by default two for each core.
+            One more is told to come back later.
+        warm: Open the models and compute a tile before the first request comes.
+        key_file: File with the key that a request must have (Authorization: Bearer KEY); by default the key in
+            DEBLUR_KEY, else none is needed.
+        cors: Web sites whose pages may call the API from a browser, such as https://example.org.
         heif: Read AVIF, too, and HEIC where pillow-heif is installed; DEBLUR_HEIF=1 does the same.
     """
     from deblur.serving.api import create_app

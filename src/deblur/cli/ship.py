@@ -11,8 +11,9 @@ def ship(run_dir: tyro.conf.Positional[Path], name: str | None = None) -> int:
     """Send a training run that is recorded on disk to MLflow.
 
     Args:
-        run_dir: The --output_dir of the training.
-        name: Register the run's verified model under this name, too; by default the name that the training was given.
+        run_dir: The output folder of the training (its --output_dir).
+        name: Also register the run's verified model under this name; by default under the one that the training was
+            given.
     """
     from deblur.training.registering import ship_record
 

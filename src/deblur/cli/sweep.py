@@ -23,22 +23,22 @@ SWITCHED = {"true": True, "false": False}
 
 @dataclass(frozen=True)
 class Sweep:
-    """Train every combination of some settings' values, one after the other, and compare what comes out.
+    """Train with every combination of some settings' values, and compare the results.
 
-    All further arguments are those of 'deblur train'. The trials stand together in MLflow as child runs of one. The
-    same command goes on where a sweep was interrupted.
+    All further arguments are those of 'deblur train'. In MLflow the trainings are child runs of one run. The same
+    command, given again, goes on where a sweep was interrupted.
     """
 
     out: tyro.conf.Positional[Path]
-    """Folder of the sweep; each trial has its own in it."""
+    """Folder of the sweep; each training gets a folder in it."""
     vary: tuple[str, ...]
-    """NAME=VALUE,VALUE,... of a training's settings, all behind one --vary: "learning_rate=1e-3,3e-3"
-    "train_data=photos:mine leaves,leaves" "residual=true,false". NAME=LOW..HIGH is drawn between the two, evenly in the
-    logarithm."""
+    """Settings of 'deblur train' with their values, all behind one --vary: "learning_rate=1e-3,3e-3"
+    "residual=true,false" "train_data=photos:mine leaves,leaves". NAME=LOW..HIGH draws values between the two, evenly in
+    the logarithm."""
     trials: int | None = None
-    """Train so many of the combinations, by chance; by default all."""
+    """Train only this many of the combinations, chosen by chance; by default all."""
     data: tuple[str, ...] = ()
-    """Score all trials on these sets at the end, as 'deblur evaluate' does, each against the first."""
+    """Score all trials on these sets at the end, as 'deblur evaluate' does, and compare each with the first."""
 
 
 def sweep(arguments: Sequence[str]) -> int:

@@ -38,17 +38,19 @@ def synth(
 
     Args:
         out: A new or empty folder, or one that this command began.
-        source: leaves, photos:FOLDER (sharp; blur is synthesised) or frames:FOLDER (high-speed sequences, averaged).
-        count: Samples; by default 1000 of leaves, one a photo, or all that the frames give (fewer: spread evenly).
+        source: What the set is made of: leaves (dead leaves, generated), photos:FOLDER (sharp photos, which are
+            blurred) or frames:FOLDER (high-speed sequences, whose frames are averaged).
+        count: Number of samples; by default 1000 of leaves, one of each photo, or all that the frames give.
         size: Side of the images, px. Frames stay whole.
-        seed: Of all random decisions.
-        severity: How strong synthetic blur is: a name, or 0 to 1.
-        blur: What is made of sharp pixels: camera, or one degradation alone: noise, white (white=25: of 25 levels),
-            gaussian, scale, motion-jpeg.
-        sharp_only: Save sharp images alone, not blurry ones.
-        average: Frames that make a blurry one, an odd number; the centre one is the sharp one. By default 7.
-        linear: Average light, as a sensor does, and not encoded values.
-        workers: Processes; by default one a core.
+        seed: Seed of all that is drawn by chance.
+        severity: How strong synthetic blur is: a name, or a number from 0 to 1.
+        blur: What makes sharp pixels blurry: camera (blur with all that follows it), or one degradation alone: noise,
+            white (white=25 is noise of 25 levels), gaussian, scale, motion-jpeg.
+        sharp_only: Save only the sharp images.
+        average: Number of frames that are averaged into a blurry one, an odd number; the one in the middle is the sharp
+            one. By default 7.
+        linear: Average frames as light, as a sensor does; by default as encoded values.
+        workers: Number of processes; by default one for each core.
     """
     from deblur.data.blurred import BlurredCrops
     from deblur.data.pairs import evenly_chosen

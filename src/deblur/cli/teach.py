@@ -25,12 +25,14 @@ def teach(
     added or changed.
 
     Args:
-        places: Folders of pairs, as in a training's train_data (also frames:FOLDER); and last the folder for the
+        places: Folders of pairs or frames:FOLDER, as --train_data of 'deblur train'; and last the folder for the
             answers, a new or empty one, or one that this command began.
-        teacher: A model folder, models:/NAME@ALIAS, a training's output folder, a checkpoint, or official weights.
-        device: cpu, cuda, cuda:1, mps, or auto: a GPU if there is one.
-        blur_gamma: As in the training: teach GoPro's blur_gamma/, or frames averaged in linear light.
-        average: As in the training: frames averaged into one blurry image.
+        teacher: The model that answers: a model folder, models:/NAME@ALIAS, a training's output folder, a checkpoint,
+            or official weights.
+        device: Where the teacher runs: cpu, cuda, cuda:1, mps, or auto, which takes a GPU if there is one.
+        blur_gamma: Take GoPro's blur_gamma/ instead of blur/, and average frames in linear light. Give it if the
+            training has it.
+        average: Number of frames that are averaged into a blurry one, as in the training; by default 7.
     """
     from deblur.data.sources import Reading, open_sources
     from deblur.data.teaching import check_teachable, teach
