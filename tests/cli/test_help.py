@@ -2,13 +2,16 @@
 
 import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from deblur.cli import VERBS, main
 from deblur.cli.bench import BENCHES
 from deblur.cli.options import flowing
+from deblur.training.presets import PRESETS
 
+ROOT = Path(__file__).parents[2]
 PAGES = [[verb] for verb in VERBS] + [["bench", what] for what in BENCHES]
 
 
@@ -111,3 +114,9 @@ def test_the_list_of_commands_has_a_line_for_each(
     rows = [line.strip("│| ") for line in told[told.index("(required)") :].splitlines()[1:-1]]
     assert [re.sub(r"[^\w ]", "", row).split()[0] for row in rows] == list(verbs)
     assert all(row.endswith(".") for row in rows)
+
+
+def test_the_help_of_a_training_says_where_each_preset_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "documentation/training.md" in page(["train"], capsys).partition("options")[0].replace("\n", " ")
+    explained = (ROOT / "documentation" / "training.md").read_text(encoding="utf-8")
+    assert [name for name in PRESETS if f"`{name}`" not in explained.partition("**The loss**")[0]] == []

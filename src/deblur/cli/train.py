@@ -17,6 +17,8 @@ from deblur.errors import SettingError
 if TYPE_CHECKING:
     from deblur.training.settings import TrainSettings
 
+FURTHER = "documentation/training.md tells what each --preset sets, and more of the settings."
+
 
 def train(arguments: Sequence[str]) -> int:
     """Parse the settings and run them; returns the exit code."""
@@ -67,7 +69,7 @@ def parsed(arguments: Sequence[str]) -> "TrainSettings":
         "train.py" if Path(sys.argv[0]).name == "train.py" else "deblur train",
         arguments,
         default=flat(),
-        description=flowing(TrainSettings.__doc__ or ""),
+        description=f"{flowing(TrainSettings.__doc__ or '')}\n\n{FURTHER}",
         use_underscores=True,
     )
     values = dict(vars(found))
