@@ -21,7 +21,7 @@ from deblur.cli.doctor import doctor
 from deblur.cli.evaluate import evaluate
 from deblur.cli.export import export
 from deblur.cli.importing import import_network
-from deblur.cli.options import flowing, parse
+from deblur.cli.options import flowing, parse, with_dashes
 from deblur.cli.package import package
 from deblur.cli.pairs import pairs
 from deblur.cli.promote import promote
@@ -34,7 +34,7 @@ from deblur.cli.sweep import sweep
 from deblur.cli.synth import synth
 from deblur.cli.teach import teach
 from deblur.cli.train import train
-from deblur.errors import DeblurError
+from deblur.errors import DeblurError, ModelError, SettingError
 from deblur.files import pasteable
 
 TRAINING_PACKAGES = ("torch", "mlflow", "skimage", "scipy", "onnx", "onnxscript", "filelock", "matplotlib")
@@ -75,7 +75,11 @@ def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["bench"]:
         verbs, prog, arguments = BENCHES, "deblur bench", arguments[1:]
     if arguments[:1] and arguments[0] in verbs:
-        return int(parse(verbs[arguments[0]], f"{prog} {arguments[0]}", arguments[1:]) or 0)
+        verb = verbs[arguments[0]]
+        try:
+            return int(parse(verb, f"{prog} {arguments[0]}", arguments[1:]) or 0)
+        except (ModelError, SettingError) as error:
+            raise type(error)(with_dashes(str(error), verb)) from error
     lines = {name: _line(verb) for name, verb in verbs.items()}
     return int(tyro.extras.subcommand_cli_from_dict(lines, prog=prog, args=arguments))
 

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass, replace
 from types import NoneType, UnionType
@@ -27,6 +27,22 @@ def parse(command: Any, prog: str, arguments: Sequence[str], **how: Any) -> Any:
     """Call a command, or make an object, as a command line says; ``prog --help`` is its help page."""
     how = {"description": flowing(docstring_parser.parse(command.__doc__ or "").description or ""), **how}
     return tyro.cli(command, prog=prog, args=arguments, registry=RULES, **how)
+
+
+def with_dashes(sentence: str, command: Any) -> str:
+    """A sentence about a parameter as the command line calls it: ``threads is 0`` -> ``--threads is 0``."""
+    word, space, rest = sentence.partition(" ")
+    return f"--{word.replace('_', '-')}{space}{rest}" if word in _names(command) else sentence
+
+
+def _names(command: Any) -> Iterator[str]:
+    """The options of a command, and those of its groups."""
+    for name, hint in get_type_hints(command, include_extras=True).items():
+        kind, marks = _parts(hint)
+        if is_dataclass(kind):
+            yield from _names(kind)
+        elif tyro.conf.Positional not in marks:
+            yield name
 
 
 def flowing(text: str) -> str:
@@ -62,7 +78,7 @@ def _defaults(info: StructTypeInfo) -> dict[str, Any]:
 
 def _shown(name: str, hint: Any, default: Any) -> Any:
     """An option's type, with the word that stands for its value, and what is told of its default: of none, nothing."""
-    kind, marks = (hint.__origin__, hint.__metadata__) if get_origin(hint) is Annotated else (hint, ())
+    kind, marks = _parts(hint)
     several = [each for each in (kind, *get_args(kind)) if get_origin(each) is tuple]
     positional = tyro.conf.Positional in marks
     word = name.upper() if positional else get_args(several[0])[0].__name__.upper() if several else None
@@ -72,6 +88,11 @@ def _shown(name: str, hint: Any, default: Any) -> Any:
     told = {"None": "", "": "", "False": off, "True": "(default: on)"}
     own = tyro.conf.arg(metavar=word, help_behavior_hint=lambda text: told.get(text, f"(default: {text})"))
     return Annotated[(kind, own, *marks)]
+
+
+def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A type and its marks."""
+    return (hint.__origin__, hint.__metadata__) if get_origin(hint) is Annotated else (hint, ())
 
 
 @RULES.primitive_rule
