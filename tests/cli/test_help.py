@@ -91,10 +91,10 @@ def test_a_list_in_a_docstring_stays_a_list() -> None:
     assert flowing(text) == "One sentence on two lines.\n\n* an item of two lines\n* another"
 
 
-@pytest.mark.parametrize("command", PAGES, ids=" ".join)
+@pytest.mark.parametrize("command", [*PAGES, ["train", "--network", "NAFNet"]], ids=" ".join)
 def test_help_is_free_of_a_programmers_notation(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     told = page(command, capsys)
-    for notation in ("None", "[STR", "[PATH", "(default: )", "False", "True"):
+    for notation in ("None", "[STR", "[PATH", "[INT", "(default: )", "False", "True"):
         assert notation not in told
 
 

@@ -79,7 +79,7 @@ def _defaults(info: StructTypeInfo) -> dict[str, Any]:
 def _shown(name: str, hint: Any, default: Any) -> Any:
     """An option's type, with the word that stands for its value, and what is told of its default: of none, nothing."""
     kind, marks = _parts(hint)
-    several = [each for each in (kind, *get_args(kind)) if get_origin(each) is tuple]
+    several = [each for each in (kind, *get_args(kind)) if get_origin(each) in (tuple, Sequence)]
     positional = tyro.conf.Positional in marks
     word = name.upper() if positional else get_args(several[0])[0].__name__.upper() if several else None
     word = f"{word} ..." if several else word

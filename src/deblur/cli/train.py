@@ -94,7 +94,7 @@ def _options(name: str) -> Any:
         )
         for option, default in options_of(name).items()
     ]
-    return make_dataclass(name, described, frozen=True, namespace={"__doc__": "Its own arguments."})
+    return make_dataclass(name, described, frozen=True, namespace={"__doc__": f"What {name} alone takes."})
 
 
 def _named(arguments: Sequence[str], name: str, known: Iterable[str], default: str) -> str:
