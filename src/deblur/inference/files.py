@@ -85,7 +85,9 @@ def restore_file(
     try:
         target, there = _restore(model, photo, place, overwrite, _limits(large, keep_metadata), guarded, on_tile)
         if there:
-            raise SettingError(f"{pasteable(target)} exists. Name another output, or allow it to be replaced (overwrite).")
+            raise SettingError(
+                f"{pasteable(target)} exists. Name another output, or allow it to be replaced (overwrite)."
+            )
         return target
     except DeblurError as error:
         raise type(error)(f"{pasteable(photo)}: {error}") from error

@@ -81,19 +81,21 @@ class RunSettings:
     fixed synthetic set. Without it pairs and frames are split by scene into training, validation and promotion, every
     tenth photo is held back, or leaves validate."""
     registered_model_name: Annotated[str | None, NAME] = None
-    """Name to register the verified best under; without it nothing is registered."""
+    """Name to register the verified best model under; without it nothing is registered."""
     preset: PresetName = "published"
-    """A set of defaults: 'residual' predicts the correction; 'small' is a residual width-16 network for CPUs; 'fast' a
-    FastUNet, several times faster."""
+    """A set of defaults: published (the usual), residual (predicts the correction), small (a narrow network for
+    CPUs), fast (a FastUNet, several times faster), best-recipe (small, with the best of what was compared), weights (to
+    train the bundled weights further); the others are systems that others published. documentation/training.md
+    explains each."""
     output_dir: Path = Path("checkpoints")
     """Where checkpoints, the run's record and the exported model go; by default checkpoints/ at the repository root."""
     freeze: Literal["auto", "off"] = "auto"
-    """auto: export a network with GroupNorm with its statistics frozen where the validation images come out better
-    so."""
+    """auto exports a network that has GroupNorm with its statistics frozen, if validation images come out better so;
+    off never does."""
     tracking: Literal["on", "off"] = "on"
-    """off: no mlflow; the record on disk can be sent later with 'deblur ship OUTPUT_DIR'."""
+    """on sends the run to MLflow; off only records it on disk, and 'deblur ship OUTPUT_DIR' can send it later."""
     doctor: Literal["on", "off"] = "on"
-    """on: look the data over first (quickly); what 'deblur doctor' calls an error ends the run before it begins."""
+    """on looks the data over first (quickly): what 'deblur doctor' calls an error ends the run before it begins."""
     skip_bad: Annotated[int, NOT_NEGATIVE] = 0
     """Leave out up to this many pairs and photos that are broken, after looking at all; they are listed in the run."""
     cache: Path | None = None
@@ -102,20 +104,20 @@ class RunSettings:
     """A model whose answers the loss's terms teacher:TERM compare with: a model folder, models:/NAME@ALIAS, a
     checkpoint, official weights, or the folder that 'deblur teach' saved its answers in."""
     vgg: Path | None = None
-    """File with weights of VGG-19, for the loss's term perceptual."""
+    """File with the weights of VGG-19, which the term perceptual of the loss needs."""
     kernels: Path | None = None
-    """Folder of measured blur kernels (images or .npy) that synthetic blur draws from, too."""
+    """Folder of measured blur kernels (images or .npy) that synthetic blur also draws from."""
     device: str = "auto"
-    """cpu, cuda, cuda:1, mps, or auto: a GPU if there is one."""
+    """Where to train: cpu, cuda, cuda:1, mps, or auto, which takes a GPU if there is one."""
     compile: Switch = False
     """Compile the network first (torch.compile): minutes at the start, faster steps on GPUs."""
     num_workers: Annotated[int | None, NOT_NEGATIVE] = None
-    """Processes that load data; by default one a core, at most 8."""
+    """Number of processes that load data; by default one for each core, at most 8."""
     nonfinite_limit: Annotated[int, NOT_NEGATIVE] = 20
     """Steps without finite loss and gradients before the run goes back to its last good state, or, then, stops."""
     save_minutes: Annotated[float, NOT_NEGATIVE] = 5.0
-    """A training state is saved after every validation and whenever this time has passed: a kill costs at most so much
-    training, and the validation that it ends."""
+    """Minutes after which a training state is saved; one is saved after every validation, too. A kill costs at most so
+    much training, and the validation that it ends."""
     resume: Switch = False
     """Demand that the run in OUTPUT_DIR goes on. Without it, it goes on if settings and data are the same, and is set
     aside in OUTPUT_DIR/earlier if not."""
@@ -139,7 +141,7 @@ class DataSettings:
     blur_gamma: bool = False
     """Pairs: use GoPro's blur_gamma/ (averaged in linear light) instead of blur/; frames: average in linear light."""
     average: Annotated[int | None, ODD] = None
-    """Frames averaged into one blurry image, an odd number; by default 7."""
+    """Number of frames that are averaged into a blurry image, an odd number; by default 7."""
     data_on_device: Switch = False
     """Keep decoded photos and pairs in the device's memory: crops are cut, zoomed, turned and blurred there."""
     seed: Annotated[int, NOT_NEGATIVE] = 0
@@ -156,18 +158,20 @@ class BlurSettings:
     """How sharp pictures are blurred, where the blur is synthetic."""
 
     blur: str = "camera"
-    """What is made of sharp pixels: camera (blur with all that follows it), or one degradation alone: noise (a
+    """What makes sharp pixels blurry: camera (blur with all that follows it), or one degradation alone: noise (a
     sensor's), white (noise of up to 50 levels; white=25 of that many), gaussian, scale (down and up), motion-jpeg."""
     severity: Annotated[Literal["mild", "medium", "strong"] | float, SEVERITY] = "medium"
-    """How strong synthetic blur is: a name, or 0 to 1."""
+    """How strong synthetic blur is: a name, or a number from 0 to 1."""
     milder: Annotated[float, SHARE] = 0.0
     """Share of synthetic samples whose blur is weaker, by chance, down to none: what is nearly sharp must stay so."""
     noise: Annotated[float | None, SHARE] = None
     """Share of synthetic samples that get a sensor's noise; by default as the kind of blur has it (camera: 0.35)."""
     severity_schedule: Literal["constant", "ramp", "plateau"] = "constant"
-    """ramp: grows over the first half of the run; plateau: grows whenever validation stalls."""
+    """How the severity changes: constant; ramp lets it grow over the first half of the run, plateau whenever validation
+    stalls."""
     synthesis: Literal["auto", "loader", "device"] = "auto"
-    """Where synthetic blur is made: by the processes that load, or batched on the device; auto: there on GPUs."""
+    """Where synthetic blur is made: loader in the processes that load, device in batches on the device that trains;
+    auto takes a GPU if there is one."""
 
     @property
     def strength(self) -> float:
@@ -219,17 +223,17 @@ class ScheduleSettings:
     """How the weights are moved, and for how long."""
 
     batch_size: Annotated[int, AT_LEAST_1] = 24
-    """Crops a step, of all processes and micro-batches together."""
+    """Number of crops in a step, of all processes and micro-batches together."""
     accumulate: Annotated[int, AT_LEAST_1] = 1
-    """Micro-batches a step: the same gradients in a part of the memory (except for EcaUNet, which has batch
+    """Micro-batches in a step: the same gradients in a part of the memory (except for EcaUNet, which has batch
     normalisation, and Msafn and NAFNet with drop, which is stochastic depth)."""
     num_epochs: Annotated[int, AT_LEAST_1] = 200
-    """Epochs; the learning-rate schedule ends with the last."""
+    """Number of epochs; the learning-rate schedule ends with the last."""
     minutes: Annotated[float | None, POSITIVE] = None
     """Instead of num_epochs: train for about so long. Speed is measured first; the run records what came of it as
     num_epochs and epoch_images."""
     optimizer: OptimizerName = "adamw"
-    """Which optimizer."""
+    """What moves the weights."""
     learning_rate: Annotated[float, POSITIVE] = 2e-4
     """The optimizer's learning rate at the start, or at its peak."""
     schedule: ScheduleName = "cosine"
