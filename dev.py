@@ -41,8 +41,13 @@ def set_up() -> None:
 
 
 def run(command: list[str]) -> None:
-    """Run a command at the root; its failure is ours."""
-    code = subprocess.run(command, cwd=ROOT, check=False).returncode
+    """Run a command at the root; its failure is ours. Ctrl-C reaches it, too, and it is waited for while it stops."""
+    process = subprocess.Popen(command, cwd=ROOT)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        raise
     if code:
         sys.exit(f"dev.py: {' '.join(command[:4])} ... ended with {code}.")
 
@@ -75,7 +80,13 @@ def main(arguments: list[str]) -> None:
         run([str(PYTHON), "-m", "deblur", "demo", *options])
     elif task == "test":
         test(options)
+    else:
+        print(f"Set up: {VENV}. Next: python dev.py demo, or {BIN / 'deblur'} --help")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("dev.py: stopped by Ctrl-C.", file=sys.stderr)
+        sys.exit(130)

@@ -1,9 +1,15 @@
 """dev.py: the standard library only, short, and a word for every wrong start."""
 
 import ast
+import hashlib
+import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,3 +36,37 @@ def test_without_a_task_it_says_what_it_can_do(tmp_path: Path) -> None:
 
 def test_ci_runs_the_test_command() -> None:
     assert "dev.py test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """dev.py where everything is set up, and where ``deblur demo`` takes half a second to stop."""
+    for name in ("dev.py", "pyproject.toml", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    pins = [(tmp_path / name).read_bytes() for name in ("dev.py", "pyproject.toml", "requirements.txt")]
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "set-up").write_text(hashlib.sha256(b"".join(pins)).hexdigest())
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / "deblur.py").write_text(
+        "import time\ntry:\n    print('begun', flush=True)\n    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    time.sleep(0.5)\n    print('saved', flush=True)\n    raise SystemExit(130)\n"
+    )
+    return tmp_path / "dev.py"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_ctrl_c_lets_the_demo_stop_in_its_own_way_and_is_told_in_a_sentence(copy: Path) -> None:
+    pipe = subprocess.PIPE
+    command = [sys.executable, str(copy), "demo"]
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    os.killpg(process.pid, signal.SIGINT)
+    out, error = process.communicate(timeout=30)
+    assert (out, error, process.returncode) == ("saved\n", "dev.py: stopped by Ctrl-C.\n", 130)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the environment is made of links")
+def test_setup_ends_with_what_to_do_next(copy: Path) -> None:
+    done = subprocess.run([sys.executable, str(copy), "setup"], capture_output=True, text=True, check=True)
+    assert "Next: python dev.py demo, or" in done.stdout
