@@ -79,6 +79,18 @@ def test_other_images_begin_a_new_run_unless_going_on_is_demanded(killed: RunRec
     assert not opened(killed.folder, resume=False).state, "and back again is another change"
 
 
+def test_data_that_changed_beside_the_settings_is_told_too(tmp_path: Path) -> None:
+    before = SETTINGS | {"train_data": ("gopro/train",), "test_data": ("gopro/val",)}
+    opened(tmp_path, before)
+    now = before | {"learning_rate": 2e-3, "train_data": ["photos:mine", "leaves"]}
+    (line,) = opened(tmp_path, now, TAGS | {"data_fingerprint": "def"}).lines
+    assert line.endswith("(learning_rate: 0.001 -> 0.002; train_data: gopro/train -> photos:mine leaves)")
+    (line,) = opened(tmp_path, before, TAGS | {"data_fingerprint": "ghi"}).lines
+    assert "learning_rate: 0.002 -> 0.001; train_data: photos:mine leaves -> gopro/train)" in line
+    (line,) = opened(tmp_path, before).lines
+    assert "(other images, or another law of synthesis; with resume" in line
+
+
 def test_resume_demands_a_run_of_the_same_settings(killed: RunRecord, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"learning_rate: 0\.001 -> 0\.1.*\(init\)"):
         opened(killed.folder, SETTINGS | {"learning_rate": 0.1}, resume=True)

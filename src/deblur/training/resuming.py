@@ -75,18 +75,16 @@ def open_run(
         opened = Opened(RunRecord.begin(folder, name, settings, tags))
     else:
         differences = _differences(record, settings, decisive)
-        new_data = record.run["tags"].get(DATA) != tags.get(DATA)
+        new_data = _new_data(record, settings, tags)
         if resume and differences:
             raise SettingError(
                 f"The run in {folder} has other settings: {'; '.join(differences)}. Give those it was begun with, or "
                 "begin a new run from its weights (init)."
             )
         if differences or (new_data and not resume):
-            why = (
-                "; ".join(differences)
-                or "other images, or another law of synthesis; with resume it would have gone on all the same"
-            )
-            lines = [f"a new run: the one in {folder} is set aside in earlier/ there ({why})"]
+            why = [*differences, *new_data]
+            why += [] if differences else ["with resume it would have gone on all the same"]
+            lines = [f"a new run: the one in {folder} is set aside in earlier/ there ({'; '.join(why)})"]
             opened = Opened(RunRecord.begin(folder, name, settings, tags), b"", lines)
         else:
             lines = ["the images, or how they are blurred, have changed since this run began"] if new_data else []
@@ -102,11 +100,23 @@ def goes_on(
     record: RunRecord, settings: Mapping[str, Any], tags: Mapping[str, str], decisive: Mapping[str, Any]
 ) -> bool:
     """Whether :func:`open_run` would go on with an earlier run, where nothing is demanded."""
-    return not _differences(record, settings, decisive) and record.run["tags"].get(DATA) == tags.get(DATA)
+    return not _differences(record, settings, decisive) and not _new_data(record, settings, tags)
 
 
 def _differences(record: RunRecord, settings: Mapping[str, Any], decisive: Mapping[str, Any]) -> list[str]:
     return changed({key: record.run["settings"].get(key, default) for key, default in decisive.items()}, settings)
+
+
+def _new_data(record: RunRecord, settings: Mapping[str, Any], tags: Mapping[str, str]) -> list[str]:
+    """How other data than the record's came: by other sources, where these are named otherwise; empty where it is the
+    same, wherever it lies."""
+    if record.run["tags"].get(DATA) == tags.get(DATA):
+        return []
+    before, now = (
+        {name: " ".join(each.get(name) or ()) for name in ("train_data", "test_data")}
+        for each in (record.run["settings"], settings)
+    )
+    return changed(before, now) or ["other images, or another law of synthesis"]
 
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
