@@ -15,13 +15,15 @@ def test_a_good_set_exits_with_0_and_a_broken_one_with_1(
 ) -> None:
     folder = Path(shutil.copytree(pair_folder, tmp_path / "set"))
     assert main(["doctor", str(folder)]) == 0
-    assert "7 notes; 6 pairs or photos" in capsys.readouterr().out.replace("\n", " ")
+    out = capsys.readouterr().out.replace("\n", " ")
+    assert "7 notes; 6 pairs or photos" in out
+    assert "6 decoded, 6 aligned." in out, "'registered' speaks of models"
     (folder / "sharp" / "china.png").unlink()
     figures, sheet = tmp_path / "found.json", tmp_path / "worst.png"
     assert main(["doctor", str(folder), "--json", str(figures), "--sheet", str(sheet)]) == 1
     out = capsys.readouterr().out
     assert "unpaired" in out
-    assert "1 errors" in out
+    assert "1 error, " in out
     found = json.loads(figures.read_text())
     first = found["findings"][0]
     assert (first["kind"], first["severity"]) == ("unpaired", "error")

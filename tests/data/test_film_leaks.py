@@ -51,7 +51,7 @@ def test_copies_are_found_and_others_are_not(place: Path) -> None:
 def test_a_training_that_would_validate_on_its_own_film_is_refused(place: Path, name: str) -> None:
     reading = Reading(films=place / "films")
     sources = [f"film:{place / 'a.mp4'}"], [f"film:{place / name}"]
-    with pytest.raises(DataError, match=r"The doctor finds 1 errors: leak.*deblur doctor film:.* --val film:"):
+    with pytest.raises(DataError, match=r"The doctor finds 1 error: leak.*deblur doctor film:.* --val film:"):
         open_data(*sources, reading, Synthesis(), patch_px=96, seed=1)
 
 

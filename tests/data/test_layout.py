@@ -84,7 +84,7 @@ def test_names_that_look_equal_are_partners(tmp_path: Path, forms: str) -> None:
     [
         (["blur/a.jpg", "sharp/a.png", "sharp/a.webp"], r"not clear .*blur/a\.jpg, sharp/a\.png, sharp/a\.webp"),
         (["blur/a.jpg", "blur/a.png", "sharp/a.webp"], r"not clear .*blur/a\.jpg, blur/a\.png, sharp/a\.webp"),
-        (["blur/a.png", "sharp/a.png", "sharp/b.png"], r"1 files have no partner .*sharp/b\.png"),
+        (["blur/a.png", "sharp/a.png", "sharp/b.png"], r"1 file has no partner .*sharp/b\.png"),
         (["blur/0001.png", "sharp/0002.png"], r"2 files have no partner"),
         (["blur/cat.png", "sharp/car.png"], r"2 files have no partner"),
         (["blur/a.png", "sharp/a.png", "blur/b_blur.png", "sharp/b_sharp.png"], r"2 files .*b_blur\.png"),

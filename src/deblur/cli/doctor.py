@@ -123,10 +123,11 @@ def _print(report: "Report") -> None:
             table.add_row(Text(severity, STYLES[severity]), *cells)
         console.print(table)
     at = report.looked_at
-    counts = ", ".join(f"{len(found)} {name}s" for name in STYLES if (found := report.of(name)))  # type: ignore[arg-type]
+    found = {name: len(report.of(name)) for name in STYLES}  # type: ignore[arg-type]
+    counts = ", ".join(f"{number} {name}{'s' * (number > 1)}" for name, number in found.items() if number)
     say(
         f"{counts or 'nothing found'}; {at['items']} pairs or photos, of which {at['headers']} were opened, "
-        f"{at['whole']} decoded, {at['registered']} registered."
+        f"{at['whole']} decoded, {at['registered']} aligned."
     )
 
 
@@ -143,7 +144,7 @@ def _draw(report: "Report", picture: Path) -> None:
 
     rows = sheet_rows(report)
     if not rows:
-        say("No pair could be registered: there is no sheet.")
+        say("No pair could be aligned: there is no sheet.")
         return
     save(stacked([side_by_side(images, captions) for images, captions in rows]), picture)
     say(f"sheet: {pasteable(picture)}")

@@ -197,8 +197,9 @@ def _pairs_of(sides: Sides, top: Path) -> list[PairFiles]:
         raise DataError(f"{sides.blurry.parent}: it is not clear which of these are partners: {told}. Rename them.")
     if found.alone:
         names = ", ".join(f"{path.parent.name}/{path.name}" for path in found.alone[:5])
+        have = "1 file has" if len(found.alone) == 1 else f"{len(found.alone)} files have"
         raise DataError(
-            f"{sides.blurry.parent}: {len(found.alone)} files have no partner of the same name in {where}: {names}"
+            f"{sides.blurry.parent}: {have} no partner of the same name in {where}: {names}"
             f"{' ...' if len(found.alone) > 5 else ''}. Give partners the same name, or remove what is alone."
         )
     return [PairFiles(pair_name(blurry, top), blurry, sharp) for blurry, sharp in found.pairs]

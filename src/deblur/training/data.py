@@ -238,7 +238,8 @@ def _refusal(errors: Sequence[Finding], sides: Sequence[Sequence[Source]], readi
         way = "a run cannot begin with images that are broken or too small"
     named = "; ".join(map(_told, errors[:FINDINGS_TOLD]))
     command = shlex.join(["deblur", "doctor", *arguments])
-    return f"The doctor finds {len(errors)} errors: {named}. '{command}' shows more and what to do; {way}."
+    count = f"{len(errors)} error{'s' * (len(errors) > 1)}"
+    return f"The doctor finds {count}: {named}. '{command}' shows more and what to do; {way}."
 
 
 def _examinable(sources: Sequence[Source]) -> list[PairFiles | FramePair | ImageFile]:
