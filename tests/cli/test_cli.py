@@ -249,8 +249,14 @@ def test_a_signal_saves_and_closes_a_run_and_the_same_command_goes_on(
     for number, epoch in ((signal.SIGTERM, 3), (signal.SIGINT, 20)):
         with training(command, f"epoch {epoch}/") as process:
             os.killpg(process.pid, number)
-            _, error = process.communicate(timeout=30)
+            out, error = process.communicate(timeout=30)
         assert process.returncode == 128 + number
+        saved = read_state(tmp_path / "o")
+        assert out.count("stopping after this step or tile; Ctrl-C again ends it without saving\n") == 1
+        assert out.endswith(
+            f"stopped after epoch {saved.epoch}, step {saved.step}; the state is in {tmp_path / 'o'}: the same command "
+            "goes on\n"
+        )
         assert "Traceback" not in error
         assert record.run["status"] == "KILLED"
         assert read_state(tmp_path / "o").step >= epoch, "more than the last validation had saved"

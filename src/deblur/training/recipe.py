@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -144,7 +145,7 @@ def _lead(job: Job) -> Result:
     # Train; export the best, open the written file again, and score it as a user would see it.
     outcome, scores = None, None
     if not opened.finished:
-        with closing(record, shipping) as stop:
+        with closing(record, shipping, progress.on_line) as stop:
             outcome = _trainer(job, network, opened, stop).fit()
             exported = _export(job, record, outcome, shipping.run_id, stop)
             scores = exported.scores
@@ -160,7 +161,8 @@ def _lead(job: Job) -> Result:
     # What the record says of an earlier registration is not believed: this registry is asked.
     wished, version = settings.run.registered_model_name, None
     if wished:
-        with stop_signals() as stop:  # the first signal waits until the registration is whole
+        # The first signal waits until the registration is whole.
+        with stop_signals(partial(progress.on_line, "stopping once the model is registered")) as stop:
             version = register_record(record, wished, shipping.run_id, unshipped, progress.on_line)
         stop.check()
     return Result(record, outcome, scores, shipping.run_id, version)
@@ -399,7 +401,8 @@ def _budgeted(job: Job) -> Job:
 
 def pace_of(job: Job, seconds: float) -> Pace:
     """How fast the run would be, by steps of ``seconds`` in all, which are forgotten."""
-    with tempfile.TemporaryDirectory() as folder, stop_signals() as stop:
+    stopping = partial(job.progress.on_line, "stopping after this step")
+    with tempfile.TemporaryDirectory() as folder, stop_signals(stopping) as stop:
         scratch = Opened(RunRecord.begin(Path(folder), "measured", {}, {}))
         endless = replace(job.data, epoch_images=job.settings.schedule.batch_size * 10**6)
         trainer = _trainer(replace(job, data=endless, progress=Progress()), _network(job.settings), scratch, stop)
