@@ -43,6 +43,7 @@ def trainer_of(
     images: int = 8,
     workers: int = 0,
     stop: StopRequest | None = None,
+    progress: Progress = Progress(),
     **changes: float,
 ) -> Trainer:
     torch.manual_seed(0)
@@ -53,9 +54,9 @@ def trainer_of(
     timetable = Timetable(**({"num_epochs": 3, "patience": 9} | changes))  # type: ignore[arg-type]
     objective, steps = Objective({"ms-ssim": 0.84, "charbonnier": 0.16}), timetable.num_epochs * order.steps
     state = TrainingState(network, objective, optimization, steps, torch.device("cpu"))
-    validation = Validation(state, EvaluationSet(pairs), Tiling(128, 32, network.size_rule), record)
+    validation = Validation(state, EvaluationSet(pairs), Tiling(128, 32, network.size_rule), record, progress)
     feed = feed_of(crops, order, accumulate=1, workers=workers, pin_memory=False)
-    return Trainer(state, feed, validation, timetable, record, stop=stop or StopRequest())
+    return Trainer(state, feed, validation, timetable, record, stop=stop or StopRequest(), progress=progress)
 
 
 def short_run(folder: Path, crops: Dataset[Sample], pairs: list, **settings: float) -> tuple[Counters, RunRecord]:

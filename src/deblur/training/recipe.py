@@ -243,7 +243,7 @@ def _trainer(job: Job, network: Network, opened: Opened, stop: StopRequest) -> T
     if settings.run.compile:
         network.compile()  # the average, which is validated, was copied before
     # The loop.
-    validation = Validation(state, data.validation, settings.network.tiling(network), opened.record)
+    validation = Validation(state, data.validation, settings.network.tiling(network), opened.record, job.progress)
     return Trainer(state, feed, validation, timetable, opened.record, processes, stop, job.progress)
 
 

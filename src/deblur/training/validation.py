@@ -16,6 +16,7 @@ from deblur.inference.restorer import Restorer
 from deblur.inference.tiling import Tiling
 from deblur.models.engine import TorchEngine
 from deblur.registry.record import RunRecord
+from deblur.training.progress import Progress
 from deblur.training.state import TrainingState
 
 PANEL_PHOTOS, PANEL_SIDE_PX = 3, 320
@@ -34,12 +35,14 @@ class Validation:
         images: the validation pairs.
         tiling: how they are cut; the exported model gets the same.
         record: where panels go.
+        progress: told how many images are done.
     """
 
     state: TrainingState
     images: EvaluationSet
     tiling: Tiling
     record: RunRecord
+    progress: Progress = Progress()
 
     @property
     def restorer(self) -> Restorer:
@@ -59,16 +62,21 @@ class Validation:
             if scored.score.can_gain:
                 losses.append(self._loss(scored))
 
-        figures = told(self._score(self.images, epoch, check, add_loss))
+        figures = told(self._score("validating", self.images, epoch, check, add_loss))
         return {name: sum(loss[name] for loss in losses) / len(losses) for name in losses[0]} | figures
 
     def panels_of_doing_nothing(self, check: Callable[[], None]) -> None:
         """Panels of the network before it was trained."""
         few = EvaluationSet(evenly_chosen(self.images.pairs, PANEL_PHOTOS))
-        self._score(few, 0, check, lambda scored: None)
+        self._score("panels before training", few, 0, check, lambda scored: None)
 
     def _score(
-        self, images: EvaluationSet, epoch: int, check: Callable[[], None], on_image: Callable[[Scored], None]
+        self,
+        words: str,
+        images: EvaluationSet,
+        epoch: int,
+        check: Callable[[], None],
+        on_image: Callable[[Scored], None],
     ) -> Scores:
         restorer = self.restorer
         shown = evenly_chosen(range(len(images.pairs)), PANEL_PHOTOS)
@@ -85,7 +93,9 @@ class Validation:
             on_image(scored)
             if name := panels.get(scored.index):
                 self._keep_panel(name, scored, epoch)
+            self.progress.on_work(words, scored.index + 1, len(images.pairs))
 
+        self.progress.on_work(words, 0, len(images.pairs))
         try:
             return images.score(restore, keep)
         except ModelError as error:
