@@ -160,7 +160,8 @@ def demo_data(split: Split, settings: TrainSettings) -> Data:
     cuttings = (Photos(split.train, seed), Leaves())
     crops = Mixture([BlurredCrops(c, settings.data.sizes.last_px, seed, RANGES) for c in cuttings], (1, 1), seed)
     trained_on = fingerprint([PairPixels(photo.name, photo.pixels, photo.pixels) for photo in split.train])
-    return Data(crops, EPOCH_IMAGES, EvaluationSet(selecting), f"{trained_on}-{fingerprint(selecting)}")
+    told = f"{len(split.train)} photos and dead leaves"
+    return Data(crops, EPOCH_IMAGES, EvaluationSet(selecting), f"{trained_on}-{fingerprint(selecting)}", told=told)
 
 
 def split_installed() -> Split:

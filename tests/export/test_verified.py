@@ -35,12 +35,24 @@ def images(pair_folder: Path) -> EvaluationSet:
 
 
 def test_the_better_is_taken_and_told(images: EvaluationSet, tmp_path: Path) -> None:
-    told = list[str]()
+    said, told, work = list[str](), list[str](), list[tuple[str, int, int]]()
+
+    def say(line: str) -> None:
+        (told if "exported" in line else said).append(line)
 
     def export(network: Network, psnr_db: float | None, freeze: verified.Freeze = "auto") -> Exported:
         tile = Tiling(544, 2 * network.halo_px or 32, network.size_rule, network.halo_px)
         return export_verified(
-            network, tmp_path, images, tile, name="n", freeze=freeze, crops=CROPS, psnr_db=psnr_db, on_line=told.append
+            network,
+            tmp_path,
+            images,
+            tile,
+            name="n",
+            freeze=freeze,
+            crops=CROPS,
+            psnr_db=psnr_db,
+            on_line=say,
+            on_work=lambda *part: work.append(part),
         )
 
     network = DeblurUNet(8).eval()
@@ -48,6 +60,8 @@ def test_the_better_is_taken_and_told(images: EvaluationSet, tmp_path: Path) -> 
     assert frozen.frozen
     assert read_info(tmp_path).architecture["frozen"] is True
     assert told[-1].endswith("exported frozen")
+    assert said == ["trying GroupNorm frozen, on 2 whole images", "exporting", "verifying on 2 whole images"]
+    assert work == [(words, done, 2) for words in ("scoring", "verifying") for done in range(3)]
     assert frozen.scores is not None
     as_trained = export(network, None, freeze="off").trained
     assert as_trained is not None

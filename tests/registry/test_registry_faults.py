@@ -321,7 +321,7 @@ def test_the_first_champion_needs_a_gain_that_is_sure(
     write_info(record.model_folder, replace(read_info(record.model_folder), gain_db=gain))
     assert main(["ship", str(record.folder)]) == 0
     assert aliases_of("tiny", "1") == aliases
-    line = capsys.readouterr().out.splitlines()[0]
+    _, line, *_ = capsys.readouterr().out.splitlines()
     assert line.startswith("registered: tiny version 1 (")
     assert line.endswith(told)
 
@@ -334,7 +334,7 @@ def test_a_later_version_is_not_told_why_it_is_not_champion(store: Path, record:
     write_info(later.model_folder, replace(read_info(later.model_folder), gain_db=None))
     lines = list[str]()
     ship_record(later.folder, on_line=lines.append)
-    assert lines == ["registered: tiny version 2 (challenger)"]
+    assert lines == ["registering as tiny", "registered: tiny version 2 (challenger)"]
 
 
 def test_what_was_deleted_is_made_again(store: Path, record: RunRecord) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deblur.data.pairs import fingerprint
 from deblur.errors import RegistrationError, SettingError
-from deblur.evaluation.scores import EvaluationSet, Scores
+from deblur.evaluation.scores import EvaluationSet, Scored, Scores
 from deblur.export.onnx import export_model
 from deblur.inference.model_folder import open_model, write_info
 from deblur.inference.onnx_runtime import OnnxEngine
@@ -24,6 +24,8 @@ from deblur.models.engine import TorchEngine
 from deblur.models.network import Network
 
 VERIFY_TOLERANCE_DB = 0.02
+OnWork = Callable[[str, int, int], None]
+"""Told what takes time, in words, how many parts of it are done, none at first, and of how many."""
 Freeze = Literal["off", "auto", "always"]
 """Whether a network's statistics are frozen: never, where the validation images come out better, or always."""
 
@@ -61,6 +63,7 @@ def export_verified(
     device: torch.device | str = "cpu",
     check: Callable[[], None] = lambda: None,
     on_line: Callable[[str], None] = lambda line: None,
+    on_work: OnWork = lambda words, done, total: None,
 ) -> Exported:
     """Write ``network`` as a model folder and prove the file.
 
@@ -77,32 +80,39 @@ def export_verified(
         psnr_db: what validation measured with the network, if it did; says nothing of one that is always frozen.
         device: where the network in torch is scored.
         check: called between tiles; an exception it raises stops the work.
-        on_line: told what was decided.
+        on_line: told what is done, and what was decided.
+        on_work: told how many images are scored.
 
     Raises:
         SettingError: ``always``, and the network has no statistics.
         RegistrationError: the written file scores otherwise than the network did.
     """
-    scores = None
+    scores, on_images = None, f"on {len(images.pairs)} whole image{'s' * (len(images.pairs) != 1)}"
 
     def scored(each: Network) -> Scores:
         restorer = Restorer(TorchEngine(each, device), tiling)
-        return images.score(lambda pixels: restorer(pixels, check=check))
+        return images.score(lambda pixels: restorer(pixels, check=check), _counted("scoring", images, on_work))
 
     if freeze == "always":
         if not network.can_freeze:
             raise SettingError("The network has no GroupNorm that could be frozen. Leave freeze out.")
         network, psnr_db = network.frozen_over(crops), None
-    frozen = network.frozen_over(crops) if freeze == "auto" and network.can_freeze and images.pairs else None
+    frozen = None
+    if freeze == "auto" and network.can_freeze and images.pairs:
+        on_line(f"trying GroupNorm frozen, {on_images}")
+        frozen = network.frozen_over(crops)
     if images.pairs and psnr_db is None:
+        on_line(f"scoring the network {on_images}")
         scores = scored(network)
         psnr_db = scores.mean("psnr_db")
     if frozen and psnr_db is not None:
         network, psnr_db = _better(network, psnr_db, frozen, scored, on_line)
+    on_line("exporting")
     export_model(network, folder, name=name, tiling=tiling, run_id=run_id, half=half)
     if psnr_db is None:
         return Exported(network)
-    return Exported(network, verify_model(folder, images, psnr_db, check), scores)
+    on_line(f"verifying {on_images}")
+    return Exported(network, verify_model(folder, images, psnr_db, check, on_work), scores)
 
 
 def _better(
@@ -120,8 +130,18 @@ def _better(
     return (frozen, frozen_db) if better else (network, psnr_db)
 
 
+def _counted(words: str, images: EvaluationSet, on_work: OnWork) -> Callable[[Scored], None]:
+    total = len(images.pairs)
+    on_work(words, 0, total)
+    return lambda scored: on_work(words, scored.index + 1, total)
+
+
 def verify_model(
-    folder: Path, images: EvaluationSet, trained_psnr_db: float | None, check: Callable[[], None] = lambda: None
+    folder: Path,
+    images: EvaluationSet,
+    trained_psnr_db: float | None,
+    check: Callable[[], None] = lambda: None,
+    on_work: OnWork = lambda words, done, total: None,
 ) -> Scores:
     """Open a written model folder, score it on whole images as the server would restore them, and record the scores:
     how sure the gain over the blurry input is, and on which images, too.
@@ -131,12 +151,14 @@ def verify_model(
         images: the validation images.
         trained_psnr_db: what validation measured with the network in torch; None where there is no such network.
         check: called between tiles and inside them; an exception it raises stops the work.
+        on_work: told how many images are scored.
 
     Raises:
         RegistrationError: the file's PSNR is more than 0.02 dB away from ``trained_psnr_db``.
     """
     model = open_model(folder, OnnxEngine)  # float32: it is the file that is verified, not a machine's bf16
-    scores = images.score(lambda pixels: model.restorer(pixels, check=check), with_ms_ssim=True)
+    counted = _counted("verifying", images, on_work)
+    scores = images.score(lambda pixels: model.restorer(pixels, check=check), counted, with_ms_ssim=True)
     psnr_db = scores.mean("psnr_db")
     if trained_psnr_db is not None and not abs(psnr_db - trained_psnr_db) <= VERIFY_TOLERANCE_DB:
         raise RegistrationError(

@@ -50,6 +50,7 @@ class Data:
     ``split``: how scenes were split, in words; empty where none were.
     ``resident``: holds the training images on the device that trains.
     ``answers_sha256``: of a teacher's saved answers to what trains.
+    ``told``: what trains, in words: ``47 pairs and dead leaves``.
     """
 
     train: Dataset[Any]
@@ -61,6 +62,7 @@ class Data:
     split: str = ""
     resident: Resident | None = None
     answers_sha256: str | None = None
+    told: str = "images"
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,14 @@ def open_data(
         _datasets(parts),
         split,
         answers_sha256=digest,
+        told=" and ".join(map(_images_of, parts.training)),
     )
+
+
+def _images_of(source: Source) -> str:
+    count = source.images_on_disk
+    kind = "window" if source.films else "pair" if source.pairs else "photo"
+    return f"{count:,} {kind}{'s' * (count != 1)}" if count else "dead leaves"
 
 
 def _datasets(parts: Parts) -> list[dict[str, Any]]:

@@ -145,6 +145,8 @@ def _lead(job: Job) -> Result:
     # Train; export the best, open the written file again, and score it as a user would see it.
     outcome, scores = None, None
     if not opened.finished:
+        for line in opening_lines(job, network):
+            progress.on_line(line)
         with closing(record, shipping, progress.on_line) as stop:
             outcome = _trainer(job, network, opened, stop).fit()
             exported = _export(job, record, outcome, shipping.run_id, stop)
@@ -263,6 +265,20 @@ def _export(job: Job, record: RunRecord, outcome: Counters, run_id: str | None, 
         device=job.processes.device,
         check=stop.check,
         on_line=job.progress.on_line,
+        on_work=job.progress.on_work,
+    )
+
+
+def opening_lines(job: Job, network: Network) -> Iterator[str]:
+    """The first lines of a run that trains."""
+    settings, data, steps, device = job.settings, job.data, _order(job).steps, job.processes.device
+    where = "the CPU" if device.type == "cpu" else device
+    precision, name = pick_precision(settings.schedule.precision, device), network.architecture["name"]
+    epochs, some_steps = settings.schedule.num_epochs, f"{steps} step{'s' * (steps != 1)}"
+    yield (
+        f"training {name} ({parameter_count(network):,} parameters) on {data.told}, validating on "
+        f"{len(data.validation.pairs)}, on {where} in {precision}: {epochs} epoch{'s' * (epochs != 1)} of "
+        f"{some_steps}, into {settings.run.output_dir}"
     )
 
 
@@ -388,6 +404,7 @@ def _budgeted(job: Job) -> Job:
         network = earlier_network(record, settings.network.init) or _network(settings)
         if settings.run.resume or goes_on(record, *_identity(known, network)):
             return known
+    job.progress.on_line(f"measuring the speed, for about {60 * minutes * MEASURING_SHARE:.0f} s and a validation")
     started = time.monotonic()
     pace = pace_of(job, 60 * minutes * MEASURING_SHARE)
     left_s = 60 * minutes - (time.monotonic() - started)

@@ -29,7 +29,7 @@ def register_record(
         name: to register under.
         run_id: the run in the tracker; None where the tracker did not take it.
         trouble: why it did not, or not all of it.
-        on_line: told what the version has become.
+        on_line: told the name, and then what the version has become.
 
     Raises:
         RegistrationError: the tracker or the registry does not answer; the same call makes it later.
@@ -38,6 +38,7 @@ def register_record(
 
     if run_id is None:
         raise _not_registered(record, name, trouble or "The run was not sent to the tracker.")
+    on_line(f"registering as {name}")
     info = read_info(record.model_folder)
     network = network_from(record.model_folder) if info.has_network else None
     version = register(record.model_folder, network, name, run_id)

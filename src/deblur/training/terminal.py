@@ -16,8 +16,8 @@ LINE_S = 60.0
 
 @contextmanager
 def progress_of(console: Console) -> Iterator[Progress]:
-    """A bar over all images of the run, true because the total is known, with a line an epoch above it; below it another
-    for what else takes time, while it does."""
+    """A bar over all images of the run, true because the total is known, with a line an epoch above it; below it, while
+    it does, another for what else takes time."""
     columns = (
         TextColumn("{task.description} {task.completed:,.0f} of {task.total:,.0f}"),
         BarColumn(),
