@@ -52,6 +52,8 @@ from deblur.training.teacher import Teacher, find_teacher, place_of
 from deblur.training.validation import Validation, verified_metrics
 
 TEACHER, VGG = "teacher_sha256", "vgg_sha256"
+FEW_STEPS = 10
+"""Of an epoch that is validated; fewer are told, because validation then takes most of the time."""
 FREEZING_CROPS = 128
 """Twice as many changed the PSNR by less than 0.001 dB (residual) to 0.12 dB (plain, hardly trained)."""
 
@@ -280,6 +282,12 @@ def opening_lines(job: Job, network: Network) -> Iterator[str]:
         f"{len(data.validation.pairs)}, on {where} in {precision}: {epochs} epoch{'s' * (epochs != 1)} of "
         f"{some_steps}, into {settings.run.output_dir}"
     )
+    batch = settings.schedule.batch_size
+    if steps < FEW_STEPS and settings.schedule.eval_every == 1 and epochs > 1:
+        yield (
+            f"an epoch is {some_steps} of {batch} crops, and a validation follows each: epoch_images {100 * batch} "
+            "makes it 100 steps"
+        )
 
 
 def closing_lines(

@@ -135,7 +135,8 @@ class DataSettings:
     """Side of a crop, px; a multiple of 16. Up to 160 px MS-SSIM uses fewer scales. Or sides that grow: 128@0.5 192@0.8
     256 has 128 px in the first half of the run, 192 up to 80 %, then 256."""
     epoch_images: Annotated[int | None, AT_LEAST_1] = None
-    """Crops an epoch; by default the number of pairs and photos (1000 for leaves, 32 for each window of a film)."""
+    """Crops an epoch, rounded down to whole batches; by default the number of pairs and photos (1000 for leaves, 32 for
+    each window of a film)."""
     val_images: Annotated[int | None, AT_LEAST_1] = None
     """Validate on this many pairs, spread evenly; by default on all."""
     blur_gamma: bool = False
