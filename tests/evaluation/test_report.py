@@ -145,6 +145,15 @@ def test_a_verdict_comes_first(made: Made, tmp_path: Path, monkeypatch: pytest.M
     assert all(escape(reason) in text for reason in verdict.reasons)
 
 
+def test_one_more_set_is_said_like_the_others(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {each.set for each in made[0].summaries}
+    for said, more in ((len(names) - 1, False), (0, len(names) > 1)):
+        monkeypatch.setattr("deblur.evaluation.report.SETS_SAID", said)
+        write_report(tmp_path / "report.html", *made)
+        text = (tmp_path / "report.html").read_text(encoding="utf-8")
+        assert ("more sets" in text) == more
+
+
 def test_best_median_and_worst_are_chosen_by_gain(made: Made) -> None:
     rows = made[0].rows(made[0].sets[0].name, made[0].ways[0].name)
     gains = sorted(row.gain_db for row in rows)

@@ -103,13 +103,13 @@ def result(evaluation: Evaluation) -> list[str]:
     """What the first way does, a sentence a set, and how it compares with other models."""
     name = evaluation.ways[0].name
     gains = [each for each in evaluation.summaries if each.way == name]
-    said = []
-    for each in gains[:SETS_SAID]:
+    said, count = [], len(gains) if len(gains) == SETS_SAID + 1 else SETS_SAID  # "one more set" would say no less
+    for each in gains[:count]:
         verb = "loses PSNR," if each.gain_db.high < 0 else "gains"
         after = f"; after one global shift {each.shifted_gain_db.mean:+.2f}" if each.shifted_gain_db else ""
         gain = f"{each.gain_db} dB over the blurry input on {each.set}{_unsure(each.gain_db)}{after}"
         said.append(f"{name} {verb} {gain}.")
-    if more := [each.gain_db.mean for each in gains[SETS_SAID:]]:
+    if more := [each.gain_db.mean for each in gains[count:]]:
         said.append(f"On {len(more)} more sets it gains {min(more):+.2f} to {max(more):+.2f} dB.")
     said += [
         f"Compared with {each.than} on {each.set}: {each.psnr_db} dB{_unsure(each.psnr_db)}."
