@@ -19,7 +19,7 @@ from deblur.inference.locating import BUNDLED
 from deblur.inference.tiling import SizeRule, Tiling
 from deblur.losses.objective import Objective, asks_teacher, check_terms, parse_terms
 from deblur.models import ARCHITECTURES, build, options_of
-from deblur.models.network import Network
+from deblur.models.network import OVERLAP_PX, TILE_PX, Network
 from deblur.registry.names import ALLOWED_NAME, is_name
 from deblur.synthesis.degradations import ranges_of
 from deblur.synthesis.draw import SEVERITIES, BlurRanges, strength_of
@@ -193,9 +193,9 @@ class NetworkSettings:
     """Start from these weights: a checkpoint (or official weights of NAFNet or Restormer), the output folder of a
     training, a model folder, models:/NAME@ALIAS, or bundled. A model that was exported frozen trains on without
     GroupNorm, a checkpoint with it."""
-    tile_size: int = 512
+    tile_size: int = TILE_PX
     """Tile side in validation and in the exported model, px. (FastUNet takes 544 at least.)"""
-    tile_overlap: int = 32
+    tile_overlap: int = OVERLAP_PX
     """Overlap of neighbouring tiles, px; 64 as published. (FastUNet and StackedConv take what their reach needs.)"""
 
     @property
