@@ -129,7 +129,7 @@ def test_the_set_that_selected_a_model_does_not_judge_it(
 def test_what_a_model_trained_on_does_not_judge_it(
     registered: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither its sources nor the folder that they are parts of; what it kept for a promotion does."""
+    """Neither its sources nor the folder that they are parts of, nor one around; what it kept for a promotion does."""
     kept = open_report_sets([f"promotion:{registered}"])[0]
     real = promotion.read_info
 
@@ -146,6 +146,9 @@ def test_what_a_model_trained_on_does_not_judge_it(
     monkeypatch.setattr(promotion, "evaluate", None)  # told before anything is restored
     assert promote("--data", f"photos:{registered / 'sharp'}") == 1
     assert "promotion:FOLDER" in capsys.readouterr().err, "nor a folder in it"
+    trained(("training", "a", str(registered / "sharp" / "clip")), ("promotion", kept.fingerprint, str(registered)))
+    assert promote("--data", f"photos:{registered / 'sharp'}") == 1
+    assert "promotion:FOLDER" in capsys.readouterr().err, "nor one around it"
     assert promote("--data", f"promotion:{registered}") == 1
     assert "hold 4 pairs" in capsys.readouterr().err, "it may judge, and is too small here"
 

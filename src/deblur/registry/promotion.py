@@ -85,8 +85,8 @@ def check_sets(name: str, folders: Sequence[Path], sets: Sequence[ReportSet], *,
     """Refuse sets that cannot decide: those that trained or selected a contestant, and others than the last decision's.
 
     A training records its sources: their fingerprints, and their folders, of which a part may have been kept for a
-    promotion. That part may decide, the whole and folders in it may not. ``new_sets`` lets others than the last
-    decision's decide.
+    promotion. That part may decide; the whole, folders in it and folders around it may not. ``new_sets`` lets others
+    than the last decision's decide.
 
     Raises:
         SettingError: it says which set, and why.
@@ -104,8 +104,8 @@ def check_sets(name: str, folders: Sequence[Path], sets: Sequence[ReportSet], *,
                 f"{film} is a film that trained a contestant or selected its checkpoint, as {trained} "
                 f"({leaks[0].text}), so it says too much good of it. Name a film that no training has seen."
             )
-        inside = each.folder and any(each.folder.is_relative_to(folder) for folder in folders_seen)
-        if each.fingerprint in selected or inside:
+        shared = each.folder and any(_one_holds_the_other(each.folder, folder) for folder in folders_seen)
+        if each.fingerprint in selected or shared:
             raise SettingError(
                 f"{each.name} trained a contestant or selected its checkpoint, so it says too much good of it. Name a "
                 "set that no training has seen; of a folder that was split by scene, promotion:FOLDER."
@@ -117,6 +117,10 @@ def check_sets(name: str, folders: Sequence[Path], sets: Sequence[ReportSet], *,
             f"The last decision on {name} was made on the sets {earlier}; these are {fingerprints(sets)}. Name the "
             "same data, or set new_sets if a new measure begins."
         )
+
+
+def _one_holds_the_other(a: Path, b: Path) -> bool:
+    return a.is_relative_to(b) or b.is_relative_to(a)
 
 
 def fingerprints(sets: Sequence[ReportSet]) -> str:
