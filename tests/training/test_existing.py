@@ -59,6 +59,15 @@ def test_it_is_verified_with_the_tile_it_was_validated_with(
     assert f"scores {info.psnr_db:.3f} dB" in capsys.readouterr().out
 
 
+def test_how_many_images_are_scored_is_told(weights: Path, pair_folder: Path, tmp_path: Path) -> None:
+    told = list[tuple[str, int, int]]()
+    progress = Progress(on_work=lambda *work: told.append(work))
+    export_weights(weights, tmp_path / "out", "n", [str(pair_folder)], progress=progress)
+    count = told[0][2]
+    assert count > 1
+    assert told == [(words, done, count) for words in ("scoring", "verifying") for done in range(count + 1)]
+
+
 def test_a_file_in_the_way_is_told(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "out").write_text("in the way")
     assert cli.main(["export", str(weights), str(tmp_path / "out")]) == 1
@@ -127,7 +136,7 @@ def test_register_decides_over_the_crops_of_the_training(tmp_path: Path, photo_f
     """The photo that was held back to validate has no say in the statistics."""
     checkpoint, then = trained(tmp_path / "o", f"photos:{photo_folder}")
     now: list[str] = []
-    register_checkpoint(checkpoint, "again", on_line=now.append)
+    register_checkpoint(checkpoint, "again", progress=Progress(on_line=now.append))
     assert len(then) == 1
     assert decisions(now) == then
 
@@ -138,10 +147,10 @@ def test_register_leaves_out_what_the_training_left_out(tmp_path: Path, pair_fol
     broken.write_bytes(broken.read_bytes()[:1500])
     checkpoint, then = trained(tmp_path / "o", str(pairs), test_data=(str(pair_folder),), skip_bad=1)
     now: list[str] = []
-    register_checkpoint(checkpoint, "again", on_line=now.append)
+    register_checkpoint(checkpoint, "again", progress=Progress(on_line=now.append))
     assert decisions(now) == then
     shutil.rmtree(pairs)
-    register_checkpoint(checkpoint, "again", on_line=now.append)
+    register_checkpoint(checkpoint, "again", progress=Progress(on_line=now.append))
     assert decisions(now)[-1].startswith("exported as trained, GroupNorm is not frozen")
 
 

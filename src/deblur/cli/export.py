@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from deblur.cli.console import say
+from deblur.cli.console import console, say
 from deblur.files import pasteable
 
 
@@ -32,8 +32,10 @@ def export(
         openvino_ir: Write OpenVINO's own files, too (model.xml and model.bin), for programs that read those.
     """
     from deblur.training.existing import export_weights
+    from deblur.training.terminal import progress_of
 
-    scores = export_weights(weights, folder, name, test_data, half, freeze, openvino_ir).scores
+    with progress_of(console) as progress:
+        scores = export_weights(weights, folder, name, test_data, half, freeze, openvino_ir, progress).scores
     say(pasteable(folder))
     if scores:
         say(f"scores {scores.mean('psnr_db'):.3f} dB (input {scores.mean('psnr_input_db'):.3f} dB)")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tyro
 
-from deblur.cli.console import say
+from deblur.cli.console import console
 
 
 def register(
@@ -22,7 +22,9 @@ def register(
         val_images: Verify on this many pairs, spread evenly; by default as many as in training, else all.
     """
     from deblur.training.existing import register_checkpoint, register_folder
+    from deblur.training.terminal import progress_of
 
     registering = register_folder if weights.is_dir() else register_checkpoint
-    registering(weights, name, test_data, val_images, say)
+    with progress_of(console) as progress:
+        registering(weights, name, test_data, val_images, progress)
     return 0

@@ -25,6 +25,7 @@ from deblur.registry.names import check_name
 from deblur.registry.record import FINISHED, RunRecord
 from deblur.synthesis.draw import BlurRanges
 from deblur.training.ending import closing
+from deblur.training.progress import Progress
 from deblur.training.recipe import FREEZING_CROPS
 from deblur.training.registering import LAST_SHIPMENT_S, describe_model, register_record
 from deblur.training.resuming import DATA
@@ -41,6 +42,7 @@ def export_weights(
     half: bool = False,
     freeze_over: Sequence[str] = (),
     openvino_ir: bool = False,
+    progress: Progress = Progress(),
 ) -> Exported:
     """Export and, where there are pairs, verify.
 
@@ -53,6 +55,7 @@ def export_weights(
         half: keep the weights in float16.
         freeze_over: sources of training crops whose statistics take GroupNorm's place.
         openvino_ir: whether to write ``model.xml`` and ``model.bin`` as well.
+        progress: told what is done, and how many images are scored.
 
     Raises:
         ModelError: no weights there.
@@ -80,6 +83,8 @@ def export_weights(
         half=half,
         freeze="always" if freeze_over else "off",
         crops=_crops(made, open_sources(freeze_over, made.reading), lambda: None) if freeze_over else (),
+        on_line=progress.on_line,
+        on_work=progress.on_work,
     )
     if model and model.origin:
         write_card(folder, replace(read_info(folder), licence=model.licence, origin=model.origin))
@@ -93,7 +98,7 @@ def register_checkpoint(
     name: str,
     test_data: Sequence[str] = (),
     val_images: int | None = None,
-    on_line: Callable[[str], None] = lambda line: None,
+    progress: Progress = Progress(),
 ) -> tuple[str, Scores]:
     """Export, verify and register an existing checkpoint; returns (version, scores).
 
@@ -104,7 +109,8 @@ def register_checkpoint(
         name: the registered model's name.
         test_data: sources of validation pairs; by default those it was trained with.
         val_images: how many of them, spread evenly; by default as in training.
-        on_line: told what was decided, what the file scores, and what the version has become.
+        progress: told what was decided, how many images are scored, what the file scores, and what the version has
+            become.
 
     Raises:
         SettingError: a name that cannot be registered, told before any work.
@@ -128,7 +134,7 @@ def register_checkpoint(
     shutil.copy2(checkpoint, folder / best_name(int(state.get("epoch", 0)), float(state.get("psnr", 0.0))))
     shipping = Shipping(record, shipper("on"))
     with closing(record, shipping) as stop:
-        freeze, crops = _freezing(made, network.can_freeze, stop.check, on_line)
+        freeze, crops = _freezing(made, network.can_freeze, stop.check, progress.on_line)
         exported = export_verified(
             network,
             record.model_folder,
@@ -138,14 +144,15 @@ def register_checkpoint(
             freeze=freeze,
             crops=crops,
             check=stop.check,
-            on_line=on_line,
+            on_line=progress.on_line,
+            on_work=progress.on_work,
         )
         assert exported.trained is not None
         assert exported.scores is not None
         record.log_epoch(int(state.get("epoch", 0)), told(exported.trained) | verified_metrics(exported.scores))
         describe_model(record)
         record.end(FINISHED, {"frozen": str(exported.frozen).lower()})
-    return _registered(record, name, shipping, exported.scores, on_line), exported.scores
+    return _registered(record, name, shipping, exported.scores, progress.on_line), exported.scores
 
 
 def register_folder(
@@ -153,7 +160,7 @@ def register_folder(
     name: str,
     test_data: Sequence[str] = (),
     val_images: int | None = None,
-    on_line: Callable[[str], None] = lambda line: None,
+    progress: Progress = Progress(),
 ) -> tuple[str, Scores]:
     """Verify and register an imported model; returns (version, scores).
 
@@ -164,7 +171,7 @@ def register_folder(
         name: the registered model's name.
         test_data: sources of pairs.
         val_images: how many of them, spread evenly; by default all.
-        on_line: told what the file scores, and what the version has become.
+        progress: told how many images are scored, what the file scores, and what the version has become.
 
     Raises:
         SettingError: a name that cannot be registered, no pairs, or a model that this program trained.
@@ -190,11 +197,11 @@ def register_folder(
         record.model_folder.mkdir()
         for file in (ONNX_FILE, JSON_FILE):
             shutil.copy2(folder / file, record.model_folder / file)
-        scores = verify_model(record.model_folder, images, None, stop.check)
+        scores = verify_model(record.model_folder, images, None, stop.check, progress.on_work)
         record.log_epoch(0, told(scores) | verified_metrics(scores))
         describe_model(record)
         record.end(FINISHED)
-    return _registered(record, name, shipping, scores, on_line), scores
+    return _registered(record, name, shipping, scores, progress.on_line), scores
 
 
 def _registered(
