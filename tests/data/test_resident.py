@@ -36,8 +36,8 @@ def photo_folder(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, Sha
     return folder
 
 
-def samples_of(*texts: str, ranges: BlurRanges = QUIET) -> "Part | Mixture":
-    return mixture(open_sources(texts), CROP_PX, 3, ranges, on_device=True)
+def samples_of(*texts: str, ranges: BlurRanges = QUIET, on_device: bool = True) -> "Part | Mixture":
+    return mixture(open_sources(texts), CROP_PX, 3, ranges, on_device)
 
 
 def feed(samples: "Part | Mixture", workers: int = 0) -> Feed:
@@ -59,6 +59,15 @@ def test_pairs_are_the_same_to_the_bit(pair_folder: Path) -> None:
         assert torch.equal(here.blurry, expected.blurry)
         assert torch.equal(here.sharp, expected.sharp)
         assert torch.equal(torch.as_tensor(here.keys), torch.as_tensor(keys))
+
+
+def test_what_the_cpu_blurs_is_blurred_as_loaders_do_it(photo_folder: Path) -> None:
+    """To the bit, with noise, where none is too small: torch's blur of batches is for GPUs, and takes longer here."""
+    samples = samples_of(f"photos:{photo_folder}", ranges=BlurRanges(), on_device=False)
+    found = {key: sides for batch in feed(samples).batches() for key, sides in by_key(batch.on(CPU)).items()}
+    expected = by_key(collate([samples[Key(key)] for key in range(24)]).on(CPU))
+    differ = {samples.name_of(key) for key in range(24) if not all(map(torch.equal, found[key], expected[key]))}
+    assert differ <= {"small.png"}
 
 
 def sources_of(batch: Loaded) -> dict[int, Rgb8]:

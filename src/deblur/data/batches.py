@@ -84,7 +84,7 @@ Loaded = Batch | UnblurredBatch
 
 
 class PlacedBatch(NamedTuple):
-    """Samples whose pixels lie on the device, and all others; ``numbers``: photos that it blurs together."""
+    """Samples whose pixels lie on the device, and all others; ``numbers``: of photos that it blurs together."""
 
     placed: tuple[Placed, ...]
     numbers: BlurNumbers | None
@@ -126,9 +126,9 @@ def collate_placed(samples: Sequence[Sample | Unblurred | Placed]) -> Loaded | P
     rest = [sample for sample in samples if not isinstance(sample, Placed)]
     batch: Loaded | PlacedBatch | None = collate(rest) if rest else None
     placed = [sample for sample in samples if isinstance(sample, Placed)]
-    if pairs := tuple(sample for sample in placed if not sample.degradation):
-        batch = PlacedBatch(pairs, None, batch)
-    if photos := [sample for sample in placed if sample.degradation]:
+    if alone := tuple(sample for sample in placed if not sample.batched):
+        batch = PlacedBatch(alone, None, batch)
+    if photos := [sample for sample in placed if sample.batched]:
         numbers = numbers_of([sample.degradation for sample in photos if sample.degradation])
         batch = PlacedBatch(tuple(replace(sample, degradation=None) for sample in photos), numbers, batch)
     assert batch is not None

@@ -131,7 +131,7 @@ class BlurredCrops(Dataset[Sample | Unblurred]):
             return self[key]
         (rng, d), photo = self._begun(key), self.cuttings.photo(key)
         place = Place.drawn(rng, shapes[photo], d.source_shape)
-        return Placed((photo,), place, d.source_shape, Turn.drawn(rng), d.zoom, d, int(key))
+        return Placed((photo,), place, d.source_shape, Turn.drawn(rng), d.zoom, d, int(key), self.on_device)
 
     @property
     def images(self) -> Sequence[Sharp]:

@@ -145,6 +145,7 @@ class Placed:
         zoom: of the turned cut.
         degradation: of a sharp image; None in a pair.
         key: which sample.
+        batched: whether a batch is blurred at once, or each image alone, as loaders blur it.
     """
 
     images: tuple[Any, ...]
@@ -154,6 +155,7 @@ class Placed:
     zoom: float
     degradation: Degradation | None
     key: int
+    batched: bool = False
 
 
 def augment(rng: np.random.Generator, *images: Rgb8) -> list[Rgb8]:

@@ -16,10 +16,11 @@ from torch.utils.data import Dataset
 from deblur.data.batches import Batch, Loaded, PlacedBatch, UnblurredBatch, joined, keys_of
 from deblur.data.blurred import Shapes, Unblurred
 from deblur.data.cache import pixel_bytes
-from deblur.data.crops import Key, Placed, Sample, turned
+from deblur.data.crops import Key, Placed, Sample, to_tensor, turned
 from deblur.data.parallel import in_parallel
 from deblur.errors import SettingError
 from deblur.image_limits import available_memory
+from deblur.synthesis.degrade import degrade
 from deblur.synthesis.on_device import scaled, zoomed_there
 
 SHARE = 0.6
@@ -63,11 +64,16 @@ class Resident:
             side_px = batch.numbers.shape_px[0] + 2 * batch.numbers.margin_px
             sources = [zoomed_there(self._cut(sample, 0), sample.zoom, side_px) for sample in batch.placed]
             return UnblurredBatch(torch.stack(sources), (), batch.numbers, keys_of(batch.placed), rest)
-        blurry, sharp = (
-            torch.stack([self._cut(sample, side) for sample in batch.placed]).permute(0, 3, 1, 2) for side in (0, 1)
-        )
-        made = Batch(blurry, sharp, None, keys_of(batch.placed))
+        blurry, sharp = zip(*map(self._pair, batch.placed), strict=True)
+        made = Batch(torch.stack(blurry), torch.stack(sharp), None, keys_of(batch.placed))
         return made if rest is None else joined(made.on(self.device), rest.on(self.device))
+
+    def _pair(self, sample: Placed) -> tuple[Tensor, Tensor]:
+        """(blurry, sharp), each ``(3, H, W)``."""
+        if sample.degradation:
+            blurry, sharp = degrade(self._cut(sample, 0).numpy(), sample.degradation)
+            return to_tensor(blurry), to_tensor(sharp)
+        return self._cut(sample, 0).permute(2, 0, 1), self._cut(sample, 1).permute(2, 0, 1)
 
     def _cut(self, sample: Placed, side: int) -> Tensor:
         """``(*shape_px, 3)``, turned."""
