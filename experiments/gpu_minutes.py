@@ -1,10 +1,10 @@
 """``python -m experiments.gpu_minutes --data FOLDER --out NEW_FOLDER``: better weights from a few minutes on a GPU.
 
-A training with the preset ``weights``, export in full and in half precision, the decision that ``deblur promote`` would
-make, and an evaluation beside the weights that it began with. What is worth most is written first, and no later stage
-takes it away: one that fails is told and passed over, and where the time is cut off, what was written before is whole.
-It gets by without mlflow, tyro and openvino. It leaves seven files; none is larger than 16 MiB where the network has
-up to 4 million parameters::
+A check of what the device blurs, a training with the preset ``weights``, export in full and in half precision, the
+decision that ``deblur promote`` would make, and an evaluation beside the weights that it began with. What is worth most
+is written first, and no later stage takes it away: one that fails is told and passed over, and where the time is cut
+off, what was written before is whole. It gets by without mlflow, tyro and openvino. It leaves seven files; none is
+larger than 16 MiB where the network has up to 4 million parameters::
 
     figures.json    everything measured so far, and what failed: written anew after every stage
     weights.pth     the best weights so far, written after every validation; 'deblur export' takes them
@@ -31,6 +31,8 @@ from typing import Any
 import torch
 
 from deblur.benchmarks.machine import describe_machine
+from deblur.data.crops import Key, RunOrder
+from deblur.data.loading import feed_of
 from deblur.data.report_sets import ReportSet, grid_of, open_report_sets
 from deblur.errors import DataError, SettingError
 from deblur.evaluation.contest import decide
@@ -58,6 +60,9 @@ LAST_SHARE, LATE_SHARE = 0.2, 0.1
 """Of the minutes, kept for export and evaluation; a training that is slower than measured is ended at the second."""
 PACE_SHARE = 0.03
 """Of the minutes, for steps that measure the speed."""
+CHECKED, MOST_APART = 16, 1.0
+"""So many samples as the device makes them, without noise, may differ from the loaders' by so much, codes of 255 on
+average over a sample."""
 EPOCHS, VALIDATIONS_WORTH = 8, 10
 """At most so many epochs, each so many times as long as its validation, which gives weights that nothing takes away."""
 WAYS_TO_TRAIN: tuple[dict[str, Any], ...] = (
@@ -172,8 +177,27 @@ def _first_that_works(
             changed = changed.but(cache=changed.run.output_dir.with_name("cache"))
         with minutes.stage(f"way to train {len(tried)}"):
             job = Job(changed, data_of(changed), processes=Processes(device=device))
+            minutes.keep(codes_apart=_checked(job))
             return changed, job, pace_of(job, minutes.length_s * share)
     raise SystemExit("Nothing trains here; see above.")
+
+
+def _checked(job: Job) -> float:
+    """How far samples lie from the loaders', at most; a network would learn from pixels that are wrong, too."""
+    quiet = job.settings.but(noise=0.0)
+    theirs = data_of(quiet.but(synthesis="loader", data_on_device=False)).train
+    order = RunOrder(CHECKED, CHECKED)
+    feed = feed_of(data_of(quiet).train, order, accumulate=1, workers=0, pin_memory=False, resident=job.data.resident)
+    (batch,) = (each.on(job.processes.device) for each in feed.batches())
+    assert batch.keys is not None
+    apart = 0.0
+    for number, key in enumerate(batch.keys.tolist()):
+        wanted = theirs[Key(key)]
+        for made, by_loader in ((batch.blurry, wanted.blurry), (batch.sharp, wanted.sharp)):
+            apart = max(apart, (255 * made[number].cpu() - by_loader).abs().mean().item())
+    if not apart <= MOST_APART:
+        raise ArithmeticError(f"The device's samples lie up to {apart:.2f} codes from the loaders', on average.")
+    return apart
 
 
 def settings_of(options: argparse.Namespace, device: torch.device, output_dir: Path) -> TrainSettings:
@@ -198,6 +222,7 @@ def settings_of(options: argparse.Namespace, device: torch.device, output_dir: P
         "learning_rate": options.learning_rate,
         "precision": "bf16" if device.type == "cuda" else "auto",
         "compile": options.compile,
+        "synthesis": "device",
         "num_workers": max((os.cpu_count() or 2) - 1, 1),
         "seed": options.seed,
     }

@@ -1,21 +1,26 @@
 """A few minutes on a GPU, rehearsed on the CPU: every stage, with no package that the GPU's machine lacks."""
 
+import argparse
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
-from deblur.data.photos import SharpPhoto
+from deblur.data import batches
+from deblur.data.photos import SharpPhoto, installed_photos
+from deblur.evaluation.ways import model_ways
 from deblur.export.onnx import export_model
+from deblur.inference.model_folder import open_model
 from deblur.inference.tiling import Tiling
 from deblur.models import build
 from deblur.models.checkpoint import network_from
-from experiments.gpu_minutes import main
+from experiments.gpu_minutes import judged, main
 
 ROOT = Path(__file__).resolve().parents[2]
 LACKING = ("mlflow", "tyro", "openvino", "pytorch_msssim", "av", "starlette", "uvicorn", "multipart", "pynvml")
@@ -41,6 +46,7 @@ def test_a_rehearsal_does_everything(data: Path, tmp_path: Path, monkeypatch: py
     told = json.loads((out / "figures.json").read_text())
     assert [Path(each["source"]).name for each in told["datasets"]] == ["more", "some", "train", "val"]
     assert told["crops_per_s"] > 0
+    assert 0 < told["codes_apart"] < 0.5, "blurred as on a GPU"
     assert "failed" not in told
     assert len(told["epochs"]) == 1
     assert told["crops"] == 8
@@ -76,6 +82,40 @@ def test_what_fails_costs_nothing_that_came_before(
     assert network_from(out / "weights.pth").architecture["name"] == "FastUNet"
     assert (out / "weights.pth").stat().st_size < 10e6
     assert "no exporter here" in capsys.readouterr().out
+
+
+def test_a_device_that_blurs_wrongly_is_left_out(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing would crash: the network would learn from what is wrong."""
+    real = batches.degrade_batch
+
+    def brighter(*given: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        blurry, sharp = real(*given)
+        return blurry + 3 / 255, sharp
+
+    monkeypatch.setattr(batches, "degrade_batch", brighter)
+    out = tmp_path / "out"
+    main(["--data", str(data), "--out", str(out), "--rehearse"])
+    told = json.loads((out / "figures.json").read_text())
+    assert told["settings"]["synthesis"] == "loader"
+    assert told["codes_apart"] == 0
+    assert "codes from the loaders'" in capsys.readouterr().out
+
+
+def test_it_decides_by_the_rule_of_promote(tmp_path: Path) -> None:
+    """On ten photographs, each blurred by two kernels; a network that does nothing does not win over one like it."""
+    (tmp_path / "photos" / "cc0").mkdir(parents=True)
+    for photo in [each for each in installed_photos() if min(each.pixels.shape[:2]) >= 400][:10]:
+        Image.fromarray(photo.pixels).save(tmp_path / "photos" / "cc0" / f"{photo.name}.png")
+    network = build({"name": "FastUNet", "width": 8})
+    for name in ("first", "second"):
+        tiling = Tiling(1024, 2 * network.halo_px, network.size_rule)
+        export_model(network, tmp_path / name, name=name, tiling=tiling)
+    ways = model_ways([(name, open_model(tmp_path / name)) for name in ("first", "second")])
+    told = judged(argparse.Namespace(data=tmp_path, rehearse=False), ways)
+    assert told["wins"] is False, told["verdict"]
+    assert json.loads(json.dumps(told["verdict"]))["images"] == 20
 
 
 def test_it_is_imported_where_much_is_missing() -> None:
