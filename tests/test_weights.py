@@ -29,20 +29,32 @@ def model() -> Model:
     return open_model(folder, OnnxEngine)
 
 
-def test_they_sharpen_photographs_they_never_saw(model: Model, photos: dict[str, SharpPhoto]) -> None:
-    """After the best shift of each: where a shake was at half time, the blurry photograph does not tell."""
-    pairs = [shaken(photos[name], np.random.default_rng((5, i)), 12.0) for i, name in enumerate(HELD_BACK)]
-    restored = [to_rgb8(model.restorer(from_rgb8(pair.blurry))) for pair in pairs]
-    gains = [
-        align(answer, pair.sharp).psnr_db - align(pair.blurry, pair.sharp).psnr_db
-        for answer, pair in zip(restored, pairs, strict=True)
-    ]
+@pytest.mark.parametrize(("extent_px", "at_least_db"), [(8.0, 1.05), (12.0, 1.0)])
+def test_they_sharpen_photographs_they_never_saw(
+    model: Model, photos: dict[str, SharpPhoto], extent_px: float, at_least_db: float
+) -> None:
+    """After the best shift of each: where a shake was at half time, the blurry photograph does not tell.
+
+    They gain 1.11 and 1.05 dB, in f32 and in bf16; those shipped before them 0.89 and 0.94 dB.
+    """
+    gains = []
+    for i, name in enumerate(HELD_BACK):
+        pair = shaken(middle_of(photos[name], 400), np.random.default_rng((5, i)), extent_px)
+        restored = to_rgb8(model.restorer(from_rgb8(pair.blurry)))
+        gains.append(align(restored, pair.sharp).psnr_db - align(pair.blurry, pair.sharp).psnr_db)
     assert min(gains) > 0
-    assert np.mean(gains) > 0.9
+    assert np.mean(gains) > at_least_db
 
 
-@pytest.mark.parametrize(("name", "at_least_db"), [("astronaut", 34), ("china", 38), ("moon", 44)])
+def middle_of(photo: SharpPhoto, side_px: int) -> SharpPhoto:
+    """At most ``side_px`` a side."""
+    top, left = (max(0, (side - side_px) // 2) for side in photo.pixels.shape[:2])
+    return SharpPhoto(photo.name, photo.pixels[top : top + side_px, left : left + side_px])
+
+
+@pytest.mark.parametrize(("name", "at_least_db"), [("astronaut", 37.5), ("china", 49), ("moon", 53)])
 def test_a_sharp_photograph_stays(model: Model, photos: dict[str, SharpPhoto], name: str, at_least_db: float) -> None:
+    """At 38.1, 49.6 and 53.6 dB, in f32 and in bf16; those shipped before them left 36.0, 42.0 and 48.3 dB."""
     sharp = photos[name].pixels
     assert psnr_db(to_rgb8(model.restorer(from_rgb8(sharp))), sharp) > at_least_db
 
