@@ -112,6 +112,21 @@ def test_blurry_lies_where_the_path_was_on_average(kind: str, photos: dict[str, 
     assert np.abs(shifts).max() < 0.4
 
 
+@pytest.mark.parametrize("encoded_share", [0.0, 1.0])
+def test_all_that_moves_is_at_the_centre_at_half_time(encoded_share: float) -> None:
+    """Swings, shakes, rolls and things, in 64 steps or as few as a film has frames; speed changes on the way."""
+    drawn = [
+        draw(np.random.default_rng(seed), SIZE, 1.0, BlurRanges(encoded_share=encoded_share)) for seed in range(300)
+    ]
+    moving = [blur for d in drawn for blur in (d.blur, d.thing and d.thing.blur) if isinstance(blur, Motion)]
+    paths = [blur.path.array for blur in moving]
+    halves = [[np.interp(0.5, np.linspace(0, 1, len(path)), axis) for axis in path.T] for path in paths]
+    assert np.abs(halves).max() < 1e-5
+    assert np.median([np.hypot(*path[:, :2].mean(axis=0)) for path in paths]) > 0.5
+    assert max(abs(float(path[:, 2].mean())) for path in paths) > 1e-3
+    assert {len(path) for path in paths} >= (set(range(7, 14)) if encoded_share else {64})
+
+
 @pytest.mark.parametrize("curve", [ENCODED, SRGB, Curve(2.2, 0.4)])
 def test_it_equals_a_direct_convolution_of_light(curve: Curve) -> None:
     """Or of codes, where there is no curve."""
