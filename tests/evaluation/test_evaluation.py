@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import uniform_filter
 
 from deblur.data.report_sets import open_report_sets
 from deblur.errors import SettingError
@@ -151,6 +152,19 @@ def test_displacement_is_told_from_damage(planted: Path) -> None:
     (summary,) = evaluate([pairs], [Way("beside", beside)]).summaries
     assert summary.shifted_gain_db is not None
     assert summary.shifted_gain_db.low > summary.gain_db.high + 10
+
+
+def test_what_is_softer_than_its_reference_has_a_smaller_gradient(planted: Path) -> None:
+    (pairs,) = open_report_sets([str(planted / "pairs")])
+    sharp = {pair.load()[0].tobytes(): pair.load()[1] for pair in pairs.pairs}
+
+    def softened(blurry: Rgb8) -> tuple[Rgb8, float]:
+        return uniform_filter(sharp[blurry.tobytes()], (3, 3, 1)), 0.1
+
+    ways = [Way("softened", softened), Way("sharp", lambda blurry: (sharp[blurry.tobytes()], 0.1))]
+    found = evaluate([replace(pairs, pairs=pairs.pairs[::4], scenes=pairs.scenes[::4])], ways)
+    assert all(0 < row.restored.gradient < 0.9 for row in found.rows(None, "softened"))
+    assert {row.restored.gradient for row in found.rows(None, "sharp")} == {1.0}
 
 
 def test_tiles_that_change_nothing(planted: Path) -> None:
