@@ -16,6 +16,8 @@ from deblur.data.crops import RunOrder, Sample, to_float
 from deblur.data.loading import feed_of
 from deblur.data.pair_crops import PairCrops
 from deblur.data.pairs import PairPixels, find_pairs
+from deblur.data.resident import Resident
+from deblur.data.sources import mixture, open_sources
 from deblur.errors import DataError, NonFiniteTraining, PhotoError
 from deblur.evaluation.scores import EvaluationSet
 from deblur.inference.restorer import Restorer
@@ -44,6 +46,7 @@ def trainer_of(
     workers: int = 0,
     stop: StopRequest | None = None,
     progress: Progress = Progress(),
+    held: bool = False,
     **changes: float,
 ) -> Trainer:
     torch.manual_seed(0)
@@ -55,7 +58,8 @@ def trainer_of(
     objective, steps = Objective({"ms-ssim": 0.84, "charbonnier": 0.16}), timetable.num_epochs * order.steps
     state = TrainingState(network, objective, optimization, steps, torch.device("cpu"))
     validation = Validation(state, EvaluationSet(pairs), Tiling(128, 32, network.size_rule), record, progress)
-    feed = feed_of(crops, order, accumulate=1, workers=workers, pin_memory=False)
+    resident = Resident(crops, torch.device("cpu")) if held else None
+    feed = feed_of(crops, order, accumulate=1, workers=workers, pin_memory=False, resident=resident)
     return Trainer(state, feed, validation, timetable, record, stop=stop or StopRequest(), progress=progress)
 
 
@@ -282,16 +286,21 @@ def test_without_decay_the_average_is_the_weights(tmp_path: Path, pair_folder: P
     assert all(torch.equal(a, b) for a, b in weights)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_run_that_was_stopped_goes_on_to_the_same_bits(tmp_path: Path, pair_folder: Path, workers: int) -> None:
-    """Asked to stop in the middle of an epoch and in the middle of a validation, and resumed each time."""
+@pytest.mark.parametrize(("workers", "held"), [(0, False), (2, False), (2, True)])
+def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
+    tmp_path: Path, pair_folder: Path, photo_folder: Path, workers: int, held: bool
+) -> None:
+    """Asked to stop in the middle of an epoch and in the middle of a validation, and resumed each time. Held images
+    are pairs, and photos that the device blurs."""
     pairs = find_pairs(pair_folder)
-    crops = PairCrops(pairs, 32, 0)
-    _, whole = short_run(tmp_path / "whole", crops, pairs[:2], images=16, patience=1)
+    crops: Dataset[Sample] = PairCrops(pairs, 32, 0)
+    if held:
+        crops = mixture(open_sources([str(pair_folder), f"photos:{photo_folder}"]), 32, 1, on_device=True)
+    _, whole = short_run(tmp_path / "whole", crops, pairs[:2], images=16, patience=1, held=held)
     record = RunRecord.begin(tmp_path / "parts", "test", {}, {})
     for stop_at in ("step 2", "validation", "step 9", None):
         stop = StopRequest()
-        trainer = trainer_of(record, crops, pairs[:2], images=16, workers=workers, stop=stop, patience=1)
+        trainer = trainer_of(record, crops, pairs[:2], images=16, workers=workers, stop=stop, patience=1, held=held)
         if (record.folder / "last.json").exists():
             trainer.state.load_state_dict(load_checkpoint(read_state(record.folder).data))
         stop_there(trainer, stop, stop_at)
