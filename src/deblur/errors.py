@@ -14,7 +14,7 @@
     ├── SettingError             a setting that cannot work
     ├── NonFiniteTraining        loss or gradients stopped being numbers
     ├── DiskFull                 no room for a file
-    ├── FolderInUse              another trainer works in the output folder
+    ├── FolderInUse              another process works in the output folder
     ├── TrackerError             the tracking server refused or did not answer
     └── RegistrationError        a model that could not be verified or registered
 
@@ -126,7 +126,7 @@ class RegistrationError(DeblurError):
 
 
 class FolderInUse(DeblurError):
-    """Another trainer works in the same output folder."""
+    """Another process works in the same output folder."""
 
     code = "folder-in-use"
     exit_code = 6

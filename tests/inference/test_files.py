@@ -10,7 +10,8 @@ import tifffile
 from PIL import Image
 
 from deblur import image_limits, images
-from deblur.errors import PhotoTooLarge, RequestError, SettingError
+from deblur.errors import FolderInUse, PhotoTooLarge, RequestError, SettingError
+from deblur.files import sole_user
 from deblur.inference import files
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import Model, read_info
@@ -107,7 +108,7 @@ def test_a_photo_for_which_memory_ends_stops_no_other(photo: Path) -> None:
     Image.fromarray(RGB).save(photo.with_name("other.png"))
     troubles = [report.trouble or "" for report in restore_folder(model, photo.parent)]
     assert ["memory" in trouble for trouble in troubles] == [True, True]
-    assert not any((photo.parent.parent / f"{photo.parent.name}.deblurred").iterdir())
+    assert not list((photo.parent.parent / f"{photo.parent.name}.deblurred").glob("[!.]*"))
 
 
 def test_a_photo_that_the_format_cannot_hold_costs_no_work_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -126,6 +127,15 @@ def test_a_folder_is_never_restored_into_itself(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="folder of the photos"):
         restore_folder(MODEL, tmp_path, tmp_path, overwrite=True)
     assert np.array_equal(read(tmp_path / "x.gif.png"), 255 - RGB)
+
+
+def test_two_at_once_do_not_write_into_each_others_results(photo: Path, tmp_path: Path) -> None:
+    """They would write the same half file: one of them would rename it while the other still writes."""
+    out = tmp_path / "out"
+    out.mkdir()
+    with sole_user(out, "", files.LOCK), pytest.raises(FolderInUse, match=r"Another process restores into .*out\."):
+        restore_folder(MODEL, photo.parent, out)
+    assert restore_folder(MODEL, photo.parent, out)[0].output == out / photo.name
 
 
 def test_a_folder_is_restored_around_its_bad_files(tmp_path: Path) -> None:

@@ -5,14 +5,14 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from deblur import image_limits, images
 from deblur.errors import DeblurError, PhotoTooLarge, SettingError, UnsupportedPhoto
-from deblur.files import pasteable, whole_file
+from deblur.files import pasteable, sole_user, whole_file
 from deblur.image_kinds import RAW
 from deblur.image_limits import DecodeLimits
 from deblur.inference.model_folder import Model
@@ -38,6 +38,8 @@ RESTORED = ".deblurred"
 name of a hidden file in other folders that were made for results."""
 ORIGINS = f"{RESTORED}.origins"
 """A hidden file beside results: the name of each and the sha256 of its photo, as a JSON array on a line."""
+LOCK = f"{RESTORED}.lock"
+"""A hidden file beside results, which one process at a time holds."""
 
 
 @dataclass(frozen=True)
@@ -112,43 +114,52 @@ def restore_folder(
 
     Raises:
         SettingError: ``folder`` cannot be read or holds no photos, or ``output`` is no other folder or cannot be made.
+        FolderInUse: another process restores into it.
     """
     folder = folder.resolve()
     target = output or folder.parent / f"{folder.name}{RESTORED}"
     if target.resolve() == folder:
         raise SettingError(f"{pasteable(target)} is the folder of the photos; name another output.")
-    try:
-        found = images.image_files(folder, suffixes=(*READABLE, *TOLD))
-        photos = [photo for photo in found if not photo.stem.endswith(RESTORED)]
-        if not photos:
-            raise SettingError(
-                f"{pasteable(folder)} holds no photos ({', '.join(READABLE)}). Folders in it and results do not count."
-            )
-        if results := len(found) - len(photos):
-            logger.warning("%s: results are passed over (NAME%s.EXT): %d.", pasteable(folder), RESTORED, results)
-        if not target.is_dir():
-            target.mkdir(parents=True)
-            if output:  # the usual name tells what it is
-                (target / RESTORED).touch()
-    except OSError as error:
-        at = pasteable(error.filename or target)
-        raise SettingError(f"{at} cannot be used as a folder ({error.strerror}).") from error
-    reports: list[Report] = []
-    limits = _limits(large, keep_metadata)
-    origins = {} if overwrite else _origins_in(target)
-    for photo in photos:
-        try:  # whatever happens to a photo stays with it
-            place = _places_in(target, photo, origins=origins)
-            result, there = _restore(model, photo, place, overwrite, limits, guarded, ignore)
-            if result.name not in origins:
-                origins[result.name] = _sha256_of(photo)
-                with suppress(OSError), (target / ORIGINS).open("a", encoding="ascii") as stream:
-                    stream.write(json.dumps([result.name, origins[result.name]]) + "\n")
-            reports.append(Report(photo, result, there=there))
-        except DeblurError as error:
-            reports.append(Report(photo, trouble=str(error)))
-        on_report(reports[-1], len(photos))
-    return reports
+    with ExitStack() as held:
+        try:
+            photos = _photos_in(folder)
+            if not target.is_dir():
+                target.mkdir(parents=True)
+                if output:  # the usual name tells what it is
+                    (target / RESTORED).touch()
+            taken = f"Another process restores into {pasteable(target)}. Wait for it, or name another output."
+            held.enter_context(sole_user(target, taken, LOCK))
+        except OSError as error:
+            at = pasteable(error.filename or target)
+            raise SettingError(f"{at} cannot be used as a folder ({error.strerror}).") from error
+        reports: list[Report] = []
+        limits = _limits(large, keep_metadata)
+        origins = {} if overwrite else _origins_in(target)
+        for photo in photos:
+            try:  # whatever happens to a photo stays with it
+                place = _places_in(target, photo, origins=origins)
+                result, there = _restore(model, photo, place, overwrite, limits, guarded, ignore)
+                if result.name not in origins:
+                    origins[result.name] = _sha256_of(photo)
+                    with suppress(OSError), (target / ORIGINS).open("a", encoding="ascii") as stream:
+                        stream.write(json.dumps([result.name, origins[result.name]]) + "\n")
+                reports.append(Report(photo, result, there=there))
+            except DeblurError as error:
+                reports.append(Report(photo, trouble=str(error)))
+            on_report(reports[-1], len(photos))
+        return reports
+
+
+def _photos_in(folder: Path) -> list[Path]:
+    found = images.image_files(folder, suffixes=(*READABLE, *TOLD))
+    photos = [photo for photo in found if not photo.stem.endswith(RESTORED)]
+    if not photos:
+        raise SettingError(
+            f"{pasteable(folder)} holds no photos ({', '.join(READABLE)}). Folders in it and results do not count."
+        )
+    if results := len(found) - len(photos):
+        logger.warning("%s: results are passed over (NAME%s.EXT): %d.", pasteable(folder), RESTORED, results)
+    return photos
 
 
 Read = TypeVar("Read")
