@@ -1,6 +1,7 @@
 """``deblur evaluate`` and ``deblur card`` as a person gives them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from PIL import Image
 
 from deblur.cli import main
 from deblur.cli.console import console
+from deblur.data.report_sets import open_report_sets
+from deblur.evaluation.card import write_card
 from deblur.inference.model_folder import read_info
 from tests.evaluation.planted import model_lighter_by
 
@@ -76,3 +79,20 @@ def test_what_makes_no_sense_is_told_before_the_work(planted: Path, capsys: pyte
     assert "no.pth" in capsys.readouterr().err
     assert main(["evaluate", str(planted / "by4"), "--data", pairs, "--json", str(planted / "no" / "e.json")]) == 1
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_figures_on_what_a_model_has_seen_are_told_to_be_too_good(
+    planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the terminal and in the report; promotion refuses such sets."""
+    model, pairs = model_lighter_by(10, tmp_path / "mine"), str(planted / "few")
+    said = "few trained lighter-10 or selected its checkpoint: figures on it say too much good of the model."
+    for digest in ("0123456789abcdef", f"0123456789abcdef {open_report_sets([pairs])[0].fingerprint}"):
+        dataset = {"name": "few", "context": "validation", "digest": digest, "source": "elsewhere"}
+        dataset |= {"images": 10, "licence": "CC0"}
+        write_card(model, replace(read_info(model), trained={"datasets": [dataset]}))
+        report = tmp_path / f"{len(digest)}.html"
+        assert main(["evaluate", str(model), "--data", pairs, "--no-references", "--html", str(report)]) == 0
+        seen = len(digest) > 16
+        assert (said in capsys.readouterr().out.replace("\n", " ")) == seen
+        assert (said in report.read_text(encoding="utf-8")) == seen

@@ -66,6 +66,7 @@ def evaluate(
     from deblur.data.report_sets import grid_of, open_report_sets
     from deblur.evaluation.evaluation import evaluate as measured
     from deblur.evaluation.report import write_report
+    from deblur.evaluation.seen import seen_by
     from deblur.evaluation.sheet import check_empty, every_image_into
     from deblur.evaluation.tables import tables_of
     from deblur.evaluation.ways import model_ways, reference_ways
@@ -87,12 +88,19 @@ def evaluate(
     with counted(sets) as on_done:
         evaluation = measured(sets, ways, convention=ssim, lpips=distance, on_done=on_done, on_images=draw)
     show(tables_of(evaluation, price, memory_gb))
+    seen = [
+        f"{what} trained {model.info.label} or selected its checkpoint: figures on it say too much good of the model."
+        for _, model in opened
+        for each in sets
+        if (what := seen_by(model.info, each))
+    ]
+    show(seen)
     with tempfile.TemporaryDirectory() as scratch:
         report, figures = html or Path(scratch) / "evaluation.html", json or Path(scratch) / "evaluation.json"
         if json or tracking:
             write_json(figures, evaluation.as_json())
         if html or tracking:
-            write_report(report, evaluation, sets, ways, price=price, memory_gb=memory_gb)
+            write_report(report, evaluation, sets, ways, price=price, memory_gb=memory_gb, warnings=seen)
         if tracking:
             say(_tracked(evaluation, [model for _, model in opened], [report, figures]))
     return 0

@@ -58,12 +58,14 @@ def write_report(
     price: float | None = None,
     memory_gb: float = 2.0,
     verdict: Verdict | None = None,
+    warnings: Sequence[str] = (),
     on_picture: Callable[[str], None] = lambda name: None,
 ) -> None:
     """One HTML file about an evaluation of these sets and ways; the first way restores some pictures once more.
 
     ``price`` and ``memory_gb`` are as in :func:`~deblur.evaluation.tables.tables_of`; ``verdict`` is of a contest that
-    rests on this evaluation; ``on_picture`` is told the name of each image that is shown.
+    rests on this evaluation; ``warnings`` stand below the first lines; ``on_picture`` is told the name of each image
+    that is shown.
     """
     title = f"{' and '.join(evaluation.models) or evaluation.ways[0].name}, evaluated"
     shown = list(_shown(evaluation, sets, ways[0], on_picture))
@@ -73,7 +75,7 @@ def write_report(
         listings.append(worst_listing(worst))
     parts = [
         f"<header><h1>{escape(title)}</h1>",
-        *(f'<p class="lead">{escape(said)}</p>' for said in result(evaluation)),
+        *(f'<p class="lead">{escape(said)}</p>' for said in [*result(evaluation), *warnings]),
         *(_verdict(verdict) if verdict else ()),
         '<nav><a href="#compared">What was compared</a><a href="#figures">Figures</a><a href="#pictures">Pictures</a>'
         '<a href="#plots">Plots</a></nav></header><main>',

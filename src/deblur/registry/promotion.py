@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deblur.data.film_leaks import FilmMark, film_leaks
 from deblur.data.report_sets import ReportSet
 from deblur.errors import ModelError, RegistrationError, SettingError
 from deblur.evaluation.contest import Rules, Verdict, beats, check_enough, decide
 from deblur.evaluation.evaluation import Evaluation, OnPart, evaluate
 from deblur.evaluation.footprint import footprint_mb
 from deblur.evaluation.measuring import Measured
+from deblur.evaluation.seen import seen_by
 from deblur.evaluation.ways import Way, model_ways
 from deblur.inference.locating import bundled_model
 from deblur.inference.model_folder import open_model, read_info
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 SETS = "promotion_sets"
 """Tag of a registered model: the fingerprints of the sets that the last decision was made on."""
-KEPT = "promotion"
-"""Context of a dataset that a training kept for this."""
 FORMER = "former_champion"
 """Tag of a version: the version that was champion before it."""
 DECISION = "promotion"
@@ -84,32 +82,18 @@ def contestants(name: str, challenger: str | None = None) -> Contestants:
 def check_sets(name: str, folders: Sequence[Path], sets: Sequence[ReportSet], *, new_sets: bool) -> None:
     """Refuse sets that cannot decide: those that trained or selected a contestant, and others than the last decision's.
 
-    A training records its sources: their fingerprints, and their folders, of which a part may have been kept for a
-    promotion. That part may decide; the whole, folders in it and folders around it may not. ``new_sets`` lets others
-    than the last decision's decide.
+    ``new_sets`` lets others than the last decision's decide.
 
     Raises:
         SettingError: it says which set, and why.
         ModelError: the registry fails.
     """
     infos = [read_info(folder) for folder in folders]
-    seen = [each for info in infos for each in (info.trained or {}).get("datasets", ()) if each["context"] != KEPT]
-    selected = {info.scored_on for info in infos} | {each["digest"] for each in seen}
-    folders_seen = [Path(each["source"]) for each in seen]
-    films = [FilmMark.of_record(film) for one in seen for film in one.get("films", ())]
-    for each in sets:
-        if leaks := film_leaks(films, each.films):
-            film, trained = leaks[0].files
-            raise SettingError(
-                f"{film} is a film that trained a contestant or selected its checkpoint, as {trained} "
-                f"({leaks[0].text}), so it says too much good of it. Name a film that no training has seen."
-            )
-        shared = each.folder and any(_one_holds_the_other(each.folder, folder) for folder in folders_seen)
-        if each.fingerprint in selected or shared:
-            raise SettingError(
-                f"{each.name} trained a contestant or selected its checkpoint, so it says too much good of it. Name a "
-                "set that no training has seen; of a folder that was split by scene, promotion:FOLDER."
-            )
+    if seen := [what for each in sets for info in infos if (what := seen_by(info, each))]:
+        raise SettingError(
+            f"{seen[0]} trained a contestant or selected its checkpoint, so it says too much good of it. Name a set "
+            "that no training has seen; of a folder that was split by scene, promotion:FOLDER."
+        )
     with tracker_trouble(ModelError, f"{name} cannot be looked up in the registry"):
         earlier = connect(create=False).get_registered_model(name).tags.get(SETS)
     if earlier and earlier != fingerprints(sets) and not new_sets:
@@ -117,10 +101,6 @@ def check_sets(name: str, folders: Sequence[Path], sets: Sequence[ReportSet], *,
             f"The last decision on {name} was made on the sets {earlier}; these are {fingerprints(sets)}. Name the "
             "same data, or set new_sets if a new measure begins."
         )
-
-
-def _one_holds_the_other(a: Path, b: Path) -> bool:
-    return a.is_relative_to(b) or b.is_relative_to(a)
 
 
 def fingerprints(sets: Sequence[ReportSet]) -> str:
