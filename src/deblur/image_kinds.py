@@ -10,7 +10,9 @@ STARTS = {
     "JPEG 2000": (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "),
     "RAW": (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb"),
 }
-RAW = "A camera's RAW file is not restored. Develop it to JPEG, PNG or TIFF with 8 bits a channel first."
+READ, READ_TOO = "JPEG, PNG, WebP, TIFF, BMP and GIF", "JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and HEIC"
+"""What is read everywhere, and where ``heif`` says so."""
+RAW = "A camera's RAW file is not restored. Develop it to JPEG, PNG or TIFF first."
 
 
 def heif_format(data: bytes, heif: bool) -> str | None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from deblur import deep
 from deblur.errors import PhotoTooLarge, UnreadablePhoto, UnsupportedPhoto
-from deblur.image_kinds import RAW
+from deblur.image_kinds import RAW, READ
 
 DECODE_BYTES_PER_PIXEL = {
     **{"JPEG": 12, "MPO": 12, "PNG": 4, "WEBP": 18, "TIFF": 8, "BMP": 4, "GIF": 4},
@@ -129,7 +129,7 @@ def check_header(image: Image.Image, data: bytes, limits: DecodeLimits) -> None:
     width, height = image.size
     name = image.format or ""
     if image.format not in DECODE_BYTES_PER_PIXEL:
-        raise UnsupportedPhoto(f"{name or 'This format'} is not read; allowed are JPEG, PNG, WebP, TIFF, BMP and GIF.")
+        raise UnsupportedPhoto(f"{name or 'This format'} is not read; allowed are {READ}.")
     if image.format == "TIFF" and _is_raw(image, data):
         raise UnsupportedPhoto(RAW)
     bits = bits_a_channel(image, data)

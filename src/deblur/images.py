@@ -24,7 +24,7 @@ from PIL.ImageFile import ImageFile
 from deblur import colour, deep, jpeg_pixels, metadata, pages, png_chunks
 from deblur.errors import DeblurError, PhotoTooLarge, RequestError, UnreadablePhoto, UnsupportedPhoto
 from deblur.files import pasteable
-from deblur.image_kinds import heif_format
+from deblur.image_kinds import READ, READ_TOO, heif_format
 from deblur.image_limits import (
     ANY_SIZE,
     MODES,
@@ -51,7 +51,7 @@ OPENED = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")  # an MPO, two JPEGs in a
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF": "image/tiff", "BMP": "image/bmp"}
 SIDE_PX = {"WEBP": 16_383, "JPEG": 65_500}  # the longest that the format, or its library, writes
-EMPTY = "The image is empty (0 bytes). It must be a JPEG, PNG, WebP, TIFF, BMP or GIF."
+EMPTY = "The image is empty (0 bytes). Send it again."
 STRIP_PX = 64
 LOSSLESS_TIFF = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "raw")
 LOSSLESS_WEBP: dict[str, object] = {"lossless": True, "exact": True, "quality": 25}  # quality is effort here
@@ -159,9 +159,8 @@ def _opened(data: bytes, limits: DecodeLimits) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         if heif:
             raise UnreadablePhoto(f"The {heif} image is broken or cut short. Send it again.") from error
-        raise UnreadablePhoto(
-            "These bytes are not an image that can be read. Allowed are JPEG, PNG, WebP, TIFF, BMP and GIF."
-        ) from error
+        allowed = READ_TOO if limits.heif else READ
+        raise UnreadablePhoto(f"These bytes are not an image that can be read. Allowed are {allowed}.") from error
     except Exception as error:  # decoders raise IndexError, SyntaxError, KeyError, struct.error ... on broken files
         raise UnreadablePhoto(f"The image is broken or cut short ({type(error).__name__}). Send it again.") from error
 

@@ -246,7 +246,7 @@ def test_the_doctor_tells_what_a_film_gives(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert main(["doctor", f"film:{films / 'china.mp4'}"]) == 0
     told = capsys.readouterr().out
-    assert "24 frames (0 repeated) in 1 scenes" in told
+    assert "frames: 24 (0 repeated), scenes: 1, windows: " in told
     assert "motion, px a frame: 4" in told
     assert main(["doctor", f"film:{films / 'china.mp4'}", "--json", str(tmp_path / "found.json")]) == 1
     assert "takes --val alone" in capsys.readouterr().err

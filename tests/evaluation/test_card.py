@@ -30,3 +30,14 @@ def test_to_look_for_harms_and_find_none_is_not_to_look() -> None:
     looked = replace(info, reported={"machine": machine, "ssim": "rgb", "sets": [], "summaries": []})
     assert "None was found on these sets." in card(looked)
     assert "Nobody" not in card(looked)
+
+
+def test_pairs_have_no_severity_of_synthetic_blur() -> None:
+    folder = bundled_model()
+    assert folder
+    info = read_info(folder)
+    assert info.trained
+    for sources, synthetic in ((["gopro"], False), (["gopro", "photos:holiday=2"], True), (["leaves"], True)):
+        settings = info.trained["settings"] | {"train_data": sources}
+        told = card(replace(info, trained=info.trained | {"settings": settings}))
+        assert ("severity of synthetic blur" in told) == synthetic

@@ -94,8 +94,8 @@ def _empty(films: "Sequence[Film]") -> int:
     for film in films:
         report, kept = film.report, [row for row in film.report["windows"] if not row["left_out"]]
         say(
-            f"{pasteable(film.path)}: {report['frames']} frames ({report['repeated']} repeated) in {report['scenes']} "
-            f"scenes, {len(kept)} windows; left out: {told_reasons(report) or 'nothing'}"
+            f"{pasteable(film.path)}: frames: {report['frames']} ({report['repeated']} repeated), scenes: "
+            f"{report['scenes']}, windows: {len(kept)}; left out: {told_reasons(report) or 'nothing'}"
         )
         for name, unit in (("motion_px", "motion, px a frame"), ("own_blur_px", "own blur of sharp frames, px")):
             values = sorted(row[name] for row in kept)

@@ -23,7 +23,7 @@ def export(
     Args:
         weights: A checkpoint (or official weights of NAFNet or Restormer), the output folder of a training (its
             newest averaged weights), or a model folder.
-        folder: The folder that model.onnx and model.json are written into.
+        folder: The folder that model.onnx and model.json are written into; a model that is there is replaced.
         name: Name of the model, which its folder records.
         test_data: Folders of pairs, or other sources as 'deblur train' takes them, to score the written model on.
         half: Keep the weights in float16: the file is half as large, and the arithmetic the same.

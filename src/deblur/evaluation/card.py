@@ -32,6 +32,8 @@ RECIPE = {
     "seed": "seed",
 }
 """Settings that a reader asks for; the run in MLflow has all."""
+SYNTHESISED = ("photos:", "leaves", "film:")
+"""How sources begin whose blur is synthetic."""
 
 
 def with_figures(info: ModelInfo, told: Mapping[str, Any]) -> ModelInfo:
@@ -157,6 +159,8 @@ def _data(datasets: Sequence[Mapping[str, Any]]) -> str:
 
 def _recipe(info: ModelInfo, trained: Mapping[str, Any]) -> str:
     settings = trained.get("settings", {})
+    if not any(each.startswith(SYNTHESISED) for each in settings.get("train_data", SYNTHESISED)):
+        settings = {key: value for key, value in settings.items() if key != "severity"}
     rows = [[name, _told(settings[key])] for key, name in RECIPE.items() if settings.get(key) not in (None, "", [])]
     seconds, energy_kj = trained.get("seconds"), trained.get("energy_kj")
     rows.append(["time", f"{seconds:,.0f} s" if seconds else NOT_RECORDED])

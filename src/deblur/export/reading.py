@@ -51,7 +51,9 @@ def read_foreign(file: Path) -> Any:
     try:
         model = onnx.load(file, load_external_data=False)
     except Exception as error:  # protobuf's own
-        raise ModelError(f"{file} is not an ONNX file. Files of other kinds (pickles, .pth) are not read.") from error
+        raise ModelError(
+            f"{file} is not an ONNX file, nor official weights (.pth) of NAFNet or Restormer. Others are not read."
+        ) from error
     if not model.graph.node:
         raise ModelError(f"{file} is not an ONNX file, or one without a network.")
     _check_operators(file, model)

@@ -9,7 +9,7 @@ import json
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from math import ceil, inf
 from pathlib import Path
 from typing import Any
@@ -218,8 +218,9 @@ def read_info(folder: Path) -> ModelInfo:
         lacks = f"it has no {JSON_FILE}" if folder.is_dir() else "there is none of that name"
         raise ModelError(f"{folder} is not a model folder: {'it is a file' if folder.is_file() else lacks}.") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, SettingError) as error:
-        wanted = ", ".join(f.name for f in fields(ModelInfo))
-        raise ModelError(f"{path} is broken ({type(error).__name__}: {error}). It must hold: {wanted}.") from error
+        raise ModelError(
+            f"{path} is broken ({type(error).__name__}: {error}). Export or fetch the model again."
+        ) from error
     return info
 
 

@@ -269,7 +269,7 @@ def _what_there_is(client: "MlflowClient", uri: str) -> str:
         return f"the registry has no model {name}; it has {models or 'none'}."
     points = ", ".join(f"{each} (version {number})" for each, number in sorted(aliases.items()))
     what = f"alias {alias}" if alias else f"version {version}"
-    promote = f" 'deblur promote {name} --data SET' moves {CHAMPION}." if alias == CHAMPION else ""
+    promote = f" 'deblur promote {shlex.quote(name)} --data SET' moves {CHAMPION}." if alias == CHAMPION else ""
     return f"{name} has no {what}; it has the aliases {points or 'none'}.{promote}"
 
 
