@@ -25,7 +25,7 @@ def test_train_track_register_serve_post_look(own_project: Path, monkeypatch: py
         assert name in said
     for word in ("blurry", "restored", "gain", "run: ", "version 1", "mlflow", "serve --model", "curl", "width 16"):
         assert word in said
-    assert ("NOT above zero" in said) != gain.above_zero
+    assert ("not surely above zero" in said) != gain.above_zero
     record = RunRecord(own_project / "checkpoints" / "demo")
     assert record.run["status"] == "FINISHED"
     with Image.open(record.folder / "before_after.png") as picture:

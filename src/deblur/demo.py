@@ -255,7 +255,7 @@ def report(restored: Sequence[Restored], result: Result, picture: Path, console:
     gain, (before, after) = bootstrap(gains, names), _means(restored)
     console.print("4/4 Result, measured on what the service answered:")
     console.print(table)
-    unsure = "NOT above zero" if math.isfinite(gain.low) else "too few to tell"
+    unsure = "not surely above zero" if math.isfinite(gain.low) else "too few to tell"
     verdict = "above zero" if gain.above_zero else unsure
     console.print(
         f"blurry {before:.2f} dB, restored {after:.2f} dB, gain {gain} dB "

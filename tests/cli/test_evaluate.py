@@ -86,7 +86,7 @@ def test_figures_on_what_a_model_has_seen_are_told_to_be_too_good(
 ) -> None:
     """On the terminal and in the report; promotion refuses such sets."""
     model, pairs = model_lighter_by(10, tmp_path / "mine"), str(planted / "few")
-    said = "few trained lighter-10 or selected its checkpoint: figures on it say too much good of the model."
+    said = "few trained lighter-10 or selected its checkpoint: figures on that say too much."
     for digest in ("0123456789abcdef", f"0123456789abcdef {open_report_sets([pairs])[0].fingerprint}"):
         dataset = {"name": "few", "context": "validation", "digest": digest, "source": "elsewhere"}
         dataset |= {"images": 10, "licence": "CC0"}

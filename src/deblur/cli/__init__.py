@@ -2,7 +2,7 @@
 
 Exit codes: 0 done; 1 could not be done, or not for every file (the reason is on stderr); 2 the command line makes no
 sense; 3 training stopped being numbers; 4 the disk is full; 5 a model could not be verified or registered; 6 another
-trainer works in the output folder; 130 or 143 ended by Ctrl-C or SIGTERM. After 3, 4, 6, 130 and 143 the same command
+process works in the output folder; 130 or 143 ended by Ctrl-C or SIGTERM. After 3, 4, 6, 130 and 143 the same command
 goes on where the run was; after 5 it makes the registration.
 """
 
@@ -37,7 +37,7 @@ from deblur.cli.train import train
 from deblur.errors import DeblurError, ModelError, SettingError
 from deblur.files import pasteable
 
-TRAINING_PACKAGES = ("torch", "mlflow", "skimage", "scipy", "onnx", "onnxscript", "filelock", "matplotlib")
+TRAINING_PACKAGES = ("torch", "mlflow", "skimage", "scipy", "onnx", "onnxscript", "matplotlib")
 FILM_PACKAGES = ("av", "cv2")
 SENTENCE = re.compile(r"(?<=\.)\s")
 """Where one ends and another begins."""

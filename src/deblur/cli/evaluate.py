@@ -89,10 +89,9 @@ def evaluate(
         evaluation = measured(sets, ways, convention=ssim, lpips=distance, on_done=on_done, on_images=draw)
     show(tables_of(evaluation, price, memory_gb))
     seen = [
-        f"{what} trained {model.info.label} or selected its checkpoint: figures on it say too much good of the model."
+        f"{', '.join(found)} trained {model.info.label} or selected its checkpoint: figures on that say too much."
         for _, model in opened
-        for each in sets
-        if (what := seen_by(model.info, each))
+        if (found := [what for each in sets if (what := seen_by(model.info, each))])
     ]
     show(seen)
     with tempfile.TemporaryDirectory() as scratch:

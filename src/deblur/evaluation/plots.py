@@ -14,7 +14,7 @@ from deblur.evaluation.summary import Bins
 from deblur.interval import Interval
 
 WIDTH, HEIGHT = 480, 320
-LEFT, RIGHT, TOP, BOTTOM = 50, 12, 12, 44
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 44
 COLOURS, MOST_SCENES = 8, 30
 
 
@@ -112,7 +112,7 @@ def _intervals(rows: Sequence[tuple[str, Sequence[tuple[str, Interval]]]]) -> st
     marks = list(_vertical(x, height, left=RIGHT))
     for number, (name, of_models) in enumerate(rows):
         top = TOP + step * number
-        marks.append(f'<text x="{RIGHT}" y="{top + 12}">{escape(name)}</text>')
+        marks.append(f'<text class="name" x="{RIGHT}" y="{top + 12}">{escape(name)}</text>')
         for model, (told, each) in enumerate(of_models):
             y = top + 21 + 9 * model
             line = ""
