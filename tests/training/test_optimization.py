@@ -33,7 +33,7 @@ def rates(optimization: Optimization, steps: int = STEPS) -> list[float]:
 
 
 @pytest.mark.parametrize(("schedule", "last", "anneals"), [("cosine", 1e-6, True), ("constant", 0.1, False)])
-@pytest.mark.parametrize("optimizer", ["adamw", "adam"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "muon"])
 def test_a_run_of_steps(optimizer: str, schedule: str, last: float, anneals: bool) -> None:
     optimization = Optimization(0.1, optimizer=optimizer, schedule=schedule)
     assert type(optimization.optimizer_of([torch.nn.Parameter(torch.ones(3))])).__name__.lower() == optimizer
@@ -144,7 +144,7 @@ def test_a_stop_changes_no_bit(schedule: str) -> None:
 
 
 def test_an_unknown_name_is_refused_with_those_that_are_known() -> None:
-    with pytest.raises(SettingError, match="optimizer is 'sgd'; known are adamw, adam"):
+    with pytest.raises(SettingError, match="optimizer is 'sgd'; known are adamw, adam, muon"):
         Optimization(0.1, optimizer="sgd")
     with pytest.raises(SettingError, match="schedule is 'linear'; known are cosine, restarts, onecycle, plateau"):
         Optimization(0.1, schedule="linear")

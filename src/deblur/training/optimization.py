@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from deblur.errors import SettingError
+from deblur.training.muon import Muon
 
 LEARNING_RATE_END = 1e-6
 CYCLES = 3
@@ -51,7 +52,7 @@ def _plateau(optimizer: Optimizer, steps: int) -> LRScheduler:
     return rule(optimizer, factor=PLATEAU_FACTOR, patience=PLATEAU_VALIDATIONS - 1)
 
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adamw": AdamW, "adam": Adam}
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adamw": AdamW, "adam": Adam, "muon": Muon}
 SCHEDULES: dict[str, Callable[[Optimizer, int], LRScheduler]] = {
     "cosine": lambda optimizer, steps: CosineAnnealingLR(optimizer, steps, eta_min=LEARNING_RATE_END),
     "restarts": _restarts,
