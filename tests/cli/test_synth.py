@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from shlex import split
 
@@ -156,29 +157,49 @@ def test_a_command_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_p
     assert not any(map(is_running, groups)), "workers end with the command that started them"
 
 
+def stopped(out: Path, saved: int, *signals: tuple[float, signal.Signals]) -> tuple[int, str, str]:
+    """How ``deblur synth`` ends, and what it prints, after signals that come once ``saved`` samples are there.
+
+    They go to the workers, too, as Ctrl-C in a terminal does. The end is that of all processes: each holds the pipes.
+    """
+    words = split("leaves --count 5000 --size 48 --sharp-only --workers 2")
+    command = [sys.executable, "-m", "deblur", "synth", str(out), *words]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+        try:
+            while not (out / "sharp").is_dir() or len(list((out / "sharp").glob("*.png"))) < saved:
+                assert process.poll() is None
+                time.sleep(0.01)
+            for after_s, number in signals:
+                time.sleep(after_s)
+                os.killpg(process.pid, number)
+            said, error = process.communicate(timeout=60)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, said, error
+
+
+def stopping(out: Path) -> str:
+    return f"stopping; what is saved is in {out}: the same command goes on"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
-def test_ctrl_c_and_sigterm_end_it_without_a_traceback(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    """The signal goes to the workers, too, as Ctrl-C in a terminal does."""
-    command = [
-        sys.executable,
-        "-m",
-        "deblur",
-        "synth",
-        str(tmp_path / "s"),
-        *split("leaves --count 5000 --sharp-only"),
-    ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while len(list((tmp_path / "s" / "sharp").glob("*.png"))) < 3:
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.killpg(process.pid, number)
-    try:
-        _, error = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == code
-    assert "Traceback" not in error
+@pytest.mark.parametrize("saved", [0, 3])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_it_with_a_line(tmp_path: Path, number: signal.Signals, saved: int) -> None:
+    """Also while the workers start."""
+    out = tmp_path / "s"
+    assert stopped(out, saved, (0, number)) == (128 + number, f"{stopping(out)}\n", "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize(("saved", "after_s"), [(0, 0.05), (0, 1), (3, 0.05), (3, 0.3)])
+def test_a_second_ctrl_c_ends_it_whatever_it_does(tmp_path: Path, saved: int, after_s: float) -> None:
+    out = tmp_path / "s"
+    code, said, error = stopped(out, saved, (0, signal.SIGINT), (after_s, signal.SIGINT))
+    assert code in (130, -signal.SIGINT), "a shell calls both 130"
+    assert (set(said.splitlines()), error) == ({stopping(out)}, "")
 
 
 def test_a_set_of_another_law_is_told_and_not_gone_on_with(

@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock
 
 from deblur.data.pairs import find_pairs
-from deblur.data.saved import _ctrl_c_left_to_this_process, _differing, read_manifest, save_set
+from deblur.data.saved import _differing, _signals_left_to_this_process, read_manifest, save_set
 from deblur.errors import DataError, DiskFull, FolderInUse, SettingError
 from deblur.files import LOCK_FILE
 from deblur.images import Rgb8, read_rgb8
@@ -191,6 +191,12 @@ def test_a_worker_that_dies_is_told_and_what_it_leaves_goes_on(tmp_path: Path) -
     assert contents(tmp_path / "set") == contents(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_in_a_worker_comes_out_as_itself(tmp_path: Path, workers: int) -> None:
+    with pytest.raises(DataError, match=r"^7 cannot be made\."):
+        save(tmp_path / "set", 40, Noise(fails_at=7), workers=workers)
+
+
 def test_saving_is_lossless_and_quick(tmp_path: Path, photos: dict[str, Any]) -> None:
     class Photo:
         def __call__(self, index: int) -> dict[str, Rgb8]:
@@ -208,7 +214,7 @@ def test_ctrl_c_while_a_worker_starts_is_obeyed_and_does_not_reach_it() -> None:
     said = []
 
     def interrupted() -> None:
-        with _ctrl_c_left_to_this_process():
+        with _signals_left_to_this_process():
             program = "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('alive')"
             os.kill(os.getpid(), signal.SIGINT)
             said.append(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False))

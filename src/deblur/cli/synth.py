@@ -10,6 +10,7 @@ import numpy as np
 import tyro
 
 from deblur.cli.console import long_work, say
+from deblur.cli.stopping import stoppable
 from deblur.errors import SettingError
 from deblur.files import pasteable
 from deblur.images import Rgb8
@@ -84,7 +85,7 @@ def synth(
         settings |= {"size_px": size, "seed": seed, "severity": strength}
         settings |= {} if blur == "camera" else {"blur": blur}
         settings |= {} if sharp_only else {LAW: SYNTHESIS}
-    with long_work() as tell:
+    with stoppable(out), long_work() as tell:
         manifest = save_set(
             out,
             count,

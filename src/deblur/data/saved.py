@@ -6,22 +6,24 @@ it is gone, nothing writes any more, and the same command can go on at once.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
 import signal
 import sys
 import threading
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context, resource_tracker
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
-from deblur.data.parallel import as_done
 from deblur.errors import DataError, DiskFull, SettingError
 from deblur.files import LOCK_FILE, sole_writer, write_json, write_whole
 from deblur.images import Photo, Rgb8, encode
@@ -35,6 +37,9 @@ LAW = "synthesis"
 """Setting of a set whose blur was drawn: by which law (``synthesis.kernels.SYNTHESIS``). The first was not written."""
 BLOCK_BYTES = 4096
 """What a file takes up is a multiple of this."""
+AHEAD = 2
+"""Samples that a worker has before it, the one it makes among them: it does not wait while others are written."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def save_set(
@@ -184,73 +189,87 @@ def _check_room(folder: Path, make: Make, missing: Sequence[int]) -> None:
 
 
 def _made(make: Make, indices: Sequence[int], workers: int) -> Iterator[tuple[int, dict[str, bytes]]]:
-    """Encoded samples as they are done, in any order; a few a worker are under way, so memory does not grow."""
+    """Encoded samples as they are done, in any order; a few a worker are under way, so memory does not grow.
+
+    Each worker has a pipe of its own and shares nothing else: it may be killed at any moment, and none is waited for.
+    """
     if workers == 1 or len(indices) < 2:
         yield from ((index, _encoded(make, index)) for index in indices)
         return
-    pool = ProcessPoolExecutor(
-        min(workers, len(indices)), get_context("spawn"), initializer=_start_worker, initargs=(make,)
-    )
-
-    def submit(index: int) -> Future[dict[str, bytes]]:
-        with _ctrl_c_left_to_this_process():
-            return pool.submit(_encoded_in_worker, index)
-
+    workers = min(workers, len(indices))
+    first, waiting = indices[: AHEAD * workers], iter(indices[AHEAD * workers :])
+    context, crew = get_context("spawn"), dict[Any, SpawnProcess]()
     try:
-        for index, future in as_done(submit, indices, 4 * workers):
-            yield index, future.result()
-    except BrokenProcessPool as error:
+        for number in range(workers):
+            ours, theirs = context.Pipe()
+            with _signals_left_to_this_process(), theirs:
+                process = context.Process(target=_work, args=(make, first[number::workers], theirs))
+                process.start()
+                crew[ours] = process
+        left = len(indices)
+        while left:
+            for worker in wait(crew):
+                index, made = _answer(worker, next(waiting, None))
+                if isinstance(made, Exception):
+                    raise made
+                left -= 1
+                yield index, made
+    finally:
+        for process in crew.values():
+            process.kill()
+        for process in crew.values():
+            process.join()
+
+
+def _answer(worker: Any, index: int | None) -> Any:
+    """What a worker has made; it is given ``index`` to make, too."""
+    try:
+        if index is not None:
+            worker.send(index)
+        return worker.recv()
+    except (EOFError, ConnectionError) as error:
         raise DataError(
             "A worker process ended before its work was done (out of memory?). What is saved is whole; give the same "
             "command again with fewer workers."
         ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
-def _ctrl_c_left_to_this_process() -> Iterator[None]:
-    """Processes started in here never see Ctrl-C, and one that comes meanwhile is obeyed at the end.
-
-    A pool whose worker dies in mid-start hangs.
-    """
+def _signals_left_to_this_process() -> Iterator[None]:
+    """Processes started in here never see Ctrl-C or SIGTERM, and one that comes meanwhile is obeyed at the end."""
     if os.name == "nt" or threading.current_thread() is not threading.main_thread():
         yield
         return
+    resource_tracker.ensure_running()  # it would be started with the first process, and unblock what is blocked here
     came = list[int]()
-    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is started here inherits it
+    before = {each: signal.signal(each, lambda number, frame: came.append(number)) for each in SIGNALS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # what is started here inherits it
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, before)
+        for each in SIGNALS:
+            signal.signal(each, before[each])
         if came:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(came[0])
 
 
-_work: list[Make] = []
-"""In a worker: what it was started for."""
-
-
-def _start_worker(make: Make) -> None:
-    """Leave Ctrl-C to the parent, and end with it: a parent that was killed cannot say so."""
+def _work(make: Make, first: Sequence[int], parent: Any) -> None:
+    """What a worker does until its parent kills it, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)  # a worker a core
-    parent = parent_process()
-    assert parent is not None
-
-    def end_with_parent() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    _work.append(make)
+    with suppress(EOFError, ConnectionError):
+        for index in itertools.chain(first, iter(parent.recv, None)):
+            parent.send((index, _encoded_or_error(make, index)))
 
 
-def _encoded_in_worker(index: int) -> dict[str, bytes]:
-    return _encoded(_work[0], index)
+def _encoded_or_error(make: Make, index: int) -> dict[str, bytes] | Exception:
+    try:
+        return _encoded(make, index)
+    except Exception as error:
+        error.add_note(traceback.format_exc())  # where it was; the parent only knows where it came out
+        return error
 
 
 def _encoded(make: Make, index: int) -> dict[str, bytes]:
