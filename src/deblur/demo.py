@@ -38,9 +38,11 @@ from deblur.images import Photo, Rgb8, centre_crop, decode, encode
 from deblur.interval import Interval
 from deblur.metrics import psnr_db
 from deblur.models import build, parameter_count
+from deblur.registry.record import RunRecord
 from deblur.synthesis.degradations import ALONE
 from deblur.training.data import Data
 from deblur.training.recipe import Result, run
+from deblur.training.resuming import sole_trainer
 from deblur.training.settings import TrainSettings
 from deblur.training.terminal import progress_of
 
@@ -115,9 +117,7 @@ def run_demo(folder: Path | None, console: Console) -> Interval:
         f"to fit into minutes on a CPU)\n    on {len(split.train)} photos and dead leaves, blurred by synthetic camera "
         f"shake;\n    a strip of each photo chooses the checkpoint, {len(split.report)} photos are held back."
     )
-    with progress_of(console) as progress:
-        result = run(settings, demo_data(split, settings), progress)
-    assert result is not None
+    result = trained(settings, split, console)
 
     console.print("2/4 Starting the service with the registered version.")
     with served(f"models:/{NAME}/{result.version}") as url:
@@ -146,9 +146,24 @@ def demo_settings() -> TrainSettings:
         learning_rate=LEARNING_RATE,
         severity="strong",
         num_workers=1,
-        fresh=True,
     )
     return settings.resolved()
+
+
+def trained(settings: TrainSettings, split: Split, console: Console) -> Result:
+    """Train and register; a demo that was stopped before goes on, after one that was not a new run begins.
+
+    Raises:
+        DeblurError: as :func:`run`.
+    """
+    record = RunRecord(settings.run.output_dir)
+    with sole_trainer(record.folder):
+        if record.registered:
+            record.set_aside()
+    with progress_of(console) as progress:
+        result = run(settings, demo_data(split, settings), progress)
+    assert result is not None
+    return result
 
 
 def demo_data(split: Split, settings: TrainSettings) -> Data:

@@ -53,7 +53,7 @@ class RunRecord:
         """Start a record; an earlier run's files in ``folder`` move to ``earlier/`` inside it."""
         folder.mkdir(parents=True, exist_ok=True)
         record = cls(folder)
-        record._set_aside()
+        record.set_aside()
         run = {"id": uuid.uuid4().hex, "name": name, "status": RUNNING, "started_ms": now_ms()}
         record.write_run(run | {"settings": settings, "tags": tags})
         return record
@@ -94,6 +94,11 @@ class RunRecord:
     def model_folder(self) -> Path:
         """Where the exported model lies."""
         return self.folder / MODEL
+
+    @property
+    def registered(self) -> bool:
+        """Whether this run's model was registered, with which a run that registers ends."""
+        return (self.folder / REGISTERED_FILE).is_file()
 
     @property
     def unshipped(self) -> str:
@@ -175,7 +180,7 @@ class RunRecord:
         """Replace ``run.json``."""
         write_json(self.folder / RUN_FILE, values)
 
-    def _set_aside(self) -> None:
+    def set_aside(self) -> None:
         """Move what an earlier run left, and checkpoints that somebody put here, out of the way.
 
         ``run.json`` comes last: after a kill the rest follows to the same place.
