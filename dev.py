@@ -49,7 +49,8 @@ def run(command: list[str]) -> None:
         process.wait()
         raise
     if code:
-        sys.exit(f"dev.py: {' '.join(command[:4])} ... ended with {code}.")
+        print(f"dev.py: {' '.join(command[:4])} ... ended with {code}.", file=sys.stderr)
+        sys.exit(code if code > 0 else 128 - code)  # of a signal, as a shell has it
 
 
 def test(options: list[str]) -> None:

@@ -11,7 +11,9 @@ from rich.console import Console
 
 from deblur import demo
 from deblur.data.photos import HELD_BACK
+from deblur.errors import FolderInUse
 from deblur.registry.record import RunRecord
+from deblur.training.resuming import sole_trainer
 
 
 class Stopping(Console):
@@ -59,3 +61,12 @@ def test_after_a_demo_that_came_to_its_end_a_new_run_begins(own_project: Path, m
         record.log_version(demo.NAME, "1")
     assert found == [True, False]
     assert len(list(folder.glob("earlier/*/run.json"))) == 1
+
+
+def test_a_second_demo_at_once_is_told_what_it_can_do(own_project: Path) -> None:
+    folder = own_project / "checkpoints" / "demo"
+    with (
+        sole_trainer(folder),
+        pytest.raises(FolderInUse, match=f"^Another demo trains in {folder}. Wait for it, or stop it.$"),
+    ):
+        demo.trained(demo.demo_settings(), demo.Split([], [], []), Console())

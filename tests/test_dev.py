@@ -67,6 +67,17 @@ def test_ctrl_c_lets_the_demo_stop_in_its_own_way_and_is_told_in_a_sentence(copy
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the environment is made of links")
+@pytest.mark.parametrize(
+    ("end", "code", "shown"), [("raise SystemExit(6)", 6, 6), ("os.kill(os.getpid(), 9)", -9, 137)]
+)
+def test_a_command_that_fails_is_named_and_its_exit_code_is_ours(copy: Path, end: str, code: int, shown: int) -> None:
+    copy.with_name("deblur.py").write_text(f"import os\n{end}\n")
+    done = subprocess.run([sys.executable, str(copy), "demo"], capture_output=True, text=True, check=False)
+    assert done.returncode == shown
+    assert done.stderr == f"dev.py: {copy.parent}/.venv/bin/python -m deblur demo ... ended with {code}.\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the environment is made of links")
 def test_setup_ends_with_what_to_do_next(copy: Path) -> None:
     done = subprocess.run([sys.executable, str(copy), "setup"], capture_output=True, text=True, check=True)
     assert "Next: python dev.py demo, or" in done.stdout

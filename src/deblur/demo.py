@@ -29,7 +29,7 @@ from deblur.data.folders import DEMO_PICTURE
 from deblur.data.pairs import PairPixels, evenly_chosen, fingerprint
 from deblur.data.photos import HELD_BACK, SharpPhoto, installed_photos, photos_in, shaken
 from deblur.data.sources import Mixture
-from deblur.errors import DataError, ModelError
+from deblur.errors import DataError, FolderInUse, ModelError
 from deblur.evaluation.alignment import align
 from deblur.evaluation.panels import save, side_by_side, stacked
 from deblur.evaluation.scores import EvaluationSet
@@ -154,14 +154,18 @@ def trained(settings: TrainSettings, split: Split, console: Console) -> Result:
     """Train and register; a demo that was stopped before goes on, after one that was not a new run begins.
 
     Raises:
+        FolderInUse: another demo trains.
         DeblurError: as :func:`run`.
     """
     record = RunRecord(settings.run.output_dir)
-    with sole_trainer(record.folder):
-        if record.registered:
-            record.set_aside()
-    with progress_of(console) as progress:
-        result = run(settings, demo_data(split, settings), progress)
+    try:
+        with sole_trainer(record.folder):
+            if record.registered:
+                record.set_aside()
+        with progress_of(console) as progress:
+            result = run(settings, demo_data(split, settings), progress)
+    except FolderInUse as error:
+        raise FolderInUse(f"Another demo trains in {record.folder}. Wait for it, or stop it.") from error
     assert result is not None
     return result
 
