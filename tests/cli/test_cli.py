@@ -39,7 +39,7 @@ def test_restore_a_photo_and_a_folder(
     assert main(["restore", str(photo)]) == 0
     assert str(tmp_path / "in" / "a b.deblurred.png") in capsys.readouterr().out
     assert main(["restore", str(photo)]) == 1
-    assert "overwrite" in capsys.readouterr().err
+    assert "or allow it to be replaced (--overwrite).\n" in capsys.readouterr().err
     assert main(["restore", str(photo), "--overwrite"]) == 0
     (tmp_path / "in" / "broken.jpg").write_bytes(b"no")
     assert main(["restore", str(tmp_path / "in"), str(tmp_path / "out")]) == 1
@@ -93,10 +93,14 @@ def test_what_may_not_fit_into_memory_needs_a_flag(
 ) -> None:
     monkeypatch.setenv("DEBLUR_MODEL", str(model_folder))
     monkeypatch.setattr("deblur.image_limits.available_memory", lambda: 1000.0)
-    (tmp_path / "a.png").write_bytes(png())
-    assert main(["restore", str(tmp_path / "a.png")]) == 1
-    assert "large" in capsys.readouterr().err
-    assert main(["restore", str(tmp_path / "a.png"), "--large"]) == 0
+    photo = tmp_path / "a (large).png"
+    photo.write_bytes(png())
+    for each in (photo, tmp_path):
+        assert main(["restore", str(each)]) == 1
+        told = "".join(capsys.readouterr())
+        assert f"{photo}': " in told, "a name is no option"
+        assert "Or allow it to be tried all the same (--large).\n" in told
+    assert main(["restore", str(photo), "--large"]) == 0
 
 
 @pytest.mark.parametrize(

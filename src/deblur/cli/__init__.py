@@ -34,7 +34,7 @@ from deblur.cli.sweep import sweep
 from deblur.cli.synth import synth
 from deblur.cli.teach import teach
 from deblur.cli.train import train
-from deblur.errors import DeblurError, ModelError, SettingError
+from deblur.errors import DeblurError, ModelError, PhotoTooLarge, SettingError
 from deblur.files import pasteable
 
 TRAINING_PACKAGES = ("torch", "mlflow", "skimage", "scipy", "onnx", "onnxscript", "matplotlib")
@@ -78,7 +78,7 @@ def _run(arguments: list[str]) -> int:
         verb = verbs[arguments[0]]
         try:
             return int(parse(verb, f"{prog} {arguments[0]}", arguments[1:]) or 0)
-        except (ModelError, SettingError) as error:
+        except (ModelError, PhotoTooLarge, SettingError) as error:
             raise type(error)(with_dashes(str(error), verb)) from error
     lines = {name: _line(verb) for name, verb in verbs.items()}
     return int(tyro.extras.subcommand_cli_from_dict(lines, prog=prog, args=arguments))

@@ -22,6 +22,9 @@ from tyro.constructors import (
 RULES = ConstructorRegistry()
 NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
 
+PARAMETER = re.compile(r"\A\w+(?= )|(?<= \()\w+(?=\)\.\Z)")
+"""Where a message names the parameter that it is about."""
+
 
 def parse(command: Any, prog: str, arguments: Sequence[str], **how: Any) -> Any:
     """Call a command, or make an object, as a command line says; ``prog --help`` is its help page."""
@@ -30,9 +33,12 @@ def parse(command: Any, prog: str, arguments: Sequence[str], **how: Any) -> Any:
 
 
 def with_dashes(sentence: str, command: Any) -> str:
-    """A sentence about a parameter as the command line calls it: ``threads is 0`` -> ``--threads is 0``."""
-    word, space, rest = sentence.partition(" ")
-    return f"--{word.replace('_', '-')}{space}{rest}" if word in _names(command) else sentence
+    """What is said about a parameter as the command line calls it: ``threads is 0`` -> ``--threads is 0``.
+
+    It is the first word, or the last one in brackets: ``Or allow it (large).`` -> ``Or allow it (--large).``
+    """
+    names = set(_names(command))
+    return PARAMETER.sub(lambda found: f"--{found[0].replace('_', '-')}" if found[0] in names else found[0], sentence)
 
 
 def _names(command: Any) -> Iterator[str]:

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from deblur.cli.console import console, remark, say
 from deblur.cli.opening import Chosen, Opened, Opening, opener
+from deblur.cli.options import with_dashes
 from deblur.errors import SettingError
 from deblur.files import pasteable
 
@@ -64,7 +65,8 @@ def restore(
             if report.output and not report.there:
                 say(pasteable(report.output))
             elif report.trouble:
-                console.print(f"{pasteable(report.photo)}: {report.trouble}", style="red", soft_wrap=True)
+                trouble = with_dashes(report.trouble, restore)
+                console.print(f"{pasteable(report.photo)}: {trouble}", style="red", soft_wrap=True)
 
         target = Path(out) if out else None
         reports = restore_folder(model, photo, target, **how, on_report=on_report)
