@@ -96,6 +96,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "patch_size": 192,
         "batch_size": 16,
         "epoch_images": 4000,
+        "optimizer": "muon",
         "learning_rate": 5e-4,
         "patience": 1000,
     },
