@@ -3,6 +3,7 @@
 import errno
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,10 @@ def test_a_name_can_be_pasted_into_a_shell(name: bytes) -> None:
     assert shown.isprintable()
     done = subprocess.run(["bash", "-c", f"printf %s {shown}"], capture_output=True, check=True)
     assert done.stdout == name
+
+
+def test_a_passing_folder_goes_with_its_process() -> None:
+    program = "from deblur.files import passing_folder as f; made = f('deblur-'); (made / 'a').touch(); print(made)"
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    assert Path(said.strip()).name.startswith("deblur-")
+    assert not Path(said.strip()).exists()

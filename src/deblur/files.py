@@ -5,13 +5,16 @@ A file is written beside its place, flushed to the disk and renamed, so that a k
 A file system that lacks one of these calls (a share, a FUSE mount) is used without it: what is written counts.
 """
 
+import atexit
 import errno
 import hashlib
 import json
 import logging
 import os
 import shlex
+import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -137,6 +140,13 @@ def sha256_of(path: Path) -> str:
     """Hex digest of the file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def passing_folder(prefix: str) -> Path:
+    """A temporary folder that goes when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import numpy as np
 
 from deblur.addresses import shown
 from deblur.errors import DeblurError, ModelError, NoSuchModel, RegistrationError
-from deblur.files import write_json
+from deblur.files import passing_folder, write_json
 from deblur.inference.locating import bundled_model, parse_model_uri
 from deblur.inference.model_folder import (
     CARD_FILE,
@@ -292,7 +292,7 @@ def _cache() -> Path:
 @cache
 def _temporary_cache() -> Path:
     """The same for all of the process: what follows an alias asks every minute."""
-    return Path(tempfile.mkdtemp(prefix="deblur-models-"))
+    return passing_folder("deblur-models-")
 
 
 def _forget_earlier(cache: Path) -> None:

@@ -16,12 +16,14 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any, BinaryIO
 
 from deblur.addresses import login_of
 from deblur.errors import ModelError
+from deblur.files import passing_folder
 from deblur.inference.locating import parse_model_uri
 from deblur.inference.model_folder import JSON_FILE, ONNX_FILE, is_whole, stamp_version, whole_info
 
@@ -82,8 +84,14 @@ def _told_without_address() -> Iterator[None]:
         raise ModelError(f"The registry cannot be reached ({type(error).__name__}).") from None
 
 
+@cache
+def _place() -> Path:
+    """Of the copies."""
+    return passing_folder("deblur-models-")
+
+
 def _fetch(server: str, name: str, version: str, run_id: str | None) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="deblur-model-"))
+    folder = Path(tempfile.mkdtemp(dir=_place()))
     try:
         for file, limit_mb in ((ONNX_FILE, FILE_MB), (JSON_FILE, JSON_MB)):
             query = {"path": f"extra_files/{file}", "name": name, "version": version}
