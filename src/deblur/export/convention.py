@@ -28,7 +28,7 @@ SCALE_AND_OFFSET: dict[Range, tuple[float, float]] = {"unit": (1, 0), "signed": 
 
 COLOURFUL = ("astronaut", "coffee", "chelsea", "china", "flower", "grace_hopper")
 SHAKE_PX = 9.0
-CROPS_PX = 256
+CROPS_PX = 512
 """So much of each photograph, on a side of one or several crops."""
 KEEPS_DB = 20.0
 """Against its own input: below this a picture is broken."""
