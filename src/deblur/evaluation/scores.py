@@ -105,6 +105,7 @@ class EvaluationSet:
         self,
         restore: Callable[[Pixels], Pixels],
         on_image: Callable[[Scored], None] = lambda scored: None,
+        on_done: Callable[[int, int], None] = lambda done, total: None,
         *,
         with_ms_ssim: bool = False,
     ) -> Scores:
@@ -113,9 +114,11 @@ class EvaluationSet:
         Args:
             restore: ``(H, W, 3)`` float32 in ``[0, 1]`` -> the same.
             on_image: told each image with its score.
+            on_done: told how many are done, none at first, and of how many.
             with_ms_ssim: score MS-SSIM, too, which takes as long as the other two together.
         """
         scores = []
+        on_done(0, len(self.pairs))
         for index, (pair, scene) in enumerate(zip(self.pairs, self.scenes, strict=True)):
             blurry, sharp = pair.load()
             output = restore(from_rgb8(blurry))
@@ -125,6 +128,7 @@ class EvaluationSet:
             score = Score(pair.name, scene, *figures, ms_ssim(restored, sharp) if with_ms_ssim else float("nan"))
             on_image(Scored(index, score, blurry, output, restored, sharp))
             scores.append(score)
+            on_done(len(scores), len(self.pairs))
         return Scores(scores)
 
     def _input_score(self, index: int, blurry: Rgb8, sharp: Rgb8) -> tuple[float, float]:

@@ -6,6 +6,7 @@ is opened again and scored as users get it; a file that scores otherwise than th
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from deblur.data.pairs import fingerprint
 from deblur.errors import RegistrationError, SettingError
-from deblur.evaluation.scores import EvaluationSet, Scored, Scores
+from deblur.evaluation.scores import EvaluationSet, Scores
 from deblur.export.onnx import export_model
 from deblur.inference.model_folder import open_model, write_info
 from deblur.inference.onnx_runtime import OnnxEngine
@@ -91,7 +92,7 @@ def export_verified(
 
     def scored(each: Network) -> Scores:
         restorer = Restorer(TorchEngine(each, device), tiling)
-        return images.score(lambda pixels: restorer(pixels, check=check), _counted("scoring", images, on_work))
+        return images.score(lambda pixels: restorer(pixels, check=check), on_done=partial(on_work, "scoring"))
 
     if freeze == "always":
         if not network.can_freeze:
@@ -130,12 +131,6 @@ def _better(
     return (frozen, frozen_db) if better else (network, psnr_db)
 
 
-def _counted(words: str, images: EvaluationSet, on_work: OnWork) -> Callable[[Scored], None]:
-    total = len(images.pairs)
-    on_work(words, 0, total)
-    return lambda scored: on_work(words, scored.index + 1, total)
-
-
 def verify_model(
     folder: Path,
     images: EvaluationSet,
@@ -157,8 +152,8 @@ def verify_model(
         RegistrationError: the file's PSNR is more than 0.02 dB away from ``trained_psnr_db``.
     """
     model = open_model(folder, OnnxEngine)  # float32: it is the file that is verified, not a machine's bf16
-    counted = _counted("verifying", images, on_work)
-    scores = images.score(lambda pixels: model.restorer(pixels, check=check), counted, with_ms_ssim=True)
+    told = partial(on_work, "verifying")
+    scores = images.score(lambda pixels: model.restorer(pixels, check=check), on_done=told, with_ms_ssim=True)
     psnr_db = scores.mean("psnr_db")
     if trained_psnr_db is not None and not abs(psnr_db - trained_psnr_db) <= VERIFY_TOLERANCE_DB:
         raise RegistrationError(

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -93,11 +94,9 @@ class Validation:
             on_image(scored)
             if name := panels.get(scored.index):
                 self._keep_panel(name, scored, epoch)
-            self.progress.on_work(words, scored.index + 1, len(images.pairs))
 
-        self.progress.on_work(words, 0, len(images.pairs))
         try:
-            return images.score(restore, keep)
+            return images.score(restore, keep, partial(self.progress.on_work, words))
         except ModelError as error:
             raise NonFiniteTraining(f"Validation after epoch {epoch}: {error} {REMEDY}") from error
 
