@@ -10,13 +10,11 @@ import http.client
 import json
 import os
 import shutil
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any, BinaryIO
@@ -84,14 +82,8 @@ def _told_without_address() -> Iterator[None]:
         raise ModelError(f"The registry cannot be reached ({type(error).__name__}).") from None
 
 
-@cache
-def _place() -> Path:
-    """Of the copies."""
-    return passing_folder("deblur-models-")
-
-
 def _fetch(server: str, name: str, version: str, run_id: str | None) -> Path:
-    folder = Path(tempfile.mkdtemp(dir=_place()))
+    folder = passing_folder("deblur-model-")
     try:
         for file, limit_mb in ((ONNX_FILE, FILE_MB), (JSON_FILE, JSON_MB)):
             query = {"path": f"extra_files/{file}", "name": name, "version": version}
