@@ -140,9 +140,7 @@ def restore_folder(
                 place = _places_in(target, photo, origins=origins)
                 result, there = _restore(model, photo, place, overwrite, limits, guarded, ignore)
                 if result.name not in origins:
-                    origins[result.name] = _sha256_of(photo)
-                    with suppress(OSError), (target / ORIGINS).open("a", encoding="ascii") as stream:
-                        stream.write(json.dumps([result.name, origins[result.name]]) + "\n")
+                    origins[result.name] = _noted_in(target, result, photo)
                 reports.append(Report(photo, result, there=there))
             except DeblurError as error:
                 reports.append(Report(photo, trouble=str(error)))
@@ -193,6 +191,14 @@ def _places_in(folder: Path, photo: Path, marker: str = "", origins: Mapping[str
         return target
 
     return place
+
+
+def _noted_in(folder: Path, result: Path, photo: Path) -> str:
+    """The sha256 of the photo, which is noted as the origin of its result, where that can be."""
+    sha256 = _sha256_of(photo)
+    with suppress(OSError), (folder / ORIGINS).open("a", encoding="ascii") as stream:
+        stream.write(json.dumps([result.name, sha256]) + "\n")
+    return sha256
 
 
 def _origins_in(folder: Path) -> dict[str, str]:

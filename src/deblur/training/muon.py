@@ -71,10 +71,10 @@ def _adam_step(state: dict[str, Any], gradient: Tensor) -> Tensor:
 def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     """``(m, n)`` -> the same float32 matrix with singular values of about 1 (0.7 to 1.2), by products in bf16."""
     a, b, c = NEWTON_SCHULZ
-    x = matrix.bfloat16()
-    x = x.T if len(matrix) > matrix.shape[1] else x
+    tall = len(matrix) > matrix.shape[1]
+    x = matrix.T.bfloat16() if tall else matrix.bfloat16()
     x = x / (x.norm() + 1e-7)
     for _ in range(iterations):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
-    return (x.T if len(matrix) > matrix.shape[1] else x).float()
+    return (x.T if tall else x).float()
